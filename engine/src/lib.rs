@@ -1,1 +1,14 @@
-//! placeholder
+//! Aquifer: the keyed state under a stream processor.
+//!
+//! The modules stand in floor order; a module uses its own floor and lower ones, never a higher
+//! one (`tests/` checks it). `ARCHITECTURE.md` beside this crate tells the life of a request.
+
+pub mod limits;
+pub mod types;
+
+pub mod codec;
+pub mod mem;
+
+pub mod io;
+
+pub mod lsm;

@@ -1,0 +1,136 @@
+//! What a shard or a job asks of the outside, and what comes back: plain values.
+
+use crate::mem::pool::Buf;
+use crate::mem::slab::Token;
+use crate::types::{ObjectName, Result};
+
+/// An object that a driver has opened for reading; the driver of the shard gave the number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectSlot(pub u32);
+
+/// A request of a shard to its driver.
+#[derive(Debug)]
+pub enum IoRequest {
+    /// Fill `buf` from `offset` (a multiple of the page size) of an open object.
+    Read {
+        /// Names the request in its answer.
+        token: Token,
+        /// Where to read.
+        object: ObjectSlot,
+        /// Byte offset, a multiple of the page size.
+        offset: u64,
+        /// Whole buffer to fill; comes back with the answer.
+        buf: Buf,
+    },
+    /// Write a whole new object, durable and visible when answered.
+    Put {
+        /// Names the request in its answer.
+        token: Token,
+        /// A name that was never used before.
+        name: ObjectName,
+        /// All its bytes.
+        bytes: Vec<u8>,
+    },
+    /// Read a whole object of at most `bytes_max`.
+    Load {
+        /// Names the request in its answer.
+        token: Token,
+        /// The object.
+        name: ObjectName,
+        /// More bytes than this is an error.
+        bytes_max: u64,
+    },
+    /// Close an open object: no read of it is in flight.
+    Close {
+        /// The object; the driver may reuse the number.
+        object: ObjectSlot,
+    },
+    /// Delete an object; best effort, no answer.
+    Delete {
+        /// The object.
+        name: ObjectName,
+    },
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub enum IoDone {
+    /// A read ended; on success all of `buf` is filled (the bytes past the object's end are not
+    /// asked for: objects are whole pages).
+    Read {
+        /// Of the request.
+        token: Token,
+        /// The buffer, filled on success.
+        buf: Buf,
+        /// What happened.
+        result: Result<()>,
+    },
+    /// A put ended.
+    Put {
+        /// Of the request.
+        token: Token,
+        /// Durable, or why not.
+        result: Result<()>,
+    },
+    /// A load ended.
+    Load {
+        /// Of the request.
+        token: Token,
+        /// The object's bytes.
+        result: Result<Vec<u8>>,
+    },
+}
+
+/// A request of a background job to its executor. A job writes each of its objects front to back.
+#[derive(Debug)]
+pub enum JobRequest {
+    /// Read `len` bytes at `offset`, both multiples of the page size.
+    Read {
+        /// Names the request in its answer; the job's choice.
+        tag: u32,
+        /// The object.
+        object: ObjectName,
+        /// Byte offset.
+        offset: u64,
+        /// Bytes.
+        len: usize,
+    },
+    /// Append bytes (a multiple of the page size) to an object that the job writes.
+    Append {
+        /// The object; the first append creates it.
+        object: ObjectName,
+        /// What to append; comes back emptied, to be filled again.
+        bytes: Vec<u8>,
+    },
+    /// Make the object durable and visible under its name, and open it for reading.
+    Seal {
+        /// The object.
+        object: ObjectName,
+    },
+}
+
+/// The answer to a job's request.
+#[derive(Debug)]
+pub enum JobDone {
+    /// Bytes read.
+    Read {
+        /// Of the request.
+        tag: u32,
+        /// Exactly the bytes asked for.
+        result: Result<Vec<u8>>,
+    },
+    /// Bytes appended; the buffer comes back empty.
+    Appended {
+        /// The buffer.
+        bytes: Vec<u8>,
+        /// What happened.
+        result: Result<()>,
+    },
+    /// The object is durable, or is not.
+    Sealed {
+        /// The object.
+        object: ObjectName,
+        /// What happened.
+        result: Result<()>,
+    },
+}

@@ -1,0 +1,51 @@
+//! Every size, count and timeout of the engine, with its unit, its reason and the relations that
+//! must hold between them.
+
+/// Longest key, namespace and map key together, bytes. Lengths are stored in 15 bits, and a
+/// stored key must fit a unit beside its header.
+pub const KEY_BYTES_MAX: usize = 2048;
+
+/// Bytes a stored key adds at most to key, namespace and map key: group 2, locality 1, two
+/// lengths of 2, state 1.
+pub const KEY_OVERHEAD_BYTES: usize = 8;
+
+/// Longest stored key, bytes.
+pub const STORED_KEY_BYTES_MAX: usize = KEY_BYTES_MAX + KEY_OVERHEAD_BYTES;
+
+/// Longest value, bytes: a larger one would hold the shard for milliseconds in one copy.
+pub const VALUE_BYTES_MAX: usize = 16 << 20;
+
+/// States of one store: the id is a byte and zero is reserved.
+pub const STATES_MAX: usize = 255;
+
+/// Largest parallelism a store can be cut into, as in Flink (key groups are 15 bits there).
+pub const KEY_GROUPS_MAX: u32 = 1 << 15;
+
+/// A page: the unit of direct I/O and of a raw SST unit, bytes. 4096 satisfies every block device
+/// met so far (`statx` reports 512 on ext4 over virtio).
+pub const PAGE_BYTES: usize = 4096;
+
+/// A value longer than this gets an extent of its own, bytes: at most two such rows would fit a
+/// unit, and a unit with one row is a read that brings one row anyway.
+pub const INLINE_VALUE_BYTES_MAX: usize = 1024;
+
+const _: () = assert!(
+    STORED_KEY_BYTES_MAX + INLINE_VALUE_BYTES_MAX + 64 <= PAGE_BYTES,
+    "one row with its header must fit a unit"
+);
+
+/// An extent carries a checksum for every piece of this many bytes, so that a reader can check
+/// as it streams.
+pub const EXTENT_CHECK_BYTES: usize = 64 << 10;
+
+/// Rows of one filter at most. Building over 64 Ki hashes stays in the L2 cache and in a grant
+/// of about 2 MiB; over 20 M it costs twice as much a key and 400 MB.
+pub const FILTER_KEYS_MAX: usize = 64 << 10;
+
+/// Units whose fences share one prefix. Sequential ids differ only in their last bytes: the
+/// prefix of a short run of units leaves eight bytes that tell them apart.
+pub const FENCE_GROUP_UNITS: usize = 64;
+
+/// Largest read made of adjacent extents, bytes: beyond it a virtual disk gives no more per
+/// request, and the buffer would be held for longer than the reads it saves.
+pub const MERGED_READ_BYTES_MAX: usize = 64 << 10;

@@ -1,0 +1,3 @@
+//! Floor 5: the log-structured merge tree of a store.
+
+pub mod job;

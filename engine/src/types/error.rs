@@ -1,0 +1,97 @@
+//! The one error type of the engine: a stable class to branch on, a text that names cause and
+//! remedy.
+
+use std::fmt;
+
+/// Result with the engine's error.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong, as a class a host can branch on. Numbers are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ErrorKind {
+    /// The caller passed something the call cannot take.
+    Invalid = 1,
+    /// A key, value or batch exceeds its limit.
+    TooLarge = 2,
+    /// Bytes that were read do not carry their checksum or are not of the format.
+    Corrupt = 3,
+    /// The disk or DFS refused an operation.
+    Io = 4,
+    /// An object that a committed manifest names is not on the DFS.
+    MissingObject = 5,
+    /// No space left on the DFS or disk.
+    NoSpace = 6,
+    /// The kernel or container does not allow what the driver needs.
+    Unsupported = 7,
+    /// The store or engine was closed.
+    Closed = 8,
+    /// The store met a broken invariant and answers nothing any more; restore from a checkpoint.
+    Poisoned = 9,
+    /// The memory budget is too small for the demand.
+    NoMemory = 10,
+}
+
+/// A failure: its class and a text for people. Cheap to clone, since one damaged block may
+/// answer many requests.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{kind}: {text}")]
+pub struct Error {
+    /// The class to branch on.
+    pub kind: ErrorKind,
+    /// Cause and remedy, for people.
+    pub text: std::sync::Arc<str>,
+}
+
+impl Error {
+    /// A failure of `kind` described by `text`.
+    #[must_use]
+    pub fn new(kind: ErrorKind, text: impl AsRef<str>) -> Self {
+        Self { kind, text: text.as_ref().into() }
+    }
+
+    /// Bytes that fail their check: `what` names object, offset and check.
+    #[must_use]
+    pub fn corrupt(what: impl AsRef<str>) -> Self {
+        Self::new(ErrorKind::Corrupt, what)
+    }
+
+    /// A call the caller must mend.
+    #[must_use]
+    pub fn invalid(what: impl AsRef<str>) -> Self {
+        Self::new(ErrorKind::Invalid, what)
+    }
+
+    /// A failed operation of the operating system: `what` names the operation and its object.
+    #[must_use]
+    pub fn io(what: impl fmt::Display, cause: &std::io::Error) -> Self {
+        let kind = match cause.raw_os_error() {
+            Some(ENOSPC | EDQUOT) => ErrorKind::NoSpace,
+            Some(ENOENT) => ErrorKind::MissingObject,
+            _ => ErrorKind::Io,
+        };
+        Self::new(kind, format!("{what}: {cause}"))
+    }
+}
+
+// Linux errno values (asm-generic/errno-base.h, errno.h): floor 0 names only std.
+const ENOENT: i32 = 2;
+const ENOSPC: i32 = 28;
+const EDQUOT: i32 = 122;
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Invalid => "invalid",
+            Self::TooLarge => "too large",
+            Self::Corrupt => "corrupt",
+            Self::Io => "i/o",
+            Self::MissingObject => "missing object",
+            Self::NoSpace => "no space",
+            Self::Unsupported => "unsupported",
+            Self::Closed => "closed",
+            Self::Poisoned => "poisoned",
+            Self::NoMemory => "no memory",
+        })
+    }
+}

@@ -1,0 +1,14 @@
+//! Floor 0: ids, keys, rows and errors. Names only standard types.
+
+pub mod error;
+pub mod key;
+pub mod object;
+pub mod row;
+
+pub use error::{Error, Result};
+pub use key::{KeyGroup, Locality, StateId};
+pub use object::{Incarnation, ObjectKind, ObjectName};
+pub use row::{MergeOp, RowKind, RowRef};
+
+/// Nanoseconds on the driver's monotonic clock; virtual in the simulator.
+pub type Nanos = u64;

@@ -1,0 +1,90 @@
+//! Names of DFS objects: never overwritten, never reused (FORMAT.md, "Object names").
+
+use std::fmt;
+
+/// One opening of a store by one host: the host's epoch and a nonce drawn at open. Two openings
+/// never share a folder, whatever the host's epochs do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Incarnation {
+    /// The host's attempt or epoch number, as it gave it at open.
+    pub host_epoch: u64,
+    /// Random, fresh at each open.
+    pub nonce: u128,
+}
+
+/// What an object holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum ObjectKind {
+    /// Sorted table of rows.
+    Sst = 1,
+    /// Manifest of a checkpoint.
+    Manifest = 2,
+}
+
+/// An object of a store. Its path below the DFS root is `Display`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectName {
+    /// The store's id, chosen by the host, the same in all its incarnations.
+    pub store: u64,
+    /// The opening that wrote it.
+    pub incarnation: Incarnation,
+    /// What it holds.
+    pub kind: ObjectKind,
+    /// Counts the objects of the incarnation.
+    pub seq: u64,
+    /// Random, so that a lost counter cannot reuse a name.
+    pub rand: u64,
+}
+
+/// Bytes of an encoded object name.
+pub const OBJECT_NAME_BYTES: usize = 8 + 8 + 16 + 1 + 8 + 8;
+
+impl ObjectName {
+    /// The fixed binary form (FORMAT.md).
+    #[must_use]
+    pub fn encode(&self) -> [u8; OBJECT_NAME_BYTES] {
+        let mut out = [0; OBJECT_NAME_BYTES];
+        out[..8].copy_from_slice(&self.store.to_le_bytes());
+        out[8..16].copy_from_slice(&self.incarnation.host_epoch.to_le_bytes());
+        out[16..32].copy_from_slice(&self.incarnation.nonce.to_le_bytes());
+        out[32] = self.kind as u8;
+        out[33..41].copy_from_slice(&self.seq.to_le_bytes());
+        out[41..].copy_from_slice(&self.rand.to_le_bytes());
+        out
+    }
+
+    /// Reads the binary form; `None` for an unknown kind.
+    #[must_use]
+    pub fn decode(b: &[u8; OBJECT_NAME_BYTES]) -> Option<Self> {
+        let u64_at = |at: usize| u64::from_le_bytes(*b[at..].first_chunk().expect("in range"));
+        Some(Self {
+            store: u64_at(0),
+            incarnation: Incarnation {
+                host_epoch: u64_at(8),
+                nonce: u128::from_le_bytes(*b[16..].first_chunk().expect("in range")),
+            },
+            kind: match b[32] {
+                1 => ObjectKind::Sst,
+                2 => ObjectKind::Manifest,
+                _ => return None,
+            },
+            seq: u64_at(33),
+            rand: u64_at(41),
+        })
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            ObjectKind::Sst => "sst",
+            ObjectKind::Manifest => "manifest",
+        };
+        write!(
+            f,
+            "{:016x}/{:016x}-{:032x}/{kind}-{:016x}-{:016x}",
+            self.store, self.incarnation.host_epoch, self.incarnation.nonce, self.seq, self.rand
+        )
+    }
+}
