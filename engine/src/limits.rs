@@ -49,3 +49,15 @@ pub const FENCE_GROUP_UNITS: usize = 64;
 /// Largest read made of adjacent extents, bytes: beyond it a virtual disk gives no more per
 /// request, and the buffer would be held for longer than the reads it saves.
 pub const MERGED_READ_BYTES_MAX: usize = 64 << 10;
+
+/// A segment of row memory, bytes: small enough that reclaiming one holds the shard for some tens
+/// of microseconds, large enough that 32-bit positions reach 32 GiB a store.
+pub const SEGMENT_BYTES: usize = 256 << 10;
+
+/// A row larger than this gets a segment of its own size, bytes: at most an eighth of a segment
+/// is lost at its end.
+pub const SEGMENT_ROW_BYTES_MAX: usize = SEGMENT_BYTES / 8;
+
+/// Oldest clean segments among which the one with the least live rows is reclaimed: rewritten
+/// rows leave holes, and the fullest hole is the cheapest to take.
+pub const RECLAIM_CHOICE: usize = 8;

@@ -1,0 +1,3 @@
+//! Floor 7: states and their operations, turned into key/value requests. Pure.
+
+pub mod request;
