@@ -11,6 +11,12 @@ pub mod mem;
 
 pub mod io;
 
+
+
+pub mod cache;
+
 pub mod lsm;
+
+pub mod checkpoint;
 
 pub mod state;

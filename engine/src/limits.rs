@@ -61,3 +61,41 @@ pub const SEGMENT_ROW_BYTES_MAX: usize = SEGMENT_BYTES / 8;
 /// Oldest clean segments among which the one with the least live rows is reclaimed: rewritten
 /// rows leave holes, and the fullest hole is the cheapest to take.
 pub const RECLAIM_CHOICE: usize = 8;
+
+/// Runs of a tablet above which its newest are merged: each run costs a lookup one filter probe,
+/// each merge of fewer runs rewrites more.
+pub const RUNS_MAX: usize = 8;
+
+/// A merge takes in an older run of at most this many times what it has gathered.
+pub const RUN_RATIO: u64 = 4;
+
+/// Size at which the output of a merge starts another table, bytes, and so the size of a tablet:
+/// a merge of all its runs stays below about twice as much.
+pub const TABLE_BYTES_TARGET: u64 = 128 << 20;
+
+/// Chunks of a job's output that may be on their way to the DFS at once.
+pub const JOB_APPENDS_MAX: usize = 2;
+
+/// Rows a job moves between two yields: about 100 us of work.
+pub const JOB_ROWS_PER_STEP: usize = 512;
+
+/// Segments a flush sorts between two yields: about 100 us each.
+pub const JOB_SORTS_PER_STEP: usize = 1;
+
+/// A merge reads its inputs in pieces of this many bytes, one ahead of the one in use: the disk
+/// reaches its bandwidth, and nine inputs hold less than 5 MiB.
+pub const JOB_READ_BYTES: usize = 256 << 10;
+
+/// Reads of one shard in flight at the device: beyond it a virtual disk gives no more, and the
+/// completion queue has room for all.
+pub const READS_IN_FLIGHT_MAX: usize = 512;
+
+/// Tables whose resident part is read at once during a restore: enough to hide a DFS's latency,
+/// with at most a few MiB each in flight.
+pub const OPEN_READS_MAX: usize = 32;
+
+/// Tables of a manifest at most: 4 Mi tables of 128 MiB are 512 TiB.
+pub const MANIFEST_TABLES_MAX: usize = 4 << 20;
+
+/// Largest manifest, bytes: a reader allocates that much for it.
+pub const MANIFEST_BYTES_MAX: u64 = 256 << 20;

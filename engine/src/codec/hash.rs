@@ -17,3 +17,29 @@ pub fn key_group(key: &[u8], key_groups: u32) -> KeyGroup {
     // Multiply-shift instead of a division: unbiased to 2^-17 for 2^15 groups.
     ((u64::from((hash64(key) >> 32) as u32) * u64::from(key_groups)) >> 32) as KeyGroup
 }
+
+/// Hasher of places (object, offset): two multiplications instead of a keyed hash, since places
+/// are chosen by the engine and not by an adversary.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place(u64);
+
+/// Builds `Place` hashers.
+pub type PlaceHasher = std::hash::BuildHasherDefault<Place>;
+
+impl std::hash::Hasher for Place {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.write_u64(hash64(bytes));
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    }
+}

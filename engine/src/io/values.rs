@@ -107,6 +107,11 @@ pub enum JobRequest {
         /// The object.
         object: ObjectName,
     },
+    /// Open an existing object for the shard to read.
+    Open {
+        /// The object.
+        object: ObjectName,
+    },
 }
 
 /// The answer to a job's request.
@@ -128,6 +133,13 @@ pub enum JobDone {
     },
     /// The object is durable, or is not.
     Sealed {
+        /// The object.
+        object: ObjectName,
+        /// What happened.
+        result: Result<()>,
+    },
+    /// The object is open, or is not.
+    Opened {
         /// The object.
         object: ObjectName,
         /// What happened.

@@ -2,7 +2,14 @@
 //! that names its I/O and never performs it, so the same code runs on the glommio executor and
 //! inline in the simulator.
 
+use std::sync::Arc;
+
 use crate::io::values::{JobDone, JobRequest};
+use crate::lsm::compact::CompactJob;
+use crate::lsm::flush::FlushJob;
+use crate::lsm::open::OpenJob;
+use crate::sst::table::Table;
+use crate::types::{Error, ObjectName, Result};
 
 /// What a job needs next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,4 +29,109 @@ pub struct JobIo {
     pub requests: Vec<JobRequest>,
     /// Answered, not yet seen by the job.
     pub done: Vec<JobDone>,
+}
+
+/// The kinds of work.
+#[derive(Debug)]
+pub enum Work {
+    /// Rows of a frozen generation become a table.
+    Flush(FlushJob),
+    /// Runs of a tablet become one.
+    Merge(CompactJob),
+    /// Tables of a manifest become resident.
+    Open(OpenJob),
+}
+
+/// One background job.
+#[derive(Debug)]
+pub struct Job {
+    work: Work,
+    failure: Option<Error>,
+    outstanding: usize,
+}
+
+/// What came out of a job.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The generation and its table; no table if no row of it was left.
+    Flushed {
+        /// Of the rows.
+        generation: u64,
+        /// Written and sealed.
+        table: Option<Arc<Table>>,
+    },
+    /// Runs and what replaces them.
+    Merged {
+        /// Low key of the tablet.
+        low: Box<[u8]>,
+        /// The merged tables, newest first.
+        inputs: Vec<ObjectName>,
+        /// Written and sealed, in key order.
+        outputs: Vec<Arc<Table>>,
+    },
+    /// The tables in the order they were asked for.
+    Opened {
+        /// Resident parts.
+        tables: Vec<Arc<Table>>,
+    },
+}
+
+impl Job {
+    /// A job that was not started.
+    #[must_use]
+    pub fn new(work: Work) -> Self {
+        Self { work, failure: None, outstanding: 0 }
+    }
+
+    /// A bounded piece of work. After a failure it only waits for what is outstanding.
+    pub fn step(&mut self, io: &mut JobIo) -> JobState {
+        self.outstanding -= io.done.len();
+        if self.failure.is_some() {
+            io.done.clear();
+            return if self.outstanding == 0 { JobState::Finished } else { JobState::Waiting };
+        }
+        let asked = io.requests.len();
+        let result = match &mut self.work {
+            Work::Flush(job) => job.step(io),
+            Work::Merge(job) => job.step(io),
+            Work::Open(job) => job.step(io),
+        };
+        self.outstanding += io.requests.len() - asked;
+        let write_failure = match &mut self.work {
+            Work::Flush(job) => job.output().failure().cloned(),
+            Work::Merge(job) => job.output().failure().cloned(),
+            Work::Open(_) => None,
+        };
+        match (result, write_failure) {
+            (Ok(state), None) => state,
+            (Err(error), _) | (_, Some(error)) => {
+                self.failure = Some(error);
+                if self.outstanding == 0 { JobState::Finished } else { JobState::Waiting }
+            }
+        }
+    }
+
+    /// The outcome of a finished job, and the bytes it wrote.
+    ///
+    /// # Errors
+    /// What stopped it; objects it wrote are orphans then.
+    pub fn finish(self) -> Result<(Outcome, u64)> {
+        if let Some(error) = self.failure {
+            return Err(error);
+        }
+        Ok(match self.work {
+            Work::Flush(job) => {
+                let generation = job.generation();
+                let (mut tables, bytes) = job.into_output().into_tables();
+                debug_assert!(tables.len() <= 1);
+                (Outcome::Flushed { generation, table: tables.pop() }, bytes)
+            }
+            Work::Merge(job) => {
+                let (low, inputs) = job.inputs();
+                let (outputs, bytes) = job.into_output().into_tables();
+                (Outcome::Merged { low, inputs, outputs }, bytes)
+            }
+            Work::Open(job) => (Outcome::Opened { tables: job.into_tables() }, 0),
+        })
+    }
 }

@@ -1,7 +1,18 @@
 //! Floor 5: the log-structured merge tree of a store.
 
+pub mod compact;
+pub mod flush;
+pub mod fold;
+pub mod heap;
 pub mod index;
 pub mod job;
+pub mod lookup;
+pub mod manifest;
 pub mod merge;
+pub mod open;
+pub mod output;
+pub mod pick;
 pub mod rows;
 pub mod segment;
+pub mod stream;
+pub mod version;

@@ -1,0 +1,188 @@
+//! The coalescer: one read per extent however many requests wait for it, across requests and
+//! ticks; adjacent extents of one object become one read. No timer: what gathered since the last
+//! tick goes out with this one, and what the device has no room for waits here, where it merges.
+
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
+
+use crate::codec::hash::PlaceHasher;
+use crate::io::values::{IoRequest, ObjectSlot};
+use crate::limits::{MERGED_READ_BYTES_MAX, READS_IN_FLIGHT_MAX};
+use crate::mem::pool::{Buf, Pool};
+use crate::mem::slab::{Slab, Token};
+use crate::sst::layout::Extent;
+use crate::types::{Error, Result};
+
+/// Counters that prove what is said above.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CoalescerCounters {
+    /// Extents that requests needed.
+    pub needs: u64,
+    /// Of these, met by a read already wanted or in flight.
+    pub joins: u64,
+    /// Reads issued.
+    pub reads: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Extents that shared a read with a neighbour.
+    pub merged: u64,
+}
+
+#[derive(Debug)]
+struct Flight {
+    object: ObjectSlot,
+    extent: Extent,
+    waiters: SmallVec<[Token; 2]>,
+}
+
+#[derive(Debug)]
+struct Read {
+    offset: u64,
+    flights: SmallVec<[Token; 2]>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Coalescer {
+    places: HashMap<(ObjectSlot, u64, u32), Token, PlaceHasher>,
+    flights: Slab<Flight>,
+    wanted: Vec<Token>,
+    reads: Slab<Read>,
+    counters: CoalescerCounters,
+}
+
+/// A finished read, to be taken apart by `landed`.
+#[derive(Debug)]
+pub struct Landed {
+    offset: u64,
+    flights: SmallVec<[Token; 2]>,
+}
+
+impl Coalescer {
+    /// The counters.
+    #[must_use]
+    pub fn counters(&self) -> CoalescerCounters {
+        self.counters
+    }
+
+    /// Extents wanted or in flight.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// True if nothing is wanted or in flight.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.flights.is_empty()
+    }
+
+    /// `waiter` needs whole pages `extent` of `object`.
+    pub fn need(&mut self, object: ObjectSlot, extent: Extent, waiter: Token) {
+        self.counters.needs += 1;
+        let place = (object, extent.offset, extent.len);
+        if let Some(&flight) = self.places.get(&place) {
+            self.counters.joins += 1;
+            let flight = self.flights.get_mut(flight).expect("a place names a live flight");
+            flight.waiters.push(waiter);
+            return;
+        }
+        let flight =
+            self.flights.insert(Flight { object, extent, waiters: SmallVec::from_slice(&[waiter]) });
+        self.places.insert(place, flight);
+        self.wanted.push(flight);
+    }
+
+    /// Turns what is wanted into reads, as many as the device takes.
+    ///
+    /// # Errors
+    /// No memory for a buffer; what is wanted stays wanted.
+    pub fn issue(&mut self, pool: &mut Pool, io: &mut Vec<IoRequest>) -> Result<()> {
+        if self.wanted.len() > 1 {
+            let flights = &self.flights;
+            self.wanted.sort_unstable_by_key(|&token| {
+                let flight = flights.get(token).expect("wanted flights live");
+                (flight.object, flight.extent.offset)
+            });
+        }
+        let mut taken = 0;
+        while taken < self.wanted.len() && self.reads.len() < READS_IN_FLIGHT_MAX {
+            let count = self.neighbours(taken);
+            let result = self.read(taken..taken + count, pool, io);
+            if let Err(error) = result {
+                self.wanted.drain(..taken);
+                return Err(error);
+            }
+            taken += count;
+        }
+        self.wanted.drain(..taken);
+        Ok(())
+    }
+
+    // How many of the wanted flights from `first` on make one read.
+    fn neighbours(&self, first: usize) -> usize {
+        let flight = |i: usize| self.flights.get(self.wanted[i]).expect("wanted flights live");
+        let start = flight(first);
+        let mut end = start.extent.offset + u64::from(start.extent.len);
+        let mut count = 1;
+        while first + count < self.wanted.len() {
+            let next = flight(first + count);
+            let next_end = next.extent.offset + u64::from(next.extent.len);
+            if next.object != start.object
+                || next.extent.offset > end
+                || next_end - start.extent.offset > MERGED_READ_BYTES_MAX as u64
+            {
+                break;
+            }
+            end = end.max(next_end);
+            count += 1;
+        }
+        count
+    }
+
+    fn read(
+        &mut self,
+        range: std::ops::Range<usize>,
+        pool: &mut Pool,
+        io: &mut Vec<IoRequest>,
+    ) -> Result<()> {
+        let flights: SmallVec<[Token; 2]> = SmallVec::from_slice(&self.wanted[range]);
+        let first = self.flights.get(flights[0]).expect("wanted flights live");
+        let (object, offset) = (first.object, first.extent.offset);
+        let end_of = |&token: &Token| {
+            let extent = self.flights.get(token).expect("wanted flights live").extent;
+            extent.offset + u64::from(extent.len)
+        };
+        let end = flights.iter().map(end_of).max().expect("at least one");
+        let bytes = (end - offset) as usize;
+        let buf = pool
+            .take(bytes)
+            .map_err(|cause| Error::io(format!("mapping a read buffer of {bytes} bytes"), &cause))?;
+        self.counters.reads += 1;
+        self.counters.read_bytes += bytes as u64;
+        self.counters.merged += flights.len() as u64 - 1;
+        let token = self.reads.insert(Read { offset, flights });
+        io.push(IoRequest::Read { token, object, offset, buf });
+        Ok(())
+    }
+
+    /// A read ended. Take its flights one by one with `next_landed`.
+    pub fn finish(&mut self, token: Token) -> Landed {
+        let read = self.reads.remove(token).expect("each read ends once");
+        Landed { offset: read.offset, flights: read.flights }
+    }
+
+    /// The waiters of the next extent of a finished read, and its bytes in `buf`.
+    pub fn next_landed<'b>(
+        &mut self,
+        landed: &mut Landed,
+        buf: &'b Buf,
+    ) -> Option<(SmallVec<[Token; 2]>, &'b [u8])> {
+        let flight = self.flights.remove(landed.flights.pop()?).expect("landed flights live");
+        let extent = flight.extent;
+        self.places.remove(&(flight.object, extent.offset, extent.len));
+        let at = (extent.offset - landed.offset) as usize;
+        Some((flight.waiters, &buf.bytes()[at..at + extent.len as usize]))
+    }
+}

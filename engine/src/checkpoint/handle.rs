@@ -1,0 +1,96 @@
+//! A checkpoint handle: the opaque bytes whose keeping by the host is the commit (FORMAT.md,
+//! "Checkpoint handle"). It names objects relative to the DFS root, so a moved root opens.
+
+use crate::codec::hash::hash64;
+use crate::codec::reader::Reader;
+use crate::types::object::OBJECT_NAME_BYTES;
+use crate::types::{Error, ObjectKind, ObjectName, Result};
+
+const MAGIC: &[u8; 4] = b"AQUH";
+const FORMAT_VERSION: u8 = 1;
+
+/// Bytes of a handle.
+pub const HANDLE_BYTES: usize = 4 + 1 + OBJECT_NAME_BYTES + 8 + 8 + 8;
+
+const _: () = assert!(HANDLE_BYTES <= 1024, "hosts are promised at most 1 KiB");
+
+/// What a handle says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Handle {
+    /// The manifest.
+    pub manifest: ObjectName,
+    /// Its length, bytes.
+    pub manifest_bytes: u64,
+    /// XXH3-64 of its bytes.
+    pub manifest_hash: u64,
+}
+
+impl Handle {
+    /// The handle of a manifest that was put.
+    #[must_use]
+    pub fn of(manifest: ObjectName, bytes: &[u8]) -> Self {
+        Self { manifest, manifest_bytes: bytes.len() as u64, manifest_hash: hash64(bytes) }
+    }
+
+    /// The bytes the host keeps.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HANDLE_BYTES);
+        out.extend_from_slice(MAGIC);
+        out.push(FORMAT_VERSION);
+        out.extend_from_slice(&self.manifest.encode());
+        out.extend_from_slice(&self.manifest_bytes.to_le_bytes());
+        out.extend_from_slice(&self.manifest_hash.to_le_bytes());
+        let check = hash64(&out);
+        out.extend_from_slice(&check.to_le_bytes());
+        out
+    }
+
+    /// Reads what the host kept: total over arbitrary bytes.
+    ///
+    /// # Errors
+    /// `Corrupt`: these bytes are not a handle, or not a whole one.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        Self::try_decode(bytes).ok_or_else(|| {
+            Error::corrupt(format!(
+                "these {} bytes are not a checkpoint handle of format {FORMAT_VERSION}; pass the \
+                 bytes of a completed checkpoint unchanged",
+                bytes.len()
+            ))
+        })
+    }
+
+    fn try_decode(bytes: &[u8]) -> Option<Self> {
+        let (body, check) = bytes.split_last_chunk::<8>()?;
+        if bytes.len() != HANDLE_BYTES || hash64(body) != u64::from_le_bytes(*check) {
+            return None;
+        }
+        let mut reader = Reader::new(body);
+        if reader.array()? != MAGIC || reader.u8()? != FORMAT_VERSION {
+            return None;
+        }
+        let manifest = ObjectName::decode(reader.array()?)?;
+        let (manifest_bytes, manifest_hash) = (reader.u64()?, reader.u64()?);
+        (manifest.kind == ObjectKind::Manifest).then_some(Self {
+            manifest,
+            manifest_bytes,
+            manifest_hash,
+        })
+    }
+
+    /// Checks that `bytes` are the manifest's.
+    ///
+    /// # Errors
+    /// `Corrupt`: an older or other object is there under its name.
+    pub fn verify(&self, bytes: &[u8]) -> Result<()> {
+        if bytes.len() as u64 == self.manifest_bytes && hash64(bytes) == self.manifest_hash {
+            return Ok(());
+        }
+        Err(Error::corrupt(format!(
+            "manifest {} is not the one the handle names ({} bytes instead of {}, or other bytes)",
+            self.manifest,
+            bytes.len(),
+            self.manifest_bytes
+        )))
+    }
+}

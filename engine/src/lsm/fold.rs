@@ -1,0 +1,109 @@
+//! Reduces the rows of one key, newest first, to one row: the rule of flush and merge.
+
+use crate::codec::hash::hash64;
+use crate::lsm::job::JobIo;
+use crate::lsm::merge::fold;
+use crate::lsm::output::Output;
+use crate::types::key::key_parts;
+use crate::types::{Error, MergeOp, Result, RowKind, RowRef};
+
+/// The merge operator of each state, by state id.
+#[derive(Clone, Debug)]
+pub struct MergeOps(pub [Option<MergeOp>; 256]);
+
+impl Default for MergeOps {
+    fn default() -> Self {
+        Self([None; 256])
+    }
+}
+
+impl MergeOps {
+    /// The operator of the state that `key` belongs to.
+    ///
+    /// # Errors
+    /// `Corrupt` if the key belongs to no state that merges.
+    pub fn of(&self, key: &[u8]) -> Result<MergeOp> {
+        key_parts(key)
+            .and_then(|parts| self.0[usize::from(parts.state.0)])
+            .ok_or_else(|| Error::corrupt("a merge operand stands in a state that does not merge"))
+    }
+}
+
+/// Rows in key order, equal keys newest first, go in; one row a key comes out.
+#[derive(Debug)]
+pub struct Folder {
+    ops: MergeOps,
+    // No older run lies below: tombstones and bases of merges are not needed any more.
+    bottom: bool,
+    key: Vec<u8>,
+    // Operands gathered for `key`; empty unless `merging`.
+    operands: Vec<u8>,
+    merging: bool,
+    scratch: Vec<u8>,
+}
+
+impl Folder {
+    /// `bottom`: nothing older lies below the output.
+    #[must_use]
+    pub fn new(ops: MergeOps, bottom: bool) -> Self {
+        Self {
+            ops,
+            bottom,
+            key: Vec::new(),
+            operands: Vec::new(),
+            merging: false,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Takes the next row.
+    ///
+    /// # Errors
+    /// Damage, or a failure of the output.
+    #[inline]
+    pub fn push(&mut self, row: RowRef<'_>, output: &mut Output, io: &mut JobIo) -> Result<()> {
+        if self.key == row.key {
+            return if self.merging { self.older(row, output, io) } else { Ok(()) };
+        }
+        self.finish(output, io)?;
+        self.key.clear();
+        self.key.extend_from_slice(row.key);
+        match row.kind {
+            RowKind::Put => output.add(hash64(row.key), row, io),
+            RowKind::Delete if self.bottom => Ok(()),
+            RowKind::Delete => output.add(hash64(row.key), row, io),
+            RowKind::Merge => {
+                self.merging = true;
+                self.operands.clear();
+                self.operands.extend_from_slice(row.value);
+                Ok(())
+            }
+        }
+    }
+
+    // An older row of the key whose operands are being gathered.
+    fn older(&mut self, row: RowRef<'_>, output: &mut Output, io: &mut JobIo) -> Result<()> {
+        let base = if row.kind == RowKind::Delete { None } else { Some(row.value) };
+        fold(self.ops.of(row.key)?, base, &self.operands, &mut self.scratch)?;
+        std::mem::swap(&mut self.operands, &mut self.scratch);
+        if row.kind == RowKind::Merge { Ok(()) } else { self.emit(RowKind::Put, output, io) }
+    }
+
+    fn emit(&mut self, kind: RowKind, output: &mut Output, io: &mut JobIo) -> Result<()> {
+        self.merging = false;
+        let row = RowRef { key: &self.key, kind, value: &self.operands };
+        output.add(hash64(&self.key), row, io)
+    }
+
+    /// Ends the current key.
+    ///
+    /// # Errors
+    /// A failure of the output.
+    pub fn finish(&mut self, output: &mut Output, io: &mut JobIo) -> Result<()> {
+        if !self.merging {
+            return Ok(());
+        }
+        // Without anything below, the operands are the value.
+        self.emit(if self.bottom { RowKind::Put } else { RowKind::Merge }, output, io)
+    }
+}

@@ -1,0 +1,179 @@
+//! The manifest of a checkpoint: everything a store is, by name (FORMAT.md, "Manifest").
+
+use crate::codec::crc::{keyed_crc, object_key};
+use crate::codec::reader::Reader;
+use crate::codec::varint;
+use crate::limits::{MANIFEST_TABLES_MAX, STORED_KEY_BYTES_MAX};
+use crate::lsm::version::Version;
+use crate::sst::meta::{TABLE_REF_BYTES, TableRef};
+use crate::types::{Error, ObjectName, Result};
+
+const MAGIC: &[u8; 8] = b"AQUIMAN1";
+const FORMAT_VERSION: u32 = 1;
+
+/// A tablet by the numbers of its tables, newest run first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TabletRef {
+    /// First key of its range.
+    pub low: Box<[u8]>,
+    /// Into `Manifest::tables`.
+    pub runs: Vec<u32>,
+}
+
+/// What a manifest says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The host's number of the store.
+    pub store: u64,
+    /// Maximal parallelism: key groups the keys were hashed into.
+    pub key_groups: u32,
+    /// First and last key group the store holds.
+    pub range: (u16, u16),
+    /// The encoded state table.
+    pub states: Vec<u8>,
+    /// Every table some tablet names, once.
+    pub tables: Vec<TableRef>,
+    /// In key order, without gaps.
+    pub tablets: Vec<TabletRef>,
+}
+
+impl Manifest {
+    /// Tables and tablets of a version.
+    #[must_use]
+    pub fn of_version(
+        version: &Version,
+        store: u64,
+        key_groups: u32,
+        range: (u16, u16),
+        states: Vec<u8>,
+    ) -> Self {
+        let mut numbers = std::collections::HashMap::new();
+        let mut tables = Vec::new();
+        let tablets = version
+            .tablets()
+            .iter()
+            .map(|tablet| TabletRef {
+                low: tablet.low.clone(),
+                runs: tablet
+                    .runs
+                    .iter()
+                    .map(|run| {
+                        *numbers.entry(*run.open.table.name()).or_insert_with(|| {
+                            tables.push(run.open.table.table_ref().clone());
+                            (tables.len() - 1) as u32
+                        })
+                    })
+                    .collect(),
+            })
+            .collect();
+        Self { store, key_groups, range, states, tables, tablets }
+    }
+
+    /// The bytes of the object `name`.
+    #[must_use]
+    pub fn encode(&self, name: &ObjectName) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        out.extend_from_slice(&self.store.to_le_bytes());
+        out.extend_from_slice(&self.key_groups.to_le_bytes());
+        out.extend_from_slice(&self.range.0.to_le_bytes());
+        out.extend_from_slice(&self.range.1.to_le_bytes());
+        put_span(&mut out, &self.states);
+        varint::put(&mut out, self.tables.len() as u64);
+        for table in &self.tables {
+            out.extend_from_slice(&table.encode());
+        }
+        varint::put(&mut out, self.tablets.len() as u64);
+        for tablet in &self.tablets {
+            put_span(&mut out, &tablet.low);
+            varint::put(&mut out, tablet.runs.len() as u64);
+            for &run in &tablet.runs {
+                varint::put(&mut out, u64::from(run));
+            }
+        }
+        let crc = keyed_crc(object_key(name), 0, &out);
+        out.extend_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    /// Reads the bytes of the object `name`: total over arbitrary bytes.
+    ///
+    /// # Errors
+    /// `Corrupt`, or `Unsupported` for a newer format.
+    pub fn decode(name: &ObjectName, bytes: &[u8]) -> Result<Self> {
+        let fail = |what: &str| Error::corrupt(format!("manifest {name}: {what}"));
+        let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(|| fail("too short"))?;
+        if body.get(..8) != Some(MAGIC) {
+            return Err(fail("does not start as a manifest"));
+        }
+        if keyed_crc(object_key(name), 0, body) != u32::from_le_bytes(*crc) {
+            return Err(fail("checksum differs"));
+        }
+        let mut reader = Reader::new(&body[8..]);
+        let version = reader.u32().ok_or_else(|| fail("ends early"))?;
+        if version != FORMAT_VERSION {
+            return Err(Error::new(
+                crate::types::error::ErrorKind::Unsupported,
+                format!("manifest {name} is of format {version}; this build reads {FORMAT_VERSION}"),
+            ));
+        }
+        Self::decode_body(&mut reader).ok_or_else(|| fail("a field is out of bounds"))
+    }
+
+    fn decode_body(reader: &mut Reader<'_>) -> Option<Self> {
+        let store = reader.u64()?;
+        let key_groups = reader.u32()?;
+        let range = (reader.array().copied()?, reader.array().copied()?);
+        let range = (u16::from_le_bytes(range.0), u16::from_le_bytes(range.1));
+        let states = reader.span()?.to_vec();
+        let count = usize::try_from(reader.varint()?).ok()?;
+        if count > MANIFEST_TABLES_MAX || count > reader.remaining() / TABLE_REF_BYTES {
+            return None;
+        }
+        let tables = (0..count)
+            .map(|_| TableRef::decode(reader.array()?).ok())
+            .collect::<Option<Vec<_>>>()?;
+        let count = usize::try_from(reader.varint()?).ok()?;
+        if count == 0 || count > reader.remaining() {
+            return None;
+        }
+        let mut tablets: Vec<TabletRef> = Vec::new();
+        for _ in 0..count {
+            let tablet = decode_tablet(reader, tables.len())?;
+            let in_order = match tablets.last() {
+                None => tablet.low.is_empty(),
+                Some(last) => last.low < tablet.low,
+            };
+            if !in_order {
+                return None;
+            }
+            tablets.push(tablet);
+        }
+        (reader.remaining() == 0).then_some(Self {
+            store,
+            key_groups,
+            range,
+            states,
+            tables,
+            tablets,
+        })
+    }
+}
+
+fn decode_tablet(reader: &mut Reader<'_>, tables: usize) -> Option<TabletRef> {
+    let low: Box<[u8]> = reader.span().filter(|l| l.len() <= STORED_KEY_BYTES_MAX)?.into();
+    let count = usize::try_from(reader.varint()?).ok()?;
+    if count > reader.remaining() {
+        return None;
+    }
+    let runs = (0..count)
+        .map(|_| u32::try_from(reader.varint()?).ok().filter(|&run| (run as usize) < tables))
+        .collect::<Option<Vec<_>>>()?;
+    Some(TabletRef { low, runs })
+}
+
+fn put_span(out: &mut Vec<u8>, bytes: &[u8]) {
+    varint::put(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}

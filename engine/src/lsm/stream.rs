@@ -1,0 +1,298 @@
+//! Reads one table front to back inside a key range, for a merge: pieces of many units, one piece
+//! ahead of the one in use.
+
+use std::sync::Arc;
+
+use crate::io::values::JobRequest;
+use crate::limits::{JOB_READ_BYTES, PAGE_BYTES};
+use crate::lsm::job::JobIo;
+use crate::sst::extent::{self, ValueExtent};
+use crate::sst::layout::Extent;
+use crate::sst::table::Table;
+use crate::sst::unit::{EntryValue, Unit};
+use crate::types::{Error, Result, RowKind, RowRef};
+
+#[derive(Clone, Copy, Debug)]
+enum Value {
+    Inline { at: u32, len: u32 },
+    Extent(ValueExtent),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct RowAt {
+    kind: RowKind,
+    key_at: u32,
+    key_len: u32,
+    value: Value,
+}
+
+#[derive(Debug, Default)]
+struct Piece {
+    // First unit and the one behind the last.
+    units: std::ops::Range<u32>,
+    offset: u64,
+    bytes: Option<Vec<u8>>,
+}
+
+/// What a stream can do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// A row is there.
+    Row,
+    /// Wait for an answer.
+    Waiting,
+    /// Past its last row.
+    Ended,
+}
+
+/// A table's rows in order, within `[low, high)`.
+#[derive(Debug)]
+pub struct Stream {
+    table: Arc<Table>,
+    tag: u32,
+    low: Box<[u8]>,
+    high: Option<Box<[u8]>>,
+    next_unit: u32,
+    end_unit: u32,
+    current: Piece,
+    ahead: Option<Piece>,
+    unit: u32,
+    image: Vec<u8>,
+    scratch: Vec<u8>,
+    rows: Vec<RowAt>,
+    row: usize,
+    large: Option<Vec<u8>>,
+    large_asked: bool,
+    ended: bool,
+}
+
+/// Tag of the request for a large value, beside the stream's own number.
+const LARGE: u32 = 1 << 31;
+
+impl Stream {
+    /// The rows of `table` in `[low, high)`; `tag` (below 2^31) names the stream in answers.
+    #[must_use]
+    pub fn new(table: Arc<Table>, tag: u32, low: Box<[u8]>, high: Option<Box<[u8]>>) -> Self {
+        let next_unit = table.unit_at(&low);
+        let end_unit = match &high {
+            Some(high) => (table.unit_at(high) + 1).min(table.units()),
+            None => table.units(),
+        };
+        Self {
+            table,
+            tag,
+            low,
+            high,
+            next_unit,
+            end_unit,
+            current: Piece::default(),
+            ahead: None,
+            unit: 0,
+            image: Vec::new(),
+            scratch: Vec::new(),
+            rows: Vec::new(),
+            row: 0,
+            large: None,
+            large_asked: false,
+            ended: false,
+        }
+    }
+
+    /// The table.
+    #[must_use]
+    pub fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    /// The stream that an answer with `tag` belongs to.
+    #[must_use]
+    pub fn source_of(tag: u32) -> usize {
+        (tag & !LARGE) as usize
+    }
+
+    /// Takes the answer to a read.
+    ///
+    /// # Errors
+    /// The read's failure.
+    pub fn answer(&mut self, tag: u32, result: Result<Vec<u8>>) -> Result<()> {
+        let bytes = result?;
+        if tag & LARGE != 0 {
+            self.large = Some(bytes);
+        } else if self.current.bytes.is_none() && !self.current.units.is_empty() {
+            self.current.bytes = Some(bytes);
+        } else if let Some(ahead) = &mut self.ahead {
+            ahead.bytes = Some(bytes);
+        }
+        Ok(())
+    }
+
+    // Asks for the next run of units that lie close together.
+    fn fetch(&mut self, io: &mut JobIo) -> Option<Piece> {
+        if self.next_unit >= self.end_unit {
+            return None;
+        }
+        let first = self.table.unit(self.next_unit)?.pages();
+        let mut units = self.next_unit..self.next_unit + 1;
+        let mut end = first.offset + u64::from(first.len);
+        while units.end < self.end_unit {
+            let next = self.table.unit(units.end)?.pages();
+            let next_end = next.offset + u64::from(next.len);
+            // Large values lie between units; they are read on their own.
+            if next_end - first.offset > JOB_READ_BYTES as u64 || next.offset > end {
+                break;
+            }
+            end = next_end;
+            units.end += 1;
+        }
+        self.next_unit = units.end;
+        io.requests.push(JobRequest::Read {
+            tag: self.tag,
+            object: *self.table.name(),
+            offset: first.offset,
+            len: (end - first.offset) as usize,
+        });
+        Some(Piece { units, offset: first.offset, bytes: None })
+    }
+
+    /// Moves to a row with its value. Call until `Row` or `Ended`.
+    ///
+    /// # Errors
+    /// Damage.
+    #[inline]
+    pub fn ready(&mut self, io: &mut JobIo) -> Result<Ready> {
+        match self.ready_key(io)? {
+            Ready::Row => self.ready_value(io),
+            other => Ok(other),
+        }
+    }
+
+    /// Moves to a row if none is current; its value may still have to be fetched.
+    ///
+    /// # Errors
+    /// Damage.
+    #[inline]
+    pub fn ready_key(&mut self, io: &mut JobIo) -> Result<Ready> {
+        loop {
+            if self.row < self.rows.len() {
+                return Ok(Ready::Row);
+            }
+            if self.ended {
+                return Ok(Ready::Ended);
+            }
+            if self.current.units.is_empty() {
+                match self.ahead.take().or_else(|| self.fetch(io)) {
+                    Some(piece) => self.current = piece,
+                    None => {
+                        self.ended = true;
+                        return Ok(Ready::Ended);
+                    }
+                }
+            }
+            if self.ahead.is_none() {
+                self.ahead = self.fetch(io);
+            }
+            if self.current.bytes.is_none() {
+                return Ok(Ready::Waiting);
+            }
+            self.open_unit()?;
+        }
+    }
+
+    fn ready_value(&mut self, io: &mut JobIo) -> Result<Ready> {
+        let Value::Extent(value) = self.rows[self.row].value else { return Ok(Ready::Row) };
+        if let Some(bytes) = &self.large {
+            extent::check(self.table.object_key(), value.offset, value.len, bytes)?;
+            return Ok(Ready::Row);
+        }
+        if !self.large_asked {
+            self.large_asked = true;
+            let Extent { offset, len } = value.stored();
+            let (tag, object) = (self.tag | LARGE, *self.table.name());
+            io.requests.push(JobRequest::Read { tag, object, offset, len: len as usize });
+        }
+        Ok(Ready::Waiting)
+    }
+
+    // Verifies the next unit of the current piece and lists its rows in range.
+    fn open_unit(&mut self) -> Result<()> {
+        self.unit = self.current.units.start;
+        self.current.units.start += 1;
+        let at = self.table.unit(self.unit).ok_or_else(|| no_unit(&self.table))?;
+        let bytes = self.current.bytes.as_ref().expect("checked by the caller");
+        let from = (at.offset - self.current.offset) as usize;
+        let key = self.table.object_key();
+        let unit = Unit::check(key, at.offset, &bytes[from..], &mut self.scratch)?;
+        self.image.clear();
+        self.image.extend_from_slice(unit.image());
+        self.rows.clear();
+        self.row = 0;
+        let base = unit.image().as_ptr() as usize;
+        for index in 0..unit.len() {
+            let entry = unit.entry(index)?;
+            if *entry.key < *self.low || self.high.as_deref().is_some_and(|h| entry.key >= h) {
+                continue;
+            }
+            let value = match entry.value {
+                EntryValue::Inline(value) => {
+                    Value::Inline { at: offset_in(base, value), len: value.len() as u32 }
+                }
+                EntryValue::Extent(extent) => Value::Extent(extent),
+            };
+            let key_at = offset_in(base, entry.key);
+            let key_len = entry.key.len() as u32;
+            self.rows.push(RowAt { kind: entry.kind, key_at, key_len, value });
+        }
+        if self.current.units.is_empty() {
+            self.current.bytes = None;
+        }
+        Ok(())
+    }
+
+    /// The current row's key; a row is current.
+    #[inline]
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        let row = &self.rows[self.row];
+        &self.image[row.key_at as usize..(row.key_at + row.key_len) as usize]
+    }
+
+    /// The current row; `ready` answered `Row`.
+    #[inline]
+    #[must_use]
+    pub fn row(&self) -> RowRef<'_> {
+        let row = &self.rows[self.row];
+        let value = match row.value {
+            Value::Inline { at, len } => &self.image[at as usize..(at + len) as usize],
+            Value::Extent(value) => {
+                let bytes = self.large.as_deref().expect("ready answered Row");
+                extent::value_in(value.len, bytes)
+            }
+        };
+        RowRef { key: self.key(), kind: row.kind, value }
+    }
+
+    /// Leaves the current row.
+    #[inline]
+    pub fn next(&mut self) {
+        self.row += 1;
+        if self.large_asked {
+            self.large = None;
+            self.large_asked = false;
+        }
+    }
+
+    /// Bytes of the pieces in memory.
+    #[must_use]
+    pub fn buffer_bytes_max() -> usize {
+        2 * JOB_READ_BYTES + 2 * PAGE_BYTES
+    }
+}
+
+// Where a slice of the image starts in it.
+fn offset_in(base: usize, slice: &[u8]) -> u32 {
+    (slice.as_ptr() as usize - base) as u32
+}
+
+fn no_unit(table: &Table) -> Error {
+    Error::corrupt(format!("{}: the index names a unit past the end", table.name()))
+}
