@@ -11,4 +11,6 @@ pub mod mem;
 
 pub mod io;
 
+pub mod sst;
+
 pub mod lsm;
