@@ -11,7 +11,7 @@ pub mod mem;
 
 pub mod io;
 
-
+pub mod sst;
 
 pub mod cache;
 

@@ -99,3 +99,25 @@ pub const MANIFEST_TABLES_MAX: usize = 4 << 20;
 
 /// Largest manifest, bytes: a reader allocates that much for it.
 pub const MANIFEST_BYTES_MAX: u64 = 256 << 20;
+/// Bytes a table builder hands over at a time: large enough that an append costs little beside
+/// the copy, small enough that a job buffers next to nothing.
+pub const SST_CHUNK_BYTES: usize = 256 << 10;
+
+const _: () = assert!(SST_CHUNK_BYTES.is_multiple_of(PAGE_BYTES), "chunks are whole pages");
+
+/// Compressed units start at multiples of this, bytes: 32 bytes are lost per unit on average, and
+/// 32 bits address 256 GiB.
+pub const SST_GRANULE_BYTES: usize = 64;
+
+const _: () = assert!(PAGE_BYTES.is_multiple_of(SST_GRANULE_BYTES), "pages are whole granules");
+
+/// Units of a table that are compressed as a trial before its codec is chosen.
+pub const LZ4_TRIAL_UNITS: usize = 16;
+
+/// Compression must save one part in this many of the trial's pages, since every cold read pays
+/// 0.8 us to decode.
+pub const LZ4_SAVING_DIVISOR: u64 = 4;
+
+/// Largest resident part of a table, bytes: a reader allocates that much for it. A table cut at
+/// 128 MiB has about 2 MiB, and 66 MiB if every separator is as long as a key may be.
+pub const SST_META_BYTES_MAX: usize = 256 << 20;

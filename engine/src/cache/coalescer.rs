@@ -88,8 +88,11 @@ impl Coalescer {
             flight.waiters.push(waiter);
             return;
         }
-        let flight =
-            self.flights.insert(Flight { object, extent, waiters: SmallVec::from_slice(&[waiter]) });
+        let flight = self.flights.insert(Flight {
+            object,
+            extent,
+            waiters: SmallVec::from_slice(&[waiter]),
+        });
         self.places.insert(place, flight);
         self.wanted.push(flight);
     }
@@ -156,9 +159,9 @@ impl Coalescer {
         };
         let end = flights.iter().map(end_of).max().expect("at least one");
         let bytes = (end - offset) as usize;
-        let buf = pool
-            .take(bytes)
-            .map_err(|cause| Error::io(format!("mapping a read buffer of {bytes} bytes"), &cause))?;
+        let buf = pool.take(bytes).map_err(|cause| {
+            Error::io(format!("mapping a read buffer of {bytes} bytes"), &cause)
+        })?;
         self.counters.reads += 1;
         self.counters.read_bytes += bytes as u64;
         self.counters.merged += flights.len() as u64 - 1;

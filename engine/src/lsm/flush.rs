@@ -161,12 +161,6 @@ fn current<'a>(
     RowRef { key: row.key, kind: row.kind.expect("dead rows were left out"), value: row.value }
 }
 
-fn compare(
-    rows: &FrozenRows,
-    order: &[Vec<(u64, u32)>],
-    at: &[usize],
-    a: u32,
-    b: u32,
-) -> Ordering {
+fn compare(rows: &FrozenRows, order: &[Vec<(u64, u32)>], at: &[usize], a: u32, b: u32) -> Ordering {
     current(rows, order, at, a).key.cmp(current(rows, order, at, b).key)
 }

@@ -55,8 +55,11 @@ impl Heap {
                 return;
             }
             let right = left + 1;
-            let child =
-                if right < self.entries.len() && self.less(right, left, full) { right } else { left };
+            let child = if right < self.entries.len() && self.less(right, left, full) {
+                right
+            } else {
+                left
+            };
             if !self.less(child, parent, full) {
                 return;
             }

@@ -115,7 +115,9 @@ impl Manifest {
         if version != FORMAT_VERSION {
             return Err(Error::new(
                 crate::types::error::ErrorKind::Unsupported,
-                format!("manifest {name} is of format {version}; this build reads {FORMAT_VERSION}"),
+                format!(
+                    "manifest {name} is of format {version}; this build reads {FORMAT_VERSION}"
+                ),
             ));
         }
         Self::decode_body(&mut reader).ok_or_else(|| fail("a field is out of bounds"))
