@@ -1,3 +1,19 @@
 //! Floor 2: requests to disk and DFS as plain values, and the drivers that carry them out.
 
+pub mod clock;
+pub mod dfs;
+pub mod doorbell;
+pub mod entropy;
+pub mod faults;
+mod objects;
+mod read_op;
+mod ring_open;
+mod sys;
+pub mod uring;
+pub mod url;
 pub mod values;
+
+pub use objects::OpenObject;
+
+#[cfg(test)]
+pub(crate) mod test_support;

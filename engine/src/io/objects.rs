@@ -1,0 +1,162 @@
+//! Objects that are open for reading, and a ring's table of them.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use crate::io::faults::Faults;
+use crate::io::values::ObjectSlot;
+use crate::limits::OBJECTS_OPEN_MAX;
+use crate::types::error::ErrorKind;
+use crate::types::{Error, ObjectName, Result};
+
+/// An object that a DFS opened for reading. Any thread may open it and hand it to a shard, whose
+/// driver owns it from then on; dropping it closes it.
+#[derive(Debug)]
+pub struct OpenObject {
+    pub(crate) name: ObjectName,
+    pub(crate) source: Source,
+    pub(crate) faults: Option<Arc<Faults>>,
+}
+
+impl OpenObject {
+    /// The object's name.
+    #[must_use]
+    pub fn name(&self) -> ObjectName {
+        self.name
+    }
+}
+
+/// Where an open object's bytes come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A descriptor with `O_DIRECT`.
+    File {
+        /// The descriptor.
+        file: File,
+        /// Its size at open; objects never change theirs.
+        bytes: u64,
+    },
+    /// The bytes themselves, of a DFS in memory.
+    Memory(Arc<Vec<u8>>),
+}
+
+/// How the ring reads an object.
+#[derive(Debug)]
+pub(crate) enum Route {
+    /// A registered file; the kernel's table keeps it open.
+    Registered,
+    /// A descriptor.
+    Descriptor(File),
+    /// A copy from memory.
+    Memory(Arc<Vec<u8>>),
+}
+
+/// An open object of a ring.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: ObjectName,
+    pub(crate) route: Route,
+    pub(crate) bytes: u64,
+    pub(crate) faults: Option<Arc<Faults>>,
+    // Reads queued or in the kernel: a closed object goes when the last of them ended, so that no
+    // queued read finds a stranger behind its descriptor.
+    pub(crate) reads: u32,
+    closing: bool,
+}
+
+#[derive(Debug, Default)]
+struct Cell {
+    uses: u32,
+    entry: Option<Entry>,
+}
+
+/// The open objects of a ring by index; a slot number carries the index and how often the index
+/// was used.
+#[derive(Debug, Default)]
+pub(crate) struct Objects {
+    cells: Vec<Cell>,
+    free: Vec<u32>,
+}
+
+const INDEX_BITS: u32 = OBJECTS_OPEN_MAX.trailing_zeros();
+const INDEX_MASK: u32 = (1 << INDEX_BITS) - 1;
+const USES_MASK: u32 = u32::MAX >> INDEX_BITS;
+
+impl Objects {
+    /// The index the next object will get.
+    pub(crate) fn next_index(&self) -> u32 {
+        let fresh = || u32::try_from(self.cells.len()).expect("bounded by insert");
+        self.free.last().copied().unwrap_or_else(fresh)
+    }
+
+    /// Adds an object at `next_index`.
+    pub(crate) fn insert(
+        &mut self,
+        name: ObjectName,
+        route: Route,
+        bytes: u64,
+        faults: Option<Arc<Faults>>,
+    ) -> ObjectSlot {
+        let index = self.next_index();
+        if self.free.pop().is_none() {
+            assert!(self.cells.len() < OBJECTS_OPEN_MAX, "a shard opened 2^20 objects at once");
+            self.cells.push(Cell::default());
+        }
+        let cell = &mut self.cells[index as usize];
+        cell.entry = Some(Entry { name, route, bytes, faults, reads: 0, closing: false });
+        ObjectSlot(index | cell.uses << INDEX_BITS)
+    }
+
+    /// The object that `slot` names.
+    pub(crate) fn get_mut(&mut self, slot: ObjectSlot) -> Result<&mut Entry> {
+        self.cells
+            .get_mut(index(slot) as usize)
+            .filter(|cell| cell.uses == slot.0 >> INDEX_BITS)
+            .and_then(|cell| cell.entry.as_mut())
+            .filter(|entry| !entry.closing)
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Invalid,
+                    format!(
+                        "object slot {:#x} is not open: it was closed before this call",
+                        slot.0
+                    ),
+                )
+            })
+    }
+
+    /// The object of an operation that counts among its reads.
+    pub(crate) fn of_read(&mut self, slot: ObjectSlot) -> &mut Entry {
+        let cell = &mut self.cells[index(slot) as usize];
+        cell.entry.as_mut().expect("an object outlives its reads")
+    }
+
+    /// Closes an object. Its route, once no read uses it.
+    pub(crate) fn close(&mut self, slot: ObjectSlot) -> Option<Route> {
+        let entry = self.get_mut(slot).ok()?;
+        entry.closing = true;
+        self.reap(slot)
+    }
+
+    /// A read ended. The route of the object, if it was closed and this was its last read.
+    pub(crate) fn release(&mut self, slot: ObjectSlot) -> Option<Route> {
+        let entry = self.of_read(slot);
+        entry.reads -= 1;
+        if entry.closing { self.reap(slot) } else { None }
+    }
+
+    fn reap(&mut self, slot: ObjectSlot) -> Option<Route> {
+        let cell = &mut self.cells[index(slot) as usize];
+        if cell.entry.as_ref().is_none_or(|entry| entry.reads > 0) {
+            return None;
+        }
+        cell.uses = (cell.uses + 1) & USES_MASK;
+        self.free.push(index(slot));
+        cell.entry.take().map(|entry| entry.route)
+    }
+}
+
+/// The index of a slot in the ring's tables.
+pub(crate) fn index(slot: ObjectSlot) -> u32 {
+    slot.0 & INDEX_MASK
+}

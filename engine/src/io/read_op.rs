@@ -1,0 +1,140 @@
+//! A read in flight: what is submitted for it, and what its completion means.
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+use io_uring::types::{Fd, Fixed};
+use io_uring::{opcode, squeue};
+
+use crate::io::objects::{self, Route};
+use crate::io::values::ObjectSlot;
+use crate::limits::{PAGE_BYTES, READ_TRIES_MAX};
+use crate::mem::pool::Buf;
+use crate::mem::slab::Token;
+use crate::types::error::ErrorKind;
+use crate::types::{Error, Nanos, ObjectName, Result};
+
+/// A read that a ring took over and has not answered.
+pub(crate) struct Op {
+    pub(crate) token: Token,
+    pub(crate) object: ObjectSlot,
+    pub(crate) offset: u64,
+    // Bytes of `buf` that are there; a multiple of the page size between reads.
+    pub(crate) filled: u32,
+    pub(crate) tries: u32,
+    // Injected latency: the answer is not delivered before this.
+    pub(crate) due: Nanos,
+    pub(crate) buf: Buf,
+}
+
+impl Op {
+    /// The submission entry for the part that is not filled yet.
+    pub(crate) fn entry(&mut self, route: &Route) -> squeue::Entry {
+        let offset = self.offset + u64::from(self.filled);
+        let rest = &mut self.buf.bytes_mut()[self.filled as usize..];
+        let len = u32::try_from(rest.len()).expect("an extent is at most 16 MiB and a page");
+        let to = rest.as_mut_ptr();
+        match route {
+            Route::Descriptor(file) => {
+                opcode::Read::new(Fd(file.as_raw_fd()), to, len).offset(offset).build()
+            }
+            Route::Registered => {
+                let index = Fixed(objects::index(self.object));
+                opcode::Read::new(index, to, len).offset(offset).build()
+            }
+            Route::Memory(_) => unreachable!("memory is copied at submission"),
+        }
+    }
+
+    /// What a completion's result means for a read of an object of `bytes`; the only place that
+    /// reads errno values of reads.
+    pub(crate) fn judge(&mut self, result: i32, bytes: u64) -> Verdict {
+        let again = |op: &Self, why| {
+            if op.tries < READ_TRIES_MAX { Verdict::Again } else { Verdict::Failed(why) }
+        };
+        match u32::try_from(result) {
+            Ok(0) => Verdict::Failed(Why::End),
+            Ok(n) => {
+                let filled = self.filled + n;
+                if filled as usize >= self.buf.bytes().len() {
+                    return Verdict::Done;
+                }
+                // Not left to the next read: at an end inside a page that would begin inside the
+                // page too, which direct reads must not.
+                if self.offset + u64::from(filled) >= bytes {
+                    return Verdict::Failed(Why::End);
+                }
+                self.filled = filled - filled % PAGE_BYTES as u32;
+                again(self, Why::Short)
+            }
+            // Refusals of the moment. A cancellation comes when the thread that submitted the
+            // read exited, as inline hosts' threads do.
+            Err(_) => match -result {
+                errno @ (libc::EAGAIN
+                | libc::EINTR
+                | libc::ECANCELED
+                | libc::ENOMEM
+                | libc::ENOBUFS) => again(self, Why::Errno(errno)),
+                errno => Verdict::Failed(Why::Errno(errno)),
+            },
+        }
+    }
+}
+
+/// What to do about a read that ended in the kernel.
+pub(crate) enum Verdict {
+    /// All of it is there.
+    Done,
+    /// Submit it once more, for what is missing.
+    Again,
+    /// Answer the failure.
+    Failed(Why),
+}
+
+/// How a read failed.
+pub(crate) enum Why {
+    /// The object ends inside it.
+    End,
+    /// The kernel brought a part, again and again.
+    Short,
+    /// The kernel refused.
+    Errno(i32),
+}
+
+impl Why {
+    /// The error for the caller.
+    pub(crate) fn error(self, name: ObjectName, op: &Op) -> Error {
+        let what = format!("reading {} bytes at {} of {name}", op.buf.bytes().len(), op.offset);
+        match self {
+            Self::End => past_end(name, op.offset + u64::from(op.filled)),
+            Self::Short => {
+                Error::new(ErrorKind::Io, format!("{what}: {} reads were short", op.tries))
+            }
+            Self::Errno(libc::EINVAL) => Error::new(
+                ErrorKind::Unsupported,
+                format!("{what}: the device refuses direct reads of {PAGE_BYTES}-byte pages"),
+            ),
+            Self::Errno(errno) => Error::io(what, &io::Error::from_raw_os_error(errno)),
+        }
+    }
+}
+
+fn past_end(name: ObjectName, offset: u64) -> Error {
+    Error::corrupt(format!(
+        "{name} ends at or before byte {offset}, inside a read: it was truncated"
+    ))
+}
+
+/// Serves a read from memory.
+pub(crate) fn copy(name: ObjectName, bytes: &[u8], offset: u64, to: &mut [u8]) -> Result<()> {
+    let from = usize::try_from(offset)
+        .ok()
+        .and_then(|start| bytes.get(start..start.checked_add(to.len())?))
+        .ok_or_else(|| past_end(name, bytes.len() as u64))?;
+    to.copy_from_slice(from);
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "read_op_tests.rs"]
+mod tests;

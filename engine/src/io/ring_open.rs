@@ -1,0 +1,122 @@
+//! Creating a ring, and saying why that is not possible here.
+
+use std::io;
+use std::time::Duration;
+
+use io_uring::IoUring;
+
+use crate::io::sys;
+use crate::io::uring::RingMode;
+use crate::limits::{
+    RING_CQ_ENTRIES, RING_FILES_MAX, RING_OPEN_PAUSE_MS, RING_OPEN_TRIES_MAX, RING_SQ_ENTRIES,
+};
+use crate::types::error::ErrorKind;
+use crate::types::{Error, Result};
+
+/// Creates the ring of a shard. Blocks for at most half a second, and only where locked memory is
+/// short.
+pub(crate) fn open(mode: RingMode) -> Result<IoUring> {
+    let mut tries = 1;
+    loop {
+        let mut builder = IoUring::builder();
+        builder.setup_cqsize(RING_CQ_ENTRIES).setup_submit_all();
+        match mode {
+            // Completions are posted when the shard enters the kernel and at no other time, so
+            // nothing interrupts its computing. The flag tells it when entering is worth it.
+            RingMode::Owned => {
+                builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+            }
+            // Neither flag binds to a thread. COOP_TASKRUN does not either, but would be wrong
+            // here: a completion's work is done by the thread that submitted the read, and with
+            // that flag only when this thread next enters the kernel by itself. A host thread
+            // that handed the shard over and computes on would delay the next one's read until
+            // the timer tick. Without it the kernel interrupts that thread.
+            RingMode::Inline => {}
+        }
+        match builder.build(RING_SQ_ENTRIES) {
+            Ok(ring) => return Ok(ring),
+            Err(e) if e.raw_os_error() == Some(libc::ENOMEM) && tries < RING_OPEN_TRIES_MAX => {
+                // Rings that were closed give their locked memory back a little later.
+                tries += 1;
+                std::thread::sleep(Duration::from_millis(RING_OPEN_PAUSE_MS));
+            }
+            Err(e) => return Err(refused(&e)),
+        }
+    }
+}
+
+/// Gives the ring an empty table of registered files; its size.
+pub(crate) fn register_files(ring: &IoUring) -> u32 {
+    // The kernel refuses a table larger than the limit of descriptors.
+    let descriptors = sys::descriptors_max().unwrap_or(u64::MAX);
+    let size = RING_FILES_MAX.min(u32::try_from(descriptors).unwrap_or(u32::MAX));
+    ring.submitter().register_files_sparse(size).map_or(0, |()| size)
+}
+
+/// The error for a ring that the kernel refused with `cause`.
+pub(crate) fn refused(cause: &io::Error) -> Error {
+    let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled")
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    let refusal = Refusal {
+        errno: cause.raw_os_error().unwrap_or(0),
+        disabled,
+        memlock_bytes: sys::memlock_bytes(),
+    };
+    Error::new(ErrorKind::Unsupported, format!("io_uring: {}", refusal.explain()))
+}
+
+/// What is known about a refused ring.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refusal {
+    /// Of `io_uring_setup`.
+    pub(crate) errno: i32,
+    /// `/proc/sys/kernel/io_uring_disabled`, where it exists.
+    pub(crate) disabled: Option<u32>,
+    /// The limit of locked memory; `None` for none.
+    pub(crate) memlock_bytes: Option<u64>,
+}
+
+impl Refusal {
+    /// Cause and remedy. Pure.
+    pub(crate) fn explain(self) -> String {
+        let seccomp = "a seccomp profile forbids it, as the default profiles of Docker and \
+                       Kubernetes do; run with a profile that adds io_uring_setup, \
+                       io_uring_enter and io_uring_register";
+        match (self.errno, self.disabled) {
+            (libc::EPERM, Some(2)) => "forbidden for everyone (EPERM): the sysctl \
+                 kernel.io_uring_disabled is 2; set it to 0"
+                .to_owned(),
+            (libc::EPERM, Some(1)) => "forbidden for users without privileges (EPERM): the sysctl \
+                 kernel.io_uring_disabled is 1; set it to 0, or put this user's group into the \
+                 sysctl kernel.io_uring_group"
+                .to_owned(),
+            (libc::EPERM, _) => format!("forbidden (EPERM): {seccomp}"),
+            (libc::ENOSYS, _) => format!(
+                "no such system call (ENOSYS): {seccomp}; or the kernel is older than 5.1 or was \
+                 built without io_uring: use Linux 6.1 or later"
+            ),
+            (libc::ENOMEM, _) => {
+                let limit = self.memlock_bytes.map_or_else(
+                    || "without limit, so the kernel itself is short of memory".to_owned(),
+                    |bytes| format!("{bytes} bytes for all processes of this user"),
+                );
+                format!(
+                    "no memory (ENOMEM): locked memory is {limit}; a ring locks about 100 KiB: \
+                     raise the limit (ulimit -l, LimitMEMLOCK=) or close other rings of this user"
+                )
+            }
+            (libc::EINVAL, _) => "the kernel does not know the flags this driver needs (EINVAL): \
+                 use Linux 6.1 or later"
+                .to_owned(),
+            (libc::EMFILE | libc::ENFILE, _) => {
+                "no descriptor left: raise the limit of open files (ulimit -n)".to_owned()
+            }
+            (errno, _) => io::Error::from_raw_os_error(errno).to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "ring_open_tests.rs"]
+mod tests;

@@ -1,0 +1,107 @@
+//! Calls of the operating system that the standard library does not offer, made safe.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::FromRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::types::{Error, Result};
+
+/// Fills `bytes` with random numbers of the kernel.
+pub(crate) fn random_bytes(bytes: &mut [u8]) -> Result<()> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        let rest = &mut bytes[filled..];
+        // SAFETY: the pointer and length are those of a live, writable slice.
+        let n = unsafe { libc::getrandom(rest.as_mut_ptr().cast(), rest.len(), 0) };
+        match usize::try_from(n) {
+            Ok(n) => filled += n,
+            Err(_) => {
+                let cause = io::Error::last_os_error();
+                if cause.kind() != io::ErrorKind::Interrupted {
+                    return Err(Error::io(
+                        "getrandom (allow it in the container's seccomp profile)",
+                        &cause,
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A new eventfd that never blocks, closed on exec.
+pub(crate) fn eventfd() -> io::Result<File> {
+    // SAFETY: no pointers; the result is checked before it is used.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just created and nobody else owns it.
+    Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)
+}
+
+/// Renames `from` to `to` unless `to` exists (`AlreadyExists`). On file systems that cannot
+/// rename so, a hard link does the same in two steps.
+pub(crate) fn rename_noreplace(from: &Path, to: &Path) -> io::Result<()> {
+    let (c_from, c_to) = (c_path(from)?, c_path(to)?);
+    // SAFETY: both pointers are to NUL-terminated strings that outlive the call.
+    let result = unsafe {
+        libc::renameat2(
+            libc::AT_FDCWD,
+            c_from.as_ptr(),
+            libc::AT_FDCWD,
+            c_to.as_ptr(),
+            libc::RENAME_NOREPLACE,
+        )
+    };
+    if result == 0 {
+        return Ok(());
+    }
+    let cause = io::Error::last_os_error();
+    match cause.raw_os_error() {
+        Some(libc::EINVAL | libc::ENOSYS | libc::ENOTSUP) => {
+            std::fs::hard_link(from, to)?;
+            std::fs::remove_file(from)
+        }
+        _ => Err(cause),
+    }
+}
+
+/// Limits of this process: the soft limit of `resource`; `None` if there is none.
+fn limit_soft(resource: libc::__rlimit_resource_t) -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a live struct of the type the call fills.
+    let result = unsafe { libc::getrlimit(resource, &raw mut limit) };
+    (result == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+}
+
+/// Bytes of memory this process may lock; `None` means without limit.
+pub(crate) fn memlock_bytes() -> Option<u64> {
+    limit_soft(libc::RLIMIT_MEMLOCK)
+}
+
+/// Descriptors this process may open; `None` means without limit.
+pub(crate) fn descriptors_max() -> Option<u64> {
+    limit_soft(libc::RLIMIT_NOFILE)
+}
+
+/// Makes the calling thread a background thread: it stands behind others by `nice` and receives
+/// no signals, which belong to the host's threads. Best effort.
+pub(crate) fn background_thread(nice: i32) {
+    // SAFETY: on Linux a process id of zero means the calling thread only; no pointers.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+    // SAFETY: an all-zero sigset is a valid value for sigfillset to overwrite.
+    let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointers are to a live sigset, and null asks for no old mask.
+    unsafe {
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut());
+    }
+}

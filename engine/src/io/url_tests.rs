@@ -1,0 +1,54 @@
+use super::*;
+
+fn folder(path: &str) -> Place {
+    Place::Folder(PathBuf::from(path))
+}
+
+#[test]
+fn known_urls() {
+    let memory = |name: &str| Place::Memory(name.to_owned());
+    let table = [
+        ("file:///a/b", folder("/a/b"), 0, 0.0, None),
+        ("file:/a/b", folder("/a/b"), 0, 0.0, None),
+        ("file://localhost/a", folder("/a"), 0, 0.0, None),
+        ("file:///a%20b%25", folder("/a b%"), 0, 0.0, None),
+        ("/a/b?latency=500us", folder("/a/b"), 500_000, 0.0, None),
+        ("memory://x", memory("x"), 0, 0.0, None),
+        ("memory://x?latency=2ms&fail=0.01", memory("x"), 2_000_000, 0.01, None),
+        ("memory://x?fail=1&seed=7", memory("x"), 0, 1.0, Some(7)),
+        ("memory://x?latency=1s&", memory("x"), 1_000_000_000, 0.0, None),
+    ];
+    for (url, place, latency, fail, seed) in table {
+        assert_eq!(parse(url).unwrap(), DfsUrl { place, latency, fail, seed }, "{url}");
+    }
+    let here = std::env::current_dir().unwrap().join("data");
+    assert_eq!(parse("data").unwrap().place, Place::Folder(here));
+}
+
+#[test]
+fn refused_urls_name_the_remedy() {
+    let table = [
+        ("", "names no folder"),
+        ("file://a/b", "file:///a/b"),
+        ("file:///a%2", "write % as %25"),
+        ("memory://", "needs a name"),
+        ("s3://bucket", "unknown scheme 's3'; known: file, memory"),
+        ("flie:///a", "did you mean file?"),
+        ("/a?latncy=2ms", "did you mean latency?"),
+        ("/a?zone=1", "unknown parameter 'zone'; known: latency, fail, seed"),
+        ("/a?latency=2", "no known unit"),
+        ("/a?latency=ms", "no number"),
+        ("/a?latency=11s", "beyond ten seconds"),
+        ("/a?latency=99999999999999999999s", "no number"),
+        ("/a?fail=1.5", "from 0 to 1"),
+        ("/a?fail=NaN", "from 0 to 1"),
+        ("/a?fail", "from 0 to 1"),
+        ("/a?seed=x", "whole number"),
+    ];
+    for (url, text) in table {
+        let error = parse(url).unwrap_err();
+        assert!(error.text.contains(text), "{url}: {error}");
+    }
+    // A far-off word gets no suggestion.
+    assert!(!parse("webhdfs://x").unwrap_err().text.contains("did you mean"));
+}
