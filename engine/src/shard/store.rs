@@ -1,0 +1,290 @@
+//! One store on its shard: rows in memory, the version below them, and what is going on in the
+//! background.
+
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use crate::checkpoint::ownership::Ownership;
+use crate::limits::{KEY_GROUPS_MAX, RUNS_MAX, TABLE_BYTES_TARGET};
+use crate::lsm::compact::{CompactJob, MergeOrder};
+use crate::lsm::flush::FlushJob;
+use crate::lsm::fold::MergeOps;
+use crate::lsm::job::Work;
+use crate::lsm::output::Output;
+use crate::lsm::pick::{self, Choice};
+use crate::lsm::rows::{FrozenRows, Rows};
+use crate::lsm::version::{MergeEdit, OpenTable, Version};
+use crate::shard::values::OpenStore;
+use crate::sst::filter::FilterBits;
+use crate::state::StateTable;
+use crate::types::error::ErrorKind;
+use crate::types::{Error, Incarnation, ObjectKind, ObjectName, Result};
+
+/// A cut whose rows are not all flushed yet.
+#[derive(Debug)]
+pub(super) struct Cut {
+    pub session: u16,
+    pub user_data: u64,
+    /// The last generation that belongs to it.
+    pub generation: Option<u64>,
+}
+
+/// See the module. Fields are the shard's to use; methods keep what must hold together.
+#[derive(Debug)]
+pub(super) struct Store {
+    pub number: u64,
+    pub key_groups: u32,
+    pub range: (u16, u16),
+    pub states: StateTable,
+    pub ops: MergeOps,
+    pub rows: Rows,
+    pub version: Rc<Version>,
+    /// Flushes applied: a cold read that began before the last one installs nothing.
+    pub flushes: u64,
+    /// Clears taken: likewise.
+    pub clears: u64,
+    pub ownership: Ownership,
+    pub cuts: VecDeque<Cut>,
+    pub drains: Vec<(u16, u64)>,
+    /// Why the last flush or merge failed; new work waits a little.
+    pub failure: Option<Error>,
+    frozen: VecDeque<FrozenRows>,
+    flushing: bool,
+    merging: Vec<Box<[u8]>>,
+    tables: HashMap<ObjectName, OpenTable>,
+    retired: Vec<OpenTable>,
+    incarnation: Incarnation,
+    next_seq: u64,
+    random: u64,
+}
+
+impl Store {
+    pub fn new(open: OpenStore) -> Result<Self> {
+        if open.key_groups == 0 || open.key_groups > KEY_GROUPS_MAX {
+            return Err(Error::invalid(format!(
+                "{} key groups: choose 1 to {KEY_GROUPS_MAX}",
+                open.key_groups
+            )));
+        }
+        Ok(Self {
+            number: open.number,
+            key_groups: open.key_groups,
+            range: open.range,
+            ops: open.states.merge_ops(),
+            states: open.states,
+            rows: Rows::default(),
+            version: Rc::default(),
+            flushes: 0,
+            clears: 0,
+            ownership: Ownership::new(open.incarnation),
+            cuts: VecDeque::new(),
+            drains: Vec::new(),
+            failure: None,
+            frozen: VecDeque::new(),
+            flushing: false,
+            merging: Vec::new(),
+            tables: HashMap::new(),
+            retired: Vec::new(),
+            incarnation: open.incarnation,
+            next_seq: 1,
+            random: open.seed,
+        })
+    }
+
+    /// A name that was never used.
+    pub fn new_name(&mut self, kind: ObjectKind) -> ObjectName {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        // SplitMix64 (Steele, Lea, Flood 2014).
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let rand = z ^ (z >> 31);
+        ObjectName { store: self.number, incarnation: self.incarnation, kind, seq, rand }
+    }
+
+    /// Memory of the resident parts of all its tables, bytes.
+    pub fn table_bytes(&self) -> usize {
+        let open = self.tables.values().chain(&self.retired);
+        open.map(|t| t.table.memory_bytes()).sum()
+    }
+
+    /// Freezes what was written; the flush starts when its turn comes.
+    pub fn freeze(&mut self) -> Option<u64> {
+        let frozen = self.rows.freeze()?;
+        let generation = frozen.generation;
+        self.frozen.push_back(frozen);
+        Some(generation)
+    }
+
+    /// Generations frozen and not yet flushed.
+    pub fn unflushed(&self) -> bool {
+        self.flushing || !self.frozen.is_empty()
+    }
+
+    /// The next flush, if one waits and none runs: flushes are applied in order.
+    pub fn next_flush(&mut self) -> Option<Work> {
+        if self.flushing {
+            return None;
+        }
+        let rows = self.frozen.pop_front()?;
+        self.flushing = true;
+        let names = vec![self.new_name(ObjectKind::Sst)];
+        let output = Output::new(names, FilterBits::Sixteen, u64::MAX);
+        Some(Work::Flush(FlushJob::new(rows, self.ops.clone(), output)))
+    }
+
+    fn idle_tablets(&self) -> impl Iterator<Item = (usize, &[u64])> {
+        let busy = |low: &[u8]| self.merging.iter().any(|m| **m == *low);
+        let tablets = self.version.tablets().iter().enumerate();
+        tablets.filter(move |(_, t)| !busy(&t.low)).map(|(i, t)| (i, &t.run_bytes[..]))
+    }
+
+    /// The next merge, if one is due.
+    pub fn next_merge(&mut self) -> Option<Work> {
+        let choice = pick::pick(self.idle_tablets())?;
+        Some(self.merge(choice))
+    }
+
+    fn merge(&mut self, choice: Choice) -> Work {
+        let version = Rc::clone(&self.version);
+        let tablet = &version.tablets()[choice.tablet];
+        let bottom = choice.runs == tablet.runs.len();
+        let bytes: u64 = tablet.run_bytes[..choice.runs].iter().sum();
+        let order = MergeOrder {
+            low: tablet.low.clone(),
+            high: tablet.high.clone(),
+            inputs: tablet.runs[..choice.runs].iter().map(|r| r.open.table.clone()).collect(),
+            bottom,
+        };
+        // Only a merge of all runs may split: a run in the middle is one table.
+        let (target, bits) =
+            if bottom { (split_bytes(bytes), FilterBits::Eight) } else { (u64::MAX, FilterBits::Sixteen) };
+        let count = if bottom { bytes / target + 3 } else { 1 };
+        let names = (0..count).map(|_| self.new_name(ObjectKind::Sst)).collect();
+        self.merging.push(order.low.clone());
+        let output = Output::new(names, bits, target);
+        Work::Merge(CompactJob::new(order, self.ops.clone(), output))
+    }
+
+    /// Runs of the fullest tablet above the target.
+    pub fn excess_runs(&self) -> usize {
+        pick::excess_runs(self.version.tablets().iter().map(|t| &t.run_bytes[..]))
+    }
+
+    /// True if no flush or merge runs, waits or is due.
+    pub fn settled(&self) -> bool {
+        !self.unflushed()
+            && self.merging.is_empty()
+            && self.rows.active_is_empty()
+            && self.version.tablets().iter().all(|t| t.runs.len() <= RUNS_MAX)
+    }
+
+    /// A flush was written: its rows are clean, its table is the newest run.
+    pub fn apply_flush(&mut self, generation: u64, table: Option<OpenTable>) {
+        if let Some(open) = table {
+            self.version = Rc::new(self.version.with_flush(&open));
+            self.tables.insert(*open.table.name(), open);
+        }
+        self.rows.turn_clean(generation);
+        self.flushes += 1;
+        self.flushing = false;
+    }
+
+    /// A merge was written: its outputs replace its inputs.
+    pub fn apply_merge(&mut self, edit: MergeEdit) {
+        self.merging.retain(|low| *low != edit.low);
+        let outputs: Vec<OpenTable> = edit.outputs.clone();
+        match self.version.with_merge(&edit) {
+            Some(version) => {
+                self.version = Rc::new(version);
+                for open in outputs {
+                    self.tables.insert(*open.table.name(), open);
+                }
+            }
+            None => self.retired.extend(outputs),
+        }
+        self.retire(&edit.inputs);
+    }
+
+    // Tables that no run names any more wait until nobody reads them.
+    fn retire(&mut self, candidates: &[ObjectName]) {
+        for name in candidates {
+            let named = self.version.tables().any(|open| open.table.name() == name);
+            if !named && let Some(open) = self.tables.remove(name) {
+                self.retired.push(open);
+            }
+        }
+    }
+
+    /// Tables that nobody reads any more: close them, and delete those that come with `true`.
+    pub fn reap_retired(&mut self) -> Vec<(OpenTable, bool)> {
+        let mut gone = Vec::new();
+        let mut at = 0;
+        while at < self.retired.len() {
+            // The only other owners are versions that requests hold, and jobs.
+            if std::sync::Arc::strong_count(&self.retired[at].table) > 1 {
+                at += 1;
+                continue;
+            }
+            let open = self.retired.swap_remove(at);
+            let delete = self.ownership.retire(*open.table.name());
+            gone.push((open, delete));
+        }
+        gone
+    }
+
+    /// A job failed. What it should have done is due again.
+    pub fn job_failed(&mut self, back: FailedJob, error: Error) {
+        self.failure = Some(error);
+        match back {
+            FailedJob::Flush(rows) => {
+                self.flushing = false;
+                self.frozen.push_front(rows);
+            }
+            FailedJob::Merge(low) => self.merging.retain(|m| *m != low),
+        }
+    }
+
+    /// The tables of a restored manifest, and the tablets they make.
+    pub fn restore(&mut self, version: Version) {
+        self.tables =
+            version.tables().map(|open| (*open.table.name(), open.clone())).collect();
+        self.version = Rc::new(version);
+    }
+
+    /// All open tables, to be closed with the store.
+    pub fn into_tables(self) -> Vec<OpenTable> {
+        self.tables.into_values().chain(self.retired).collect()
+    }
+
+    /// The names of the tables of the version of now.
+    pub fn table_names(&self) -> impl Iterator<Item = ObjectName> {
+        self.tables.keys().copied()
+    }
+
+    /// Refuses a request to a broken store.
+    pub fn check_group(&self, group: u16) -> Result<()> {
+        if group >= self.range.0 && group <= self.range.1 {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Invalid,
+            format!("key group {group} is outside the store's {}..={}", self.range.0, self.range.1),
+        ))
+    }
+}
+
+/// What a failed job was to do.
+#[derive(Debug)]
+pub(super) enum FailedJob {
+    Flush(FrozenRows),
+    Merge(Box<[u8]>),
+}
+
+// Output tables of equal size near the target.
+fn split_bytes(bytes: u64) -> u64 {
+    let parts = (bytes + TABLE_BYTES_TARGET / 2) / TABLE_BYTES_TARGET;
+    bytes / parts.max(1) + 1
+}

@@ -1,0 +1,130 @@
+//! What crosses the boundary of a shard: values in, values out.
+
+use crate::io::values::{IoDone, IoRequest, ObjectSlot};
+use crate::lsm::job::{Job, Outcome};
+use crate::mem::slab::Token;
+use crate::state::StateTable;
+use crate::state::request::{Batch, Completions, StoreId};
+use crate::types::{ObjectName, Result};
+
+/// A job for the background executor of the core.
+#[derive(Debug)]
+pub struct JobOrder {
+    /// Names the job in its report.
+    pub token: Token,
+    /// The work.
+    pub job: Box<Job>,
+}
+
+/// The end of a job.
+#[derive(Debug)]
+pub struct JobReport {
+    /// Of the order.
+    pub token: Token,
+    /// Its outcome and the bytes it wrote, or why there is none.
+    pub result: Result<(Outcome, u64)>,
+    /// The objects it sealed or opened, under the numbers the driver gave them.
+    pub opened: Vec<(ObjectName, Result<ObjectSlot>)>,
+}
+
+/// What reaches a shard at a tick.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    /// Answers of the driver.
+    pub io: Vec<IoDone>,
+    /// Ends of jobs.
+    pub jobs: Vec<JobReport>,
+    /// Control requests of sessions.
+    pub controls: Vec<Control>,
+    /// Batches of sessions, with the number of the session.
+    pub batches: Vec<(u16, Box<Batch>)>,
+}
+
+/// What leaves a shard at a tick. The driver empties it.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// For the ring and the DFS.
+    pub io: Vec<IoRequest>,
+    /// For the background executor.
+    pub jobs: Vec<JobOrder>,
+    /// By session.
+    pub completions: Vec<Completions>,
+    /// Ends of control requests.
+    pub controls: Vec<ControlDone>,
+}
+
+/// A request about a store as a whole.
+#[derive(Debug)]
+pub struct Control {
+    /// The session that asked.
+    pub session: u16,
+    /// The caller's; comes back.
+    pub user_data: u64,
+    /// What to do.
+    pub op: ControlOp,
+}
+
+/// What a control request does.
+#[derive(Debug)]
+pub enum ControlOp {
+    /// Open a store, empty or from a handle. Answers with `Opened`.
+    Open(Box<OpenStore>),
+    /// Cut a checkpoint of what was submitted before. Answers with `Handle`.
+    Checkpoint(StoreId),
+    /// The host gave a checkpoint up: delete what only it kept.
+    Release(StoreId, Vec<u8>),
+    /// Flush everything and merge until nothing is left to do.
+    Drain(StoreId),
+    /// Close a store. Rows since the last checkpoint are forgotten.
+    Close(StoreId),
+}
+
+/// A store to open.
+#[derive(Debug)]
+pub struct OpenStore {
+    /// The host's number of the store, the same in all its incarnations.
+    pub number: u64,
+    /// Drawn by the driver for this opening.
+    pub incarnation: crate::types::Incarnation,
+    /// Seed of the names' random part, drawn by the driver.
+    pub seed: u64,
+    /// Maximal parallelism.
+    pub key_groups: u32,
+    /// First and last key group.
+    pub range: (u16, u16),
+    /// Its states.
+    pub states: StateTable,
+    /// The checkpoint to start from.
+    pub handle: Option<Vec<u8>>,
+}
+
+/// The end of a control request.
+#[derive(Debug)]
+pub struct ControlDone {
+    /// The session that asked.
+    pub session: u16,
+    /// Of the request.
+    pub user_data: u64,
+    /// How it ended.
+    pub result: Result<ControlResult>,
+}
+
+/// What a control request brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControlResult {
+    /// A store is open, and serves.
+    Opened(StoreId),
+    /// A checkpoint is complete; keeping these bytes is the commit.
+    Handle(Vec<u8>),
+    /// Done.
+    Done,
+}
+
+/// What the driver should do until the next tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Park {
+    /// Tick again soon: there is work left.
+    Busy,
+    /// Wait for an answer, a report or a request.
+    Idle,
+}
