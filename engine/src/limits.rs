@@ -18,6 +18,17 @@ pub const VALUE_BYTES_MAX: usize = 16 << 20;
 /// States of one store: the id is a byte and zero is reserved.
 pub const STATES_MAX: usize = 255;
 
+/// Longest name of a state, bytes: names stand in every manifest.
+pub const STATE_NAME_BYTES_MAX: usize = 255;
+
+/// Most bytes of keys and values in one batch: its spans are 32 bits wide.
+pub const BATCH_BYTES_MAX: usize = u32::MAX as usize;
+
+const _: () = assert!(
+    STORED_KEY_BYTES_MAX + VALUE_BYTES_MAX <= BATCH_BYTES_MAX,
+    "an empty batch must take any request"
+);
+
 /// Largest parallelism a store can be cut into, as in Flink (key groups are 15 bits there).
 pub const KEY_GROUPS_MAX: u32 = 1 << 15;
 

@@ -13,9 +13,16 @@ pub fn hash64(bytes: &[u8]) -> u64 {
 #[inline]
 #[must_use]
 pub fn key_group(key: &[u8], key_groups: u32) -> KeyGroup {
+    key_group_of(hash64(key), key_groups)
+}
+
+/// `key_group` of a key whose `hash64` is at hand.
+#[inline]
+#[must_use]
+pub fn key_group_of(hash: u64, key_groups: u32) -> KeyGroup {
     debug_assert!(key_groups > 0 && key_groups <= crate::limits::KEY_GROUPS_MAX);
     // Multiply-shift instead of a division: unbiased to 2^-17 for 2^15 groups.
-    ((u64::from((hash64(key) >> 32) as u32) * u64::from(key_groups)) >> 32) as KeyGroup
+    ((u64::from((hash >> 32) as u32) * u64::from(key_groups)) >> 32) as KeyGroup
 }
 
 /// Hasher of places (object, offset): two multiplications instead of a keyed hash, since places
