@@ -20,3 +20,5 @@ pub mod lsm;
 pub mod checkpoint;
 
 pub mod state;
+
+pub mod shard;

@@ -209,3 +209,45 @@ pub const EXECUTOR_NICE: i32 = 10;
 /// An executor that owes answers and showed no life for this long is woken, nanoseconds. Steps of
 /// a job take a fraction of a millisecond, reads and syncs of a healthy disk less than a second.
 pub const EXECUTOR_SILENT_NS_MAX: u64 = 1_000_000_000;
+
+/// Smallest budget of a shard, bytes: below it flushes get so small that merges never end.
+pub const MEMORY_MIN_BYTES: usize = 32 << 20;
+
+/// Memory of a shard that does not grow with its load, bytes: ring, queues, code, the background
+/// executor's share.
+pub const MEMORY_FIXED_BYTES: usize = 6 << 20;
+
+/// Rows get at least this, bytes, whatever else is charged: an active and a frozen generation.
+pub const ROWS_MIN_BYTES: usize = 8 << 20;
+
+/// Dirty rows are flushed when they take this part of the budget: half of them may be frozen while
+/// the other half fills, and two thirds stay for clean rows and the rest.
+pub const FLUSH_DIVISOR: usize = 6;
+
+/// Jobs may hold this part of the budget for their buffers.
+pub const JOB_DIVISOR: usize = 6;
+
+const _: () = assert!(MEMORY_FIXED_BYTES + ROWS_MIN_BYTES < MEMORY_MIN_BYTES);
+
+/// Requests probed in stages together: enough that their cache misses overlap, few enough that
+/// what was prefetched is still there when it is used.
+pub const SERVE_CHUNK: usize = 32;
+
+/// Runs of a tablet above `RUNS_MAX` at which writes wait for merges: beyond, reads would slow
+/// down without bound.
+pub const RUNS_STALL: usize = 16;
+
+/// A scan ends its batch at this many bytes, whatever its limit of rows: what a completion copies.
+pub const SCAN_BYTES_MAX: usize = 1 << 20;
+
+/// Rows one scan returns at most: what it copies and holds while it is suspended.
+pub const SCAN_LIMIT_MAX: u32 = 4096;
+
+/// Buffers of a job beside its inputs, bytes: chunks of output, the filter and index being built.
+pub const JOB_BASE_BYTES: usize = 4 << 20;
+
+/// Jobs of one shard at once: a flush and merges beside it.
+pub const JOBS_MAX: usize = 3;
+
+/// Stores of one shard.
+pub const STORES_MAX: usize = 1024;

@@ -59,6 +59,17 @@ pub struct Landed {
     flights: SmallVec<[Token; 2]>,
 }
 
+/// One extent of a finished read.
+#[derive(Debug)]
+pub struct LandedExtent<'b> {
+    /// Object and offset it was asked for.
+    pub place: (ObjectSlot, u64),
+    /// Who asked.
+    pub waiters: SmallVec<[Token; 2]>,
+    /// Its whole pages; undefined if the read failed.
+    pub pages: &'b [u8],
+}
+
 impl Coalescer {
     /// The counters.
     #[must_use]
@@ -176,16 +187,17 @@ impl Coalescer {
         Landed { offset: read.offset, flights: read.flights }
     }
 
-    /// The waiters of the next extent of a finished read, and its bytes in `buf`.
+    /// The next extent of a finished read whose bytes are in `buf`.
     pub fn next_landed<'b>(
         &mut self,
         landed: &mut Landed,
         buf: &'b Buf,
-    ) -> Option<(SmallVec<[Token; 2]>, &'b [u8])> {
+    ) -> Option<LandedExtent<'b>> {
         let flight = self.flights.remove(landed.flights.pop()?).expect("landed flights live");
-        let extent = flight.extent;
-        self.places.remove(&(flight.object, extent.offset, extent.len));
+        let Flight { object, extent, waiters } = flight;
+        self.places.remove(&(object, extent.offset, extent.len));
         let at = (extent.offset - landed.offset) as usize;
-        Some((flight.waiters, &buf.bytes()[at..at + extent.len as usize]))
+        let pages = &buf.bytes()[at..at + extent.len as usize];
+        Some(LandedExtent { place: (object, extent.offset), waiters, pages })
     }
 }

@@ -55,6 +55,12 @@ impl FlushJob {
         &mut self.output
     }
 
+    /// Its rows, to be flushed by another job.
+    #[must_use]
+    pub fn into_rows(self) -> FrozenRows {
+        self.rows
+    }
+
     /// Its output, when finished.
     #[must_use]
     pub fn into_output(self) -> Output {

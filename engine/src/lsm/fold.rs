@@ -18,6 +18,20 @@ impl Default for MergeOps {
 }
 
 impl MergeOps {
+    /// The operands of a partial row of `key` as one, oldest first.
+    ///
+    /// # Errors
+    /// `Corrupt` if the key belongs to no state that merges, or a number is not eight bytes.
+    pub fn fold_all(&self, key: &[u8], operands: &[&[u8]]) -> Result<Vec<u8>> {
+        let mut folded = operands[0].to_vec();
+        let mut out = Vec::new();
+        for newer in &operands[1..] {
+            fold(self.of(key)?, Some(&folded), newer, &mut out)?;
+            std::mem::swap(&mut folded, &mut out);
+        }
+        Ok(folded)
+    }
+
     /// The operator of the state that `key` belongs to.
     ///
     /// # Errors

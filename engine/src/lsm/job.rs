@@ -8,8 +8,9 @@ use crate::io::values::{JobDone, JobRequest};
 use crate::lsm::compact::CompactJob;
 use crate::lsm::flush::FlushJob;
 use crate::lsm::open::OpenJob;
+use crate::lsm::rows::FrozenRows;
 use crate::sst::table::Table;
-use crate::types::{Error, ObjectName, Result};
+use crate::types::{Error, ObjectName};
 
 /// What a job needs next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,28 @@ pub enum Outcome {
     },
 }
 
+/// A job that failed.
+#[derive(Debug)]
+pub struct Unfinished {
+    /// Why.
+    pub error: Error,
+    /// What is to be done again.
+    pub left: Left,
+}
+
+/// What a failed job was to do.
+#[derive(Debug)]
+pub enum Left {
+    /// Flush these rows.
+    Flush(FrozenRows),
+    /// Merge runs of the tablet with this low key.
+    Merge(Box<[u8]>),
+    /// Open the tables of a manifest.
+    Open,
+    /// Unknown: the job itself broke.
+    Lost,
+}
+
 impl Job {
     /// A job that was not started.
     #[must_use]
@@ -114,10 +137,15 @@ impl Job {
     /// The outcome of a finished job, and the bytes it wrote.
     ///
     /// # Errors
-    /// What stopped it; objects it wrote are orphans then.
-    pub fn finish(self) -> Result<(Outcome, u64)> {
+    /// What stopped it, and what it leaves undone; objects it wrote are orphans then.
+    pub fn finish(self) -> std::result::Result<(Outcome, u64), Unfinished> {
         if let Some(error) = self.failure {
-            return Err(error);
+            let left = match self.work {
+                Work::Flush(job) => Left::Flush(job.into_rows()),
+                Work::Merge(job) => Left::Merge(job.inputs().0),
+                Work::Open(_) => Left::Open,
+            };
+            return Err(Unfinished { error, left });
         }
         Ok(match self.work {
             Work::Flush(job) => {

@@ -58,16 +58,18 @@ impl Lookup {
         Self { tablet, run: 0, ended: false, operands, large: None }
     }
 
-    /// The operands that were found before any value.
-    #[must_use]
-    pub fn into_operands(self) -> Option<Vec<u8>> {
-        self.operands
-    }
-
     /// True if memory or a run held operands.
     #[must_use]
     pub fn has_operands(&self) -> bool {
         self.operands.is_some()
+    }
+
+    /// Asks the CPU for what the search of all runs looks at.
+    #[inline]
+    pub fn prefetch(&self, hash: u64, key: &[u8]) {
+        for run in &self.tablet.runs {
+            run.open.table.prefetch(hash, key);
+        }
     }
 
     /// The unit of the next run that may hold the key; `None` if no run is left.

@@ -13,6 +13,7 @@ pub mod open;
 pub mod output;
 pub mod pick;
 pub mod rows;
+pub mod scan;
 pub mod segment;
 pub mod stream;
 pub mod version;

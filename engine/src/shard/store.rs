@@ -4,20 +4,22 @@
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
+use crate::checkpoint::handle::Handle;
 use crate::checkpoint::ownership::Ownership;
+use crate::codec::hash::hash64;
 use crate::limits::{KEY_GROUPS_MAX, RUNS_MAX, TABLE_BYTES_TARGET};
 use crate::lsm::compact::{CompactJob, MergeOrder};
 use crate::lsm::flush::FlushJob;
 use crate::lsm::fold::MergeOps;
-use crate::lsm::job::Work;
+use crate::lsm::job::{Left, Unfinished, Work};
 use crate::lsm::output::Output;
 use crate::lsm::pick::{self, Choice};
-use crate::lsm::rows::{FrozenRows, Rows};
+use crate::lsm::rows::{Found, FrozenRows, Rows};
+use crate::lsm::scan::DirtyEntry;
 use crate::lsm::version::{MergeEdit, OpenTable, Version};
 use crate::shard::values::OpenStore;
 use crate::sst::filter::FilterBits;
 use crate::state::StateTable;
-use crate::types::error::ErrorKind;
 use crate::types::{Error, Incarnation, ObjectKind, ObjectName, Result};
 
 /// A cut whose rows are not all flushed yet.
@@ -48,6 +50,8 @@ pub(super) struct Store {
     pub drains: Vec<(u16, u64)>,
     /// Why the last flush or merge failed; new work waits a little.
     pub failure: Option<Error>,
+    /// Set when an invariant broke: every request is answered with it.
+    pub poison: Option<Error>,
     frozen: VecDeque<FrozenRows>,
     flushing: bool,
     merging: Vec<Box<[u8]>>,
@@ -80,6 +84,7 @@ impl Store {
             cuts: VecDeque::new(),
             drains: Vec::new(),
             failure: None,
+            poison: None,
             frozen: VecDeque::new(),
             flushing: false,
             merging: Vec::new(),
@@ -116,6 +121,16 @@ impl Store {
         let generation = frozen.generation;
         self.frozen.push_back(frozen);
         Some(generation)
+    }
+
+    /// The newest generation that was frozen and not yet flushed.
+    pub fn last_frozen(&self) -> Option<u64> {
+        self.rows.frozen_generations().next_back()
+    }
+
+    /// The oldest generation that was frozen and not yet flushed.
+    pub fn oldest_unflushed(&self) -> Option<u64> {
+        self.rows.frozen_generations().next()
     }
 
     /// Generations frozen and not yet flushed.
@@ -159,8 +174,11 @@ impl Store {
             bottom,
         };
         // Only a merge of all runs may split: a run in the middle is one table.
-        let (target, bits) =
-            if bottom { (split_bytes(bytes), FilterBits::Eight) } else { (u64::MAX, FilterBits::Sixteen) };
+        let (target, bits) = if bottom {
+            (split_bytes(bytes), FilterBits::Eight)
+        } else {
+            (u64::MAX, FilterBits::Sixteen)
+        };
         let count = if bottom { bytes / target + 3 } else { 1 };
         let names = (0..count).map(|_| self.new_name(ObjectKind::Sst)).collect();
         self.merging.push(order.low.clone());
@@ -236,21 +254,22 @@ impl Store {
     }
 
     /// A job failed. What it should have done is due again.
-    pub fn job_failed(&mut self, back: FailedJob, error: Error) {
-        self.failure = Some(error);
-        match back {
-            FailedJob::Flush(rows) => {
+    pub fn job_failed(&mut self, unfinished: Unfinished) {
+        match unfinished.left {
+            Left::Flush(rows) => {
                 self.flushing = false;
                 self.frozen.push_front(rows);
             }
-            FailedJob::Merge(low) => self.merging.retain(|m| *m != low),
+            Left::Merge(low) => self.merging.retain(|m| *m != low),
+            Left::Open => {}
+            Left::Lost => self.poison = Some(unfinished.error.clone()),
         }
+        self.failure = Some(unfinished.error);
     }
 
     /// The tables of a restored manifest, and the tablets they make.
     pub fn restore(&mut self, version: Version) {
-        self.tables =
-            version.tables().map(|open| (*open.table.name(), open.clone())).collect();
+        self.tables = version.tables().map(|open| (*open.table.name(), open.clone())).collect();
         self.version = Rc::new(version);
     }
 
@@ -259,28 +278,24 @@ impl Store {
         self.tables.into_values().chain(self.retired).collect()
     }
 
-    /// The names of the tables of the version of now.
-    pub fn table_names(&self) -> impl Iterator<Item = ObjectName> {
-        self.tables.keys().copied()
+    /// Keeps the tables of the version of now for a checkpoint.
+    pub fn retain(&mut self, handle: Handle) {
+        self.ownership.retain(handle, self.tables.keys().copied());
     }
 
-    /// Refuses a request to a broken store.
-    pub fn check_group(&self, group: u16) -> Result<()> {
-        if group >= self.range.0 && group <= self.range.1 {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::Invalid,
-            format!("key group {group} is outside the store's {}..={}", self.range.0, self.range.1),
-        ))
+    /// The dirty entries of a map from `from` on, with their values, at most `count`.
+    pub fn dirty_entries(&mut self, prefix: &[u8], from: &[u8], count: usize) -> Vec<DirtyEntry> {
+        let keys = self.rows.dirty_entries(prefix, from, count);
+        keys.into_iter()
+            .map(|key| {
+                let value = match self.rows.probe(hash64(&key), &key) {
+                    Found::Put(value) => Some(value.into()),
+                    _ => None,
+                };
+                (key, value)
+            })
+            .collect()
     }
-}
-
-/// What a failed job was to do.
-#[derive(Debug)]
-pub(super) enum FailedJob {
-    Flush(FrozenRows),
-    Merge(Box<[u8]>),
 }
 
 // Output tables of equal size near the target.

@@ -1,7 +1,7 @@
 //! What crosses the boundary of a shard: values in, values out.
 
 use crate::io::values::{IoDone, IoRequest, ObjectSlot};
-use crate::lsm::job::{Job, Outcome};
+use crate::lsm::job::{Job, Outcome, Unfinished};
 use crate::mem::slab::Token;
 use crate::state::StateTable;
 use crate::state::request::{Batch, Completions, StoreId};
@@ -22,7 +22,7 @@ pub struct JobReport {
     /// Of the order.
     pub token: Token,
     /// Its outcome and the bytes it wrote, or why there is none.
-    pub result: Result<(Outcome, u64)>,
+    pub result: std::result::Result<(Outcome, u64), Unfinished>,
     /// The objects it sealed or opened, under the numbers the driver gave them.
     pub opened: Vec<(ObjectName, Result<ObjectSlot>)>,
 }
@@ -112,8 +112,8 @@ pub struct ControlDone {
 /// What a control request brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlResult {
-    /// A store is open, and serves.
-    Opened(StoreId),
+    /// A store is open, and serves; its states are those of the checkpoint and the new ones.
+    Opened(StoreId, StateTable),
     /// A checkpoint is complete; keeping these bytes is the commit.
     Handle(Vec<u8>),
     /// Done.

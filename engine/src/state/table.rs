@@ -6,6 +6,7 @@ use std::fmt;
 use crate::codec::reader::Reader;
 use crate::codec::varint;
 use crate::limits::{STATE_NAME_BYTES_MAX, STATES_MAX};
+use crate::lsm::fold::MergeOps;
 use crate::state::handle::{ListState, MapState, ReducingState, ValueState};
 use crate::state::request::StoreId;
 use crate::types::{Error, Locality, MergeOp, Result, StateId};
@@ -186,6 +187,20 @@ impl StateTable {
                 "state `{name}` is {kind}, not reducing; open it as {kind} or take another name"
             ))),
         }
+    }
+
+    /// How operands of each state fold.
+    #[must_use]
+    pub fn merge_ops(&self) -> MergeOps {
+        let mut ops = MergeOps::default();
+        for (id, state) in self.iter() {
+            ops.0[usize::from(id.0)] = match state.kind {
+                StateKind::Value | StateKind::Map => None,
+                StateKind::List => Some(MergeOp::Append),
+                StateKind::Reducing(op) => Some(op),
+            };
+        }
+        ops
     }
 
     /// Appends the manifest's form: varint count, then per state kind, operator, varint name

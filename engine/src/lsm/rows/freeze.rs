@@ -44,14 +44,14 @@ impl Rows {
         }
     }
 
-    /// The dirty entries of a map above `after`, in order, at most `count`.
+    /// The stored keys of a map's dirty entries from `from` on, in order, at most `count`.
     #[must_use]
-    pub fn dirty_entries(&self, prefix: &[u8], after: &[u8], count: usize) -> Vec<Box<[u8]>> {
-        use std::ops::Bound::{Excluded, Unbounded};
+    pub fn dirty_entries(&self, prefix: &[u8], from: &[u8], count: usize) -> Vec<Box<[u8]>> {
+        use std::ops::Bound::{Included, Unbounded};
         let mut keys: Vec<Box<[u8]>> = Vec::new();
         for generation in self.frozen.iter().chain([&self.active]) {
-            let from = generation.entries.range::<[u8], _>((Excluded(after), Unbounded));
-            keys.extend(from.take_while(|k| k.starts_with(prefix)).take(count).cloned());
+            let range = generation.entries.range::<[u8], _>((Included(from), Unbounded));
+            keys.extend(range.take_while(|k| k.starts_with(prefix)).take(count).cloned());
         }
         keys.sort_unstable();
         keys.dedup();

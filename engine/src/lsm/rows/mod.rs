@@ -145,16 +145,9 @@ impl Rows {
         self.active.segments.is_empty() && self.active.clears.is_empty()
     }
 
-    /// Generations frozen and not yet clean.
-    #[must_use]
-    pub fn frozen_count(&self) -> usize {
-        self.frozen.len()
-    }
-
-    /// Bytes of those generations.
-    #[must_use]
-    pub fn frozen_bytes(&self) -> usize {
-        self.frozen.iter().map(|g| g.bytes).sum()
+    /// The generations that are frozen and not yet clean, oldest first.
+    pub fn frozen_generations(&self) -> impl DoubleEndedIterator<Item = u64> {
+        self.frozen.iter().map(|g| g.number)
     }
 
     /// Stage one of a batched probe.

@@ -1,0 +1,171 @@
+//! Background work of a shard: which jobs to start, and what becomes of their outcomes.
+
+use crate::io::values::{IoRequest, ObjectSlot};
+use crate::limits::{JOB_BASE_BYTES, JOBS_MAX};
+use crate::lsm::job::{Job, Left, Outcome, Unfinished, Work};
+use crate::lsm::stream::Stream;
+use crate::lsm::version::{MergeEdit, OpenTable};
+use crate::mem::slab::Token;
+use crate::shard::shard::Shard;
+use crate::shard::values::{JobOrder, JobReport, Outbox};
+use crate::sst::table::Table;
+use crate::types::error::ErrorKind;
+use crate::types::{Error, ObjectName, Result};
+
+/// A job that was handed out.
+#[derive(Debug)]
+pub(super) struct RunningJob {
+    pub store: usize,
+    pub grant_bytes: usize,
+    /// Set for the job of a restore.
+    pub control: Option<Token>,
+}
+
+impl Shard {
+    /// Starts what is due: flushes before merges, within the memory that jobs may hold.
+    pub(super) fn start_jobs(&mut self, outbox: &mut Outbox) {
+        for index in 0..self.stores.len() {
+            self.freeze_if_full(index);
+            if let Some(work) = self.store_mut(index).and_then(|s| s.next_flush()) {
+                // A flush frees memory: it needs no grant to start.
+                self.start(index, work, JOB_BASE_BYTES, None, outbox);
+            }
+        }
+        for index in 0..self.stores.len() {
+            while self.jobs.len() < JOBS_MAX {
+                let held: usize = self.jobs.iter().map(|j| j.grant_bytes).sum();
+                if held > 0 && held >= self.job_bytes_max() {
+                    return;
+                }
+                let Some(work) = self.store_mut(index).and_then(|s| s.next_merge()) else { break };
+                let inputs = match &work {
+                    Work::Merge(job) => job.inputs().1.len(),
+                    _ => 0,
+                };
+                let grant = JOB_BASE_BYTES + inputs * Stream::buffer_bytes_max();
+                self.start(index, work, grant, None, outbox);
+            }
+        }
+    }
+
+    fn store_mut(&mut self, index: usize) -> Option<&mut crate::shard::store::Store> {
+        self.stores[index].as_mut().filter(|s| s.poison.is_none())
+    }
+
+    fn freeze_if_full(&mut self, index: usize) {
+        let flush_bytes = self.flush_bytes();
+        let Some(store) = self.store_mut(index) else { return };
+        let draining = !store.drains.is_empty();
+        let full = store.rows.active_bytes() >= flush_bytes;
+        if !store.unflushed() && (full || draining) {
+            store.freeze();
+        }
+    }
+
+    pub(super) fn start(
+        &mut self,
+        store: usize,
+        work: Work,
+        grant_bytes: usize,
+        control: Option<Token>,
+        outbox: &mut Outbox,
+    ) {
+        let token = self.jobs.insert(RunningJob { store, grant_bytes, control });
+        outbox.jobs.push(JobOrder { token, job: Box::new(Job::new(work)) });
+    }
+
+    /// Applies the outcome of a job, or has it tried again.
+    pub(super) fn job_ended(&mut self, report: JobReport, outbox: &mut Outbox) {
+        let Some(job) = self.jobs.remove(report.token) else { return };
+        let opened = &report.opened;
+        let result = report.result.and_then(|(outcome, bytes)| {
+            self.counters.job_bytes_written += bytes;
+            opened_tables(outcome, opened)
+        });
+        if let Some(control) = job.control {
+            return self.tables_opened(control, result, outbox);
+        }
+        let Some(store) = self.stores[job.store].as_mut() else { return };
+        match result {
+            Ok(Applied::Flush { generation, table }) => {
+                store.apply_flush(generation, table);
+                store.failure = None;
+                self.counters.flushes += 1;
+                self.finish_cuts(job.store, outbox);
+            }
+            Ok(Applied::Merge(edit)) => {
+                store.apply_merge(edit);
+                store.failure = None;
+                self.counters.merges += 1;
+            }
+            Ok(Applied::Open(_)) => {}
+            Err(unfinished) => {
+                self.counters.job_failures += 1;
+                close_all(opened, outbox);
+                store.job_failed(unfinished);
+            }
+        }
+        self.finish_drains(job.store, outbox);
+    }
+
+    /// Closes the tables nobody reads any more, and deletes those that are this store's to delete.
+    pub(super) fn close_retired(&mut self, outbox: &mut Outbox) {
+        for store in self.stores.iter_mut().flatten() {
+            for (open, delete) in store.reap_retired() {
+                outbox.io.push(IoRequest::Close { object: open.object });
+                if delete {
+                    outbox.io.push(IoRequest::Delete { name: *open.table.name() });
+                }
+            }
+        }
+    }
+}
+
+/// An outcome whose tables are open for reading.
+pub(super) enum Applied {
+    Flush { generation: u64, table: Option<OpenTable> },
+    Merge(MergeEdit),
+    Open(Vec<OpenTable>),
+}
+
+type Opened = [(ObjectName, Result<ObjectSlot>)];
+
+fn opened_tables(outcome: Outcome, opened: &Opened) -> std::result::Result<Applied, Unfinished> {
+    let open = |table: std::sync::Arc<Table>| -> Result<OpenTable> {
+        let slot = opened.iter().find(|(name, _)| name == table.name());
+        let object = match slot {
+            Some((_, result)) => result.clone()?,
+            None => {
+                let what = format!("the executor did not open {}", table.name());
+                return Err(Error::new(ErrorKind::Poisoned, what));
+            }
+        };
+        Ok(OpenTable { table, object })
+    };
+    // What was written but cannot be opened is lost work: the store cannot go on without it.
+    let lost = |error| Unfinished { error, left: Left::Lost };
+    match outcome {
+        Outcome::Flushed { generation, table } => {
+            let table = table.map(open).transpose().map_err(lost)?;
+            Ok(Applied::Flush { generation, table })
+        }
+        Outcome::Merged { low, inputs, outputs } => {
+            let outputs = outputs.into_iter().map(open).collect::<Result<_>>();
+            let outputs =
+                outputs.map_err(|error| Unfinished { error, left: Left::Merge(low.clone()) })?;
+            Ok(Applied::Merge(MergeEdit { low, inputs, outputs }))
+        }
+        Outcome::Opened { tables } => {
+            let tables = tables.into_iter().map(open).collect::<Result<_>>().map_err(lost)?;
+            Ok(Applied::Open(tables))
+        }
+    }
+}
+
+fn close_all(opened: &Opened, outbox: &mut Outbox) {
+    for (_, result) in opened {
+        if let Ok(object) = result {
+            outbox.io.push(IoRequest::Close { object: *object });
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Requests that memory could not answer: suspended state machines that wait for units.
+
+use std::rc::Rc;
+
+use smallvec::SmallVec;
+
+use crate::io::values::ObjectSlot;
+use crate::limits::SCAN_LIMIT_MAX;
+use crate::lsm::lookup::{Answer, Lookup, Need};
+use crate::lsm::rows::{Found, row_bytes};
+use crate::lsm::scan::{Scan, ScanStep};
+use crate::mem::pool::Buf;
+use crate::mem::slab::Token;
+use crate::shard::serve::{Asked, completions};
+use crate::shard::shard::Shard;
+use crate::shard::store::Store;
+use crate::shard::values::Outbox;
+use crate::sst::extent;
+use crate::sst::unit::Unit;
+use crate::state::request::{Request, Status, StoreId};
+use crate::types::{Result, RowKind};
+
+/// A suspended request.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    Get(ColdGet),
+    Scan(Box<ColdScan>),
+}
+
+/// A get that went past memory. It answers with the state at its submission: it pins the tablet it
+/// looks in and holds a copy of the operands it met in memory. So requests of its key that come
+/// later need not wait for it.
+#[derive(Debug)]
+pub(super) struct ColdGet {
+    session: u16,
+    store: StoreId,
+    user_data: u64,
+    hash: u64,
+    key: SmallVec<[u8; 32]>,
+    lookup: Lookup,
+    need: Option<Need>,
+    // Operands memory held; the value read may replace them if they are still the same.
+    operands: Option<Box<[u8]>>,
+    // Flushes and clears of the store at submission: a row may only be installed if there was
+    // none since, for it might be older than what was flushed or cleared.
+    flushes: u64,
+    clears: u64,
+}
+
+/// A suspended scan.
+#[derive(Debug)]
+pub(super) struct ColdScan {
+    session: u16,
+    user_data: u64,
+    scan: Scan,
+}
+
+impl ColdGet {
+    pub fn new(
+        session: u16,
+        request: &Request,
+        key: &[u8],
+        operands: Option<Vec<u8>>,
+        store: &Store,
+    ) -> Self {
+        let version = &store.version;
+        let tablet = Rc::clone(&version.tablets()[version.tablet_of(key)]);
+        Self {
+            session,
+            store: request.store,
+            user_data: request.user_data,
+            hash: request.hash,
+            key: SmallVec::from_slice(key),
+            operands: operands.as_deref().map(Box::from),
+            lookup: Lookup::new(tablet, operands),
+            need: None,
+            flushes: store.flushes,
+            clears: store.clears,
+        }
+    }
+}
+
+/// Where a get stands after a step.
+enum Step {
+    Read(Need),
+    Found,
+    Absent,
+}
+
+impl Shard {
+    /// Looks the misses of a chunk up in the runs, their cache misses overlapping.
+    pub(super) fn look_up_misses(&mut self, outbox: &mut Outbox) {
+        if self.misses.is_empty() {
+            return;
+        }
+        let mut misses = std::mem::take(&mut self.misses);
+        for get in &misses {
+            get.lookup.prefetch(get.hash, &get.key);
+        }
+        for mut get in misses.drain(..) {
+            let step = self.next_run(&mut get);
+            self.settle(get, step, outbox);
+        }
+        self.misses = misses;
+    }
+
+    fn next_run(&mut self, get: &mut ColdGet) -> Result<Step> {
+        if let Some(need) = get.lookup.next(get.hash, &get.key) {
+            return Ok(Step::Read(need));
+        }
+        if get.need.is_none() && !get.lookup.has_operands() {
+            self.counters.filter_negatives += 1;
+        }
+        let store = self.stores[usize::from(get.store.0)].as_ref();
+        match store {
+            Some(store) => match get.lookup.exhausted(&store.ops, &get.key, &mut self.value)? {
+                Answer::Found => Ok(Step::Found),
+                _ => Ok(Step::Absent),
+            },
+            None => Err(closed()),
+        }
+    }
+
+    // Suspends the get or completes it.
+    fn settle(&mut self, mut get: ColdGet, step: Result<Step>, outbox: &mut Outbox) {
+        let out = &mut outbox.completions[usize::from(get.session)];
+        match step {
+            Ok(Step::Read(need)) => {
+                get.need = Some(need);
+                let token = self.cold.insert(Waiting::Get(get));
+                self.coalescer.need(need.object, need.extent.pages(), token);
+            }
+            Ok(Step::Found) => {
+                out.push_value(get.user_data, Status::Value, &self.value);
+                self.keep(&get);
+            }
+            Ok(Step::Absent) => out.push(get.user_data, Status::Absent),
+            Err(error) => out.push_error(get.user_data, error),
+        }
+    }
+
+    // Installs the value that a cold get found, if nothing newer can exist.
+    fn keep(&mut self, get: &ColdGet) {
+        let Some(store) = self.stores[usize::from(get.store.0)].as_mut() else { return };
+        if store.flushes != get.flushes || store.clears != get.clears {
+            return;
+        }
+        let Some(known) = &get.operands else {
+            return store.rows.install(get.hash, &get.key, RowKind::Put, &self.value);
+        };
+        // A partial row becomes full, unless operands came meanwhile.
+        let same = match store.rows.probe(get.hash, &get.key) {
+            Found::Partial(operands) => {
+                store.ops.fold_all(&get.key, &operands).is_ok_and(|now| now[..] == **known)
+            }
+            _ => false,
+        };
+        if same && store.rows.reserve(row_bytes(get.key.len(), self.value.len())) {
+            store.rows.write(get.hash, &get.key, RowKind::Put, &self.value);
+        }
+    }
+
+    /// A read ended: resumes everything that waited for its extents.
+    pub(super) fn landed(
+        &mut self,
+        token: Token,
+        buf: Buf,
+        result: Result<()>,
+        outbox: &mut Outbox,
+    ) {
+        let mut landed = self.coalescer.finish(token);
+        while let Some(extent) = self.coalescer.next_landed(&mut landed, &buf) {
+            for &waiter in &extent.waiters {
+                let pages = result.clone().map(|()| extent.pages);
+                self.resume(waiter, extent.place, pages, outbox);
+            }
+        }
+        self.pool.give_back(buf);
+        self.look_up_misses(outbox);
+    }
+
+    fn resume(
+        &mut self,
+        waiter: Token,
+        place: (ObjectSlot, u64),
+        pages: Result<&[u8]>,
+        outbox: &mut Outbox,
+    ) {
+        match self.cold.remove(waiter) {
+            Some(Waiting::Get(get)) => {
+                completions(outbox, get.session);
+                self.resume_get(get, pages, outbox);
+            }
+            Some(Waiting::Scan(mut scan)) => {
+                completions(outbox, scan.session);
+                let needs: SmallVec<[Need; 4]> = scan.scan.needs().collect();
+                let at = |n: &&Need| (n.object, n.extent.pages().offset) == place;
+                let landed = needs.iter().filter(at);
+                let result = pages.and_then(|pages| {
+                    landed.map(|n| scan.scan.land(n, pages, &mut self.scratch)).collect()
+                });
+                self.continue_scan(scan, result, outbox);
+            }
+            None => {}
+        }
+    }
+
+    fn resume_get(&mut self, mut get: ColdGet, pages: Result<&[u8]>, outbox: &mut Outbox) {
+        let answer = pages.and_then(|pages| self.read_answer(&mut get, pages));
+        let step = match answer {
+            Ok(Answer::Found) => Ok(Step::Found),
+            Ok(Answer::Absent) => Ok(Step::Absent),
+            Ok(Answer::Continue) => self.next_run(&mut get),
+            Ok(Answer::Large(value)) => {
+                let need = get.need.expect("a get that waited had a need");
+                Ok(Step::Read(Need { extent: value.stored(), large: Some(value), ..need }))
+            }
+            Err(error) => Err(error),
+        };
+        self.settle(get, step, outbox);
+    }
+
+    fn read_answer(&mut self, get: &mut ColdGet, pages: &[u8]) -> Result<Answer> {
+        let need = get.need.expect("a get that waited had a need");
+        let store = self.stores[usize::from(get.store.0)].as_ref().ok_or_else(closed)?;
+        let key = &get.key[..];
+        if let Some(large) = need.large {
+            let value = extent::check(need.object_key, large.offset, large.len, pages)?;
+            return get.lookup.take_large(&store.ops, key, value, &mut self.value);
+        }
+        let from = (need.extent.offset - need.extent.pages().offset) as usize;
+        let bytes = &pages[from..];
+        let unit = Unit::check(need.object_key, need.extent.offset, bytes, &mut self.scratch)?;
+        let entry = unit.find(key)?;
+        self.counters.filter_false_positives += u64::from(entry.is_none());
+        get.lookup.take(&store.ops, key, entry, &mut self.value)
+    }
+
+    /// Starts a scan.
+    pub(super) fn scan(&mut self, asked: Asked<'_>, outbox: &mut Outbox) {
+        let Asked { session, request, key: prefix, value } = asked;
+        let store = self.stores[usize::from(request.store.0)].as_mut().expect("checked");
+        let mut from = prefix.to_vec();
+        if !value.is_empty() {
+            // The successor of the map key to continue after.
+            from.extend_from_slice(value);
+            from.push(0);
+        }
+        let limit = request.limit.clamp(1, SCAN_LIMIT_MAX);
+        let dirty = store.dirty_entries(prefix, &from, limit as usize + 1);
+        let runs = !store.rows.cleared(prefix);
+        let version = Rc::clone(&store.version);
+        let scan = Scan::new(version, prefix, from, limit, dirty, runs);
+        let scan = ColdScan { session, user_data: request.user_data, scan };
+        self.continue_scan(Box::new(scan), Ok(()), outbox);
+    }
+
+    fn continue_scan(&mut self, mut scan: Box<ColdScan>, result: Result<()>, outbox: &mut Outbox) {
+        let out = &mut outbox.completions[usize::from(scan.session)];
+        if let Err(error) = result {
+            return out.push_error(scan.user_data, error);
+        }
+        match scan.scan.step() {
+            ScanStep::Done(more) => {
+                out.push_value(scan.user_data, Status::Entries { more }, scan.scan.rows());
+            }
+            ScanStep::Read => {
+                let needs: SmallVec<[Need; 4]> = scan.scan.needs().collect();
+                let token = self.cold.insert(Waiting::Scan(scan));
+                for need in needs {
+                    // A read under way for the old token finds nobody; asking again joins it.
+                    self.coalescer.need(need.object, need.extent.pages(), token);
+                }
+            }
+        }
+    }
+}
+
+fn closed() -> crate::types::Error {
+    crate::types::Error::new(
+        crate::types::error::ErrorKind::Closed,
+        "the store was closed while the request waited",
+    )
+}

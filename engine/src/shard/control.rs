@@ -1,0 +1,336 @@
+//! Requests about a store as a whole: open and restore, checkpoint, release, drain, close.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use crate::checkpoint::handle::Handle;
+use crate::codec::reader::Reader;
+use crate::io::values::IoRequest;
+use crate::limits::{JOB_BASE_BYTES, MANIFEST_BYTES_MAX, STORES_MAX};
+use crate::lsm::job::{Unfinished, Work};
+use crate::lsm::manifest::Manifest;
+use crate::lsm::open::OpenJob;
+use crate::lsm::version::{OpenTable, Tablet, Version};
+use crate::mem::slab::Token;
+use crate::shard::background::Applied;
+use crate::shard::shard::Shard;
+use crate::shard::store::{Cut, Store};
+use crate::shard::values::{Control, ControlDone, ControlOp, ControlResult, OpenStore, Outbox};
+use crate::state::StateTable;
+use crate::state::request::StoreId;
+use crate::types::error::ErrorKind;
+use crate::types::{Error, ObjectKind, Result};
+
+/// A control request that waits for the DFS or a job.
+#[derive(Debug)]
+pub(super) enum PendingControl {
+    /// The manifest of a restore is being read.
+    Load { session: u16, user_data: u64, open: Box<OpenStore>, handle: Handle },
+    /// The tables of a restore are being opened.
+    Tables {
+        session: u16,
+        user_data: u64,
+        open: Box<OpenStore>,
+        handle: Handle,
+        manifest: Manifest,
+    },
+    /// The manifest of a checkpoint is being written.
+    Put { session: u16, user_data: u64, store: usize, handle: Handle },
+}
+
+fn done(outbox: &mut Outbox, session: u16, user_data: u64, result: Result<ControlResult>) {
+    outbox.controls.push(ControlDone { session, user_data, result });
+}
+
+impl Shard {
+    /// Takes a control request.
+    pub(super) fn control(&mut self, control: Control, outbox: &mut Outbox) {
+        let Control { session, user_data, op } = control;
+        let result = match op {
+            ControlOp::Open(open) => self.open(session, user_data, open, outbox),
+            ControlOp::Checkpoint(id) => self.cut(session, user_data, id, outbox),
+            ControlOp::Release(id, handle) => self.release(id, &handle, outbox).map(Some),
+            ControlOp::Drain(id) => self.index(id).map(|index| {
+                let store = self.stores[index].as_mut().expect("just looked up");
+                store.drains.push((session, user_data));
+                self.finish_drains(index, outbox);
+                None
+            }),
+            ControlOp::Close(id) => self.close(id, outbox).map(Some),
+        };
+        match result {
+            Ok(None) => {}
+            Ok(Some(result)) => done(outbox, session, user_data, Ok(result)),
+            Err(error) => done(outbox, session, user_data, Err(error)),
+        }
+    }
+
+    fn index(&self, id: StoreId) -> Result<usize> {
+        let index = usize::from(id.0);
+        match self.stores.get(index) {
+            Some(Some(store)) => match &store.poison {
+                Some(poison) => Err(poison.clone()),
+                None => Ok(index),
+            },
+            _ => Err(Error::new(ErrorKind::Closed, format!("store {index} is not open"))),
+        }
+    }
+
+    fn open(
+        &mut self,
+        session: u16,
+        user_data: u64,
+        open: Box<OpenStore>,
+        outbox: &mut Outbox,
+    ) -> Result<Option<ControlResult>> {
+        let Some(handle) = open.handle.clone() else {
+            return self.add(Store::new(*open)?).map(Some);
+        };
+        let handle = Handle::decode(&handle)?;
+        if handle.manifest.store != open.number {
+            return Err(Error::invalid(format!(
+                "the handle is of store {:x}, not of store {:x}; pass the store's own handle",
+                handle.manifest.store, open.number
+            )));
+        }
+        let name = handle.manifest;
+        let pending = PendingControl::Load { session, user_data, open, handle };
+        let token = self.controls.insert(pending);
+        let bytes_max = handle.manifest_bytes.min(MANIFEST_BYTES_MAX);
+        outbox.io.push(IoRequest::Load { token, name, bytes_max });
+        Ok(None)
+    }
+
+    fn add(&mut self, store: Store) -> Result<ControlResult> {
+        let states = store.states.clone();
+        let free = self.stores.iter().position(Option::is_none);
+        let index = free.unwrap_or(self.stores.len());
+        if index >= STORES_MAX {
+            return Err(Error::invalid(format!(
+                "a shard holds at most {STORES_MAX} stores; use more shards"
+            )));
+        }
+        if index == self.stores.len() {
+            self.stores.push(None);
+        }
+        self.stores[index] = Some(store);
+        Ok(ControlResult::Opened(StoreId(index as u16), states))
+    }
+
+    /// The manifest of a restore arrived.
+    pub(super) fn manifest_loaded(
+        &mut self,
+        token: Token,
+        result: Result<Vec<u8>>,
+        outbox: &mut Outbox,
+    ) {
+        let Some(PendingControl::Load { session, user_data, open, handle }) =
+            self.controls.remove(token)
+        else {
+            return;
+        };
+        let manifest = result.and_then(|bytes| {
+            handle.verify(&bytes)?;
+            let manifest = Manifest::decode(&handle.manifest, &bytes)?;
+            check_fits(&manifest, &open)?;
+            Ok(manifest)
+        });
+        match manifest {
+            Ok(manifest) => {
+                let work = Work::Open(OpenJob::new(manifest.tables.clone()));
+                let control = self.controls.insert(PendingControl::Tables {
+                    session,
+                    user_data,
+                    open,
+                    handle,
+                    manifest,
+                });
+                self.start(usize::MAX, work, JOB_BASE_BYTES, Some(control), outbox);
+            }
+            Err(error) => done(outbox, session, user_data, Err(error)),
+        }
+    }
+
+    /// The tables of a restore are resident.
+    pub(super) fn tables_opened(
+        &mut self,
+        control: Token,
+        result: std::result::Result<Applied, Unfinished>,
+        outbox: &mut Outbox,
+    ) {
+        let Some(PendingControl::Tables { session, user_data, open, handle, manifest }) =
+            self.controls.remove(control)
+        else {
+            return;
+        };
+        let result = match result {
+            Ok(Applied::Open(tables)) => self.restore(*open, handle, &manifest, &tables),
+            Ok(_) => Err(Error::new(ErrorKind::Poisoned, "an open job did something else")),
+            Err(unfinished) => Err(unfinished.error),
+        };
+        done(outbox, session, user_data, result);
+    }
+
+    fn restore(
+        &mut self,
+        mut open: OpenStore,
+        handle: Handle,
+        manifest: &Manifest,
+        tables: &[OpenTable],
+    ) -> Result<ControlResult> {
+        let mut states = StateTable::decode(&mut Reader::new(&manifest.states))?;
+        for (_, state) in open.states.iter() {
+            states.declare(&state.name, state.kind)?;
+        }
+        open.states = states;
+        let mut store = Store::new(open)?;
+        store.restore(version_of(manifest, tables));
+        // Until the host releases it, the checkpoint it restored from stays whole.
+        let names = tables.iter().map(|open| *open.table.name());
+        store.ownership.retain(handle, names);
+        self.add(store)
+    }
+
+    /// Cuts a checkpoint: what was submitted before belongs to it.
+    fn cut(
+        &mut self,
+        session: u16,
+        user_data: u64,
+        id: StoreId,
+        outbox: &mut Outbox,
+    ) -> Result<Option<ControlResult>> {
+        let index = self.index(id)?;
+        let store = self.stores[index].as_mut().expect("just looked up");
+        let last = store.freeze().or_else(|| store.last_frozen());
+        store.cuts.push_back(Cut { session, user_data, generation: last });
+        self.finish_cuts(index, outbox);
+        Ok(None)
+    }
+
+    /// Writes the manifest of every cut whose rows are flushed.
+    pub(super) fn finish_cuts(&mut self, index: usize, outbox: &mut Outbox) {
+        let Some(store) = self.stores[index].as_mut() else { return };
+        while let Some(cut) = store.cuts.front() {
+            let oldest = store.oldest_unflushed();
+            let flushed = match (cut.generation, oldest) {
+                (Some(last), Some(oldest)) => last < oldest,
+                _ => true,
+            };
+            if !flushed {
+                break;
+            }
+            let cut = store.cuts.pop_front().expect("just seen");
+            let name = store.new_name(ObjectKind::Manifest);
+            let bytes = store.manifest().encode(&name);
+            let handle = Handle::of(name, &bytes);
+            // From here on nothing that the manifest names may be deleted.
+            store.retain(handle);
+            let token = self.controls.insert(PendingControl::Put {
+                session: cut.session,
+                user_data: cut.user_data,
+                store: index,
+                handle,
+            });
+            outbox.io.push(IoRequest::Put { token, name, bytes });
+        }
+    }
+
+    /// The manifest of a checkpoint is durable, or is not.
+    pub(super) fn manifest_put(&mut self, token: Token, result: Result<()>, outbox: &mut Outbox) {
+        let Some(PendingControl::Put { session, user_data, store, handle }) =
+            self.controls.remove(token)
+        else {
+            return;
+        };
+        if let Err(error) = result {
+            if let Some(store) = self.stores[store].as_mut() {
+                for name in store.ownership.release(&handle) {
+                    outbox.io.push(IoRequest::Delete { name });
+                }
+            }
+            return done(outbox, session, user_data, Err(error));
+        }
+        self.counters.checkpoints += 1;
+        done(outbox, session, user_data, Ok(ControlResult::Handle(handle.encode())));
+    }
+
+    fn release(
+        &mut self,
+        id: StoreId,
+        handle: &[u8],
+        outbox: &mut Outbox,
+    ) -> Result<ControlResult> {
+        let index = self.index(id)?;
+        let handle = Handle::decode(handle)?;
+        let store = self.stores[index].as_mut().expect("just looked up");
+        for name in store.ownership.release(&handle) {
+            outbox.io.push(IoRequest::Delete { name });
+        }
+        Ok(ControlResult::Done)
+    }
+
+    /// Answers the drains of a store with nothing left to do.
+    pub(super) fn finish_drains(&mut self, index: usize, outbox: &mut Outbox) {
+        let Some(store) = self.stores[index].as_mut() else { return };
+        if store.drains.is_empty() {
+            return;
+        }
+        let result = match &store.failure {
+            Some(error) => Err(error.clone()),
+            None if store.settled() => Ok(ControlResult::Done),
+            None => return,
+        };
+        for (session, user_data) in std::mem::take(&mut store.drains) {
+            done(outbox, session, user_data, result.clone());
+        }
+    }
+
+    fn close(&mut self, id: StoreId, outbox: &mut Outbox) -> Result<ControlResult> {
+        let index = usize::from(id.0);
+        let store = self.stores.get_mut(index).and_then(Option::take);
+        let Some(store) = store else {
+            return Err(Error::new(ErrorKind::Closed, format!("store {index} is not open")));
+        };
+        let gone = || Error::new(ErrorKind::Closed, "the store was closed");
+        for cut in &store.cuts {
+            done(outbox, cut.session, cut.user_data, Err(gone()));
+        }
+        for &(session, user_data) in &store.drains {
+            done(outbox, session, user_data, Err(gone()));
+        }
+        for open in store.into_tables() {
+            outbox.io.push(IoRequest::Close { object: open.object });
+        }
+        Ok(ControlResult::Done)
+    }
+}
+
+impl Store {
+    /// The manifest of the version of now.
+    fn manifest(&self) -> Manifest {
+        let mut states = Vec::new();
+        self.states.encode(&mut states);
+        Manifest::of_version(&self.version, self.number, self.key_groups, self.range, states)
+    }
+}
+
+fn check_fits(manifest: &Manifest, open: &OpenStore) -> Result<()> {
+    if manifest.key_groups != open.key_groups || manifest.range != open.range {
+        return Err(Error::invalid(format!(
+            "the checkpoint holds key groups {:?} of {}, the store asks for {:?} of {}; open it \
+             with the parallelism it was cut with",
+            manifest.range, manifest.key_groups, open.range, open.key_groups
+        )));
+    }
+    Ok(())
+}
+
+fn version_of(manifest: &Manifest, tables: &[OpenTable]) -> Version {
+    let lows: VecDeque<_> = manifest.tablets.iter().map(|t| t.low.clone()).collect();
+    let tablets = manifest.tablets.iter().enumerate().map(|(i, tablet)| {
+        let empty = Tablet::new(tablet.low.clone(), lows.get(i + 1).cloned(), Vec::new());
+        let runs = tablet.runs.iter().filter_map(|&run| empty.run_of(&tables[run as usize]));
+        Rc::new(Tablet::new(empty.low.clone(), empty.high.clone(), runs.collect()))
+    });
+    Version::new(tablets.collect())
+}

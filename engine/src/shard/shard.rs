@@ -1,0 +1,169 @@
+//! The shard: one core's worth of the engine, a deterministic machine of values in and out. It
+//! never names a ring, a socket, a thread, a clock or a random source.
+
+use std::collections::VecDeque;
+
+use crate::cache::coalescer::{Coalescer, CoalescerCounters};
+use crate::io::values::IoDone;
+use crate::limits::{MEMORY_FIXED_BYTES, MEMORY_MIN_BYTES, ROWS_MIN_BYTES};
+use crate::mem::pool::Pool;
+use crate::mem::slab::Slab;
+use crate::shard::background::RunningJob;
+use crate::shard::cold::{ColdGet, Waiting};
+use crate::shard::control::PendingControl;
+use crate::shard::serve::Stalled;
+use crate::shard::store::Store;
+use crate::shard::values::{Inbox, Outbox, Park};
+use crate::types::error::ErrorKind;
+use crate::types::{Error, Result};
+
+/// What a shard counted since it was made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ShardCounters {
+    /// Requests served.
+    pub requests: u64,
+    /// Gets answered by a row in memory.
+    pub row_hits: u64,
+    /// Gets answered by filters alone.
+    pub filter_negatives: u64,
+    /// Units read for a key they did not hold.
+    pub filter_false_positives: u64,
+    /// Of the coalescer.
+    pub coalescer: CoalescerCounters,
+    /// Flushes applied.
+    pub flushes: u64,
+    /// Merges applied.
+    pub merges: u64,
+    /// Bytes that jobs of this shard wrote.
+    pub job_bytes_written: u64,
+    /// Jobs that failed and were tried again.
+    pub job_failures: u64,
+    /// Requests that waited because memory was full of dirty rows or merges were behind.
+    pub stalls: u64,
+    /// Checkpoints completed.
+    pub checkpoints: u64,
+    /// Rows evicted from memory.
+    pub rows_evicted: u64,
+    /// Bytes of rows and their index.
+    pub row_bytes: u64,
+    /// Bytes of resident table metadata.
+    pub table_bytes: u64,
+    /// Bytes of read buffers.
+    pub buffer_bytes: u64,
+}
+
+/// One shard.
+#[derive(Debug)]
+pub struct Shard {
+    pub(super) stores: Vec<Option<Store>>,
+    pub(super) cold: Slab<Waiting>,
+    pub(super) coalescer: Coalescer,
+    pub(super) pool: Pool,
+    pub(super) stalled: VecDeque<Stalled>,
+    pub(super) jobs: Slab<RunningJob>,
+    pub(super) controls: Slab<PendingControl>,
+    pub(super) counters: ShardCounters,
+    pub(super) misses: Vec<ColdGet>,
+    pub(super) value: Vec<u8>,
+    pub(super) scratch: Vec<u8>,
+    memory_bytes: usize,
+}
+
+impl Shard {
+    /// A shard that may use this much memory in all.
+    ///
+    /// # Errors
+    /// `NoMemory` under the minimum.
+    pub fn new(memory_bytes: usize) -> Result<Self> {
+        if memory_bytes < MEMORY_MIN_BYTES {
+            return Err(Error::new(
+                ErrorKind::NoMemory,
+                format!(
+                    "a memory budget of {memory_bytes} bytes a shard is below the minimum of \
+                     {MEMORY_MIN_BYTES}; raise it or use fewer shards"
+                ),
+            ));
+        }
+        Ok(Self {
+            stores: Vec::new(),
+            cold: Slab::default(),
+            coalescer: Coalescer::default(),
+            pool: Pool::default(),
+            stalled: VecDeque::new(),
+            jobs: Slab::default(),
+            controls: Slab::default(),
+            counters: ShardCounters::default(),
+            misses: Vec::new(),
+            value: Vec::new(),
+            scratch: Vec::new(),
+            memory_bytes,
+        })
+    }
+
+    /// What it counted.
+    #[must_use]
+    pub fn counters(&self) -> ShardCounters {
+        let stores = || self.stores.iter().flatten();
+        ShardCounters {
+            coalescer: self.coalescer.counters(),
+            rows_evicted: stores().map(|s| s.rows.evicted()).sum(),
+            row_bytes: stores().map(|s| s.rows.bytes() as u64).sum(),
+            table_bytes: stores().map(|s| s.table_bytes() as u64).sum(),
+            buffer_bytes: self.pool.bytes() as u64,
+            ..self.counters
+        }
+    }
+
+    /// Takes what arrived, does what can be done, asks for what is needed.
+    pub fn tick(&mut self, inbox: &mut Inbox, outbox: &mut Outbox) -> Park {
+        for done in inbox.io.drain(..) {
+            match done {
+                IoDone::Read { token, buf, result } => self.landed(token, buf, result, outbox),
+                IoDone::Put { token, result } => self.manifest_put(token, result, outbox),
+                IoDone::Load { token, result } => self.manifest_loaded(token, result, outbox),
+            }
+        }
+        for report in inbox.jobs.drain(..) {
+            self.job_ended(report, outbox);
+        }
+        for control in inbox.controls.drain(..) {
+            self.control(control, outbox);
+        }
+        self.share_memory();
+        self.serve_stalled(outbox);
+        for (session, batch) in &inbox.batches {
+            self.serve(*session, batch, outbox);
+        }
+        self.start_jobs(outbox);
+        self.close_retired(outbox);
+        // A refusal of memory leaves the reads wanted; the next tick asks again.
+        let refused = self.coalescer.issue(&mut self.pool, &mut outbox.io).is_err();
+        if refused { Park::Busy } else { Park::Idle }
+    }
+
+    /// Rows may take what nothing else needs.
+    fn share_memory(&mut self) {
+        let held: Vec<usize> =
+            self.stores.iter().map(|s| s.as_ref().map_or(0, |s| s.rows.bytes())).collect();
+        let tables: usize = self.stores.iter().flatten().map(Store::table_bytes).sum();
+        let jobs: usize = self.jobs.iter().map(|j| j.grant_bytes).sum();
+        let other = MEMORY_FIXED_BYTES + tables + jobs + self.pool.bytes();
+        let rows = self.memory_bytes.saturating_sub(other).max(ROWS_MIN_BYTES);
+        let all: usize = held.iter().sum();
+        for (store, mine) in self.stores.iter_mut().zip(&held) {
+            if let Some(store) = store {
+                store.rows.set_limit(rows.saturating_sub(all - mine));
+            }
+        }
+    }
+
+    /// Bytes that dirty rows may take before they are flushed.
+    pub(super) fn flush_bytes(&self) -> usize {
+        self.memory_bytes / crate::limits::FLUSH_DIVISOR
+    }
+
+    /// Most memory that jobs may hold at once.
+    pub(super) fn job_bytes_max(&self) -> usize {
+        self.memory_bytes / crate::limits::JOB_DIVISOR
+    }
+}
