@@ -12,3 +12,5 @@ pub mod mem;
 pub mod io;
 
 pub mod lsm;
+
+pub mod shard;

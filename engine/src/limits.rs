@@ -127,3 +127,7 @@ pub const EXECUTOR_NICE: i32 = 10;
 /// An executor that owes answers and showed no life for this long is woken, nanoseconds. Steps of
 /// a job take a fraction of a millisecond, reads and syncs of a healthy disk less than a second.
 pub const EXECUTOR_SILENT_NS_MAX: u64 = 1_000_000_000;
+
+/// Threads on which an executor makes its blocking calls (renames, syncs of folders, small puts
+/// and loads): with two, a slow sync does not hold up a load.
+pub const EXECUTOR_BLOCKING_THREADS: usize = 2;
