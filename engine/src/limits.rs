@@ -251,3 +251,20 @@ pub const JOBS_MAX: usize = 3;
 
 /// Stores of one shard.
 pub const STORES_MAX: usize = 1024;
+/// Threads on which an executor makes its blocking calls (renames, syncs of folders, small puts
+/// and loads): with two, a slow sync does not hold up a load.
+pub const EXECUTOR_BLOCKING_THREADS: usize = 2;
+
+/// Requests of one session in flight at most: what its completions may hold at once. A partial
+/// acceptance is the back-pressure a host sees.
+pub const SESSION_IN_FLIGHT_MAX: usize = 16 << 10;
+
+/// Slots of the rings between a session and an owned shard: batches, not requests.
+pub const SESSION_RING_SLOTS: usize = 256;
+
+/// How long an owned shard, and a session that waits for one, spins before it sleeps,
+/// nanoseconds: a wake costs both sides 7 us, so it pays to wait for a few of them.
+pub const SHARD_SPIN_NS: u64 = 30_000;
+
+/// A sleeping session looks whether its shard still lives every so many milliseconds.
+pub const SESSION_PARK_MS: u64 = 100;

@@ -1,5 +1,6 @@
 //! Floor 2: requests to disk and DFS as plain values, and the drivers that carry them out.
 
+pub(crate) mod bulk;
 pub mod clock;
 pub mod dfs;
 pub mod doorbell;
@@ -7,8 +8,8 @@ pub mod entropy;
 pub mod faults;
 mod objects;
 mod read_op;
-mod ring_open;
-mod sys;
+pub(crate) mod ring_open;
+pub(crate) mod sys;
 pub mod uring;
 pub mod url;
 pub mod values;

@@ -119,7 +119,8 @@ impl Why {
     }
 }
 
-fn past_end(name: ObjectName, offset: u64) -> Error {
+/// The error for an object that ends at `offset`, where a read goes on.
+pub(crate) fn past_end(name: ObjectName, offset: u64) -> Error {
     Error::corrupt(format!(
         "{name} ends at or before byte {offset}, inside a read: it was truncated"
     ))

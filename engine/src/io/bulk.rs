@@ -1,0 +1,173 @@
+//! Bulk transfers of background jobs: whole page runs in, objects out piece by piece. On a
+//! glommio executor's thread only, past the page cache, which belongs to the host.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use glommio::GlommioError;
+use glommio::io::{DmaFile, OpenOptions};
+
+use crate::io::dfs::{Dfs, Draft};
+use crate::io::objects::Source;
+use crate::io::read_op;
+use crate::limits::PAGE_BYTES;
+use crate::types::error::ErrorKind;
+use crate::types::{Error, ObjectName, Result};
+
+/// Reads ranges of an object.
+pub(crate) enum ObjectReader {
+    File { file: DmaFile, name: ObjectName, dfs: Dfs },
+    Memory { bytes: Arc<Vec<u8>>, name: ObjectName, dfs: Dfs },
+}
+
+impl ObjectReader {
+    /// Opens `name`.
+    pub(crate) async fn open(dfs: &Dfs, name: ObjectName) -> Result<Self> {
+        let dfs = dfs.clone();
+        match dfs.path(&name) {
+            Some(path) => {
+                let opened = DmaFile::open(&path).await;
+                let file = opened.map_err(|e| failed("opening", &path, e))?;
+                Ok(Self::File { file, name, dfs })
+            }
+            None => match dfs.open_now(&name)?.source {
+                Source::Memory(bytes) => Ok(Self::Memory { bytes, name, dfs }),
+                Source::File { .. } => Err(Error::invalid("a DFS in memory has no files")),
+            },
+        }
+    }
+
+    /// `len` bytes at `offset`, both multiples of the page size.
+    pub(crate) async fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let (read, dfs) = match self {
+            Self::File { file, name, dfs } => {
+                let read = file.read_at_aligned(offset, len).await.map_err(|e| {
+                    failure(format!("reading {len} bytes at {offset} of {name}"), e)
+                })?;
+                if read.len() < len {
+                    return Err(read_op::past_end(*name, offset + read.len() as u64));
+                }
+                (read.to_vec(), dfs)
+            }
+            Self::Memory { bytes, name, dfs } => {
+                let mut read = vec![0; len];
+                read_op::copy(*name, bytes, offset, &mut read)?;
+                (read, dfs)
+            }
+        };
+        dfs.count_get(len as u64);
+        Ok(read)
+    }
+
+    /// Closes the object. Nothing can fail that matters to a reader.
+    pub(crate) async fn close(self) {
+        if let Self::File { file, .. } = self {
+            let _closed = file.close().await;
+        }
+    }
+}
+
+/// Writes an object front to back.
+pub(crate) struct ObjectWriter {
+    dfs: Dfs,
+    name: ObjectName,
+    sink: Sink,
+}
+
+enum Sink {
+    File { file: DmaFile, draft: Draft, bytes: u64 },
+    Memory(Vec<u8>),
+}
+
+impl ObjectWriter {
+    /// Starts to write `name` under a temporary name.
+    pub(crate) async fn create(dfs: &Dfs, name: ObjectName) -> Result<Self> {
+        let dfs = dfs.clone();
+        if dfs.in_memory() {
+            return Ok(Self { dfs, name, sink: Sink::Memory(Vec::new()) });
+        }
+        let drafter = dfs.clone();
+        let draft = glommio::executor().spawn_blocking(move || drafter.draft(&name)).await?;
+        let created = OpenOptions::new().write(true).create_new(true).dma_open(&draft.tmp).await;
+        let file = created.map_err(|e| failed("creating", &draft.tmp, e))?;
+        Ok(Self { dfs, name, sink: Sink::File { file, draft, bytes: 0 } })
+    }
+
+    /// Appends whole pages.
+    pub(crate) async fn append(&mut self, piece: &[u8]) -> Result<()> {
+        match &mut self.sink {
+            Sink::Memory(bytes) => bytes.extend_from_slice(piece),
+            Sink::File { file, draft, bytes } => {
+                if !piece.len().is_multiple_of(PAGE_BYTES) {
+                    return Err(Error::invalid("objects are written in whole pages"));
+                }
+                if piece.is_empty() {
+                    return Ok(());
+                }
+                // Direct writes need aligned memory; the copy costs a tenth of the write.
+                let mut aligned = file.alloc_dma_buffer(piece.len());
+                aligned.as_bytes_mut().copy_from_slice(piece);
+                let written = file.write_at(aligned, *bytes).await;
+                let written = written.map_err(|e| failed("writing", &draft.tmp, e))?;
+                if written < piece.len() {
+                    return Err(Error::new(
+                        ErrorKind::NoSpace,
+                        format!(
+                            "{}: {written} of {} bytes written; is the DFS full?",
+                            draft.tmp.display(),
+                            piece.len()
+                        ),
+                    ));
+                }
+                *bytes += piece.len() as u64;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the object durable and visible. After an error it may exist or not, as after
+    /// `Dfs::put`.
+    pub(crate) async fn seal(self) -> Result<()> {
+        let Self { dfs, name, sink } = self;
+        match sink {
+            Sink::Memory(bytes) => dfs.adopt(&name, bytes)?,
+            Sink::File { file, draft, bytes } => {
+                let synced = file.fdatasync().await;
+                let closed = file.close().await;
+                let settled = synced.and(closed).map_err(|e| failed("syncing", &draft.tmp, e));
+                let publish = move || {
+                    let published = settled.and_then(|()| draft.publish());
+                    if published.is_err() {
+                        draft.discard();
+                    }
+                    published
+                };
+                glommio::executor().spawn_blocking(publish).await?;
+                dfs.count_put(bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the object up.
+    pub(crate) async fn discard(self) {
+        if let Sink::File { file, draft, .. } = self.sink {
+            let _closed = file.close().await;
+            glommio::executor().spawn_blocking(move || draft.discard()).await;
+        }
+    }
+}
+
+fn failed(what: &str, path: &Path, error: GlommioError<()>) -> Error {
+    failure(format!("{what} {}", path.display()), error)
+}
+
+/// Glommio wraps the system's errors; the class of ours comes from their number.
+fn failure(what: String, error: GlommioError<()>) -> Error {
+    match error {
+        GlommioError::IoError(e) | GlommioError::EnhancedIoError { source: e, .. } => {
+            Error::io(what, &e)
+        }
+        other => Error::new(ErrorKind::Io, format!("{what}: {other}")),
+    }
+}

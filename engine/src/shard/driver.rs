@@ -1,0 +1,158 @@
+//! The real driver of a shard: its ring and its link to the background executor around `tick`.
+
+use std::collections::VecDeque;
+use std::sync::OnceLock;
+
+use crate::io::clock;
+use crate::io::dfs::Dfs;
+use crate::io::doorbell::Doorbell;
+use crate::io::uring::{Read, RingCounters, RingMode, Uring, Wait};
+use crate::io::values::{IoDone, IoRequest};
+use crate::lsm::job::{Job, JobIo, JobState, Left, Unfinished};
+use crate::shard::executor::{Executor, ExecutorCounters, ExecutorLink, Finished, Order};
+use crate::shard::values::{Inbox, JobReport, Outbox, Park};
+use crate::shard::{Shard, ShardCounters};
+use crate::types::Result;
+
+static EXECUTOR: OnceLock<Executor<Box<Job>>> = OnceLock::new();
+
+fn executor() -> &'static Executor<Box<Job>> {
+    EXECUTOR.get_or_init(|| {
+        fn step(job: &mut Box<Job>, io: &mut JobIo) -> JobState {
+            job.step(io)
+        }
+        Executor::new(step)
+    })
+}
+
+/// What the background executors of this process did.
+#[must_use]
+pub fn executor_counters() -> Vec<ExecutorCounters> {
+    executor().counters()
+}
+
+/// A shard with everything it needs to run; whoever calls `turn` is its thread.
+pub struct Driver {
+    shard: Shard,
+    ring: Uring,
+    link: ExecutorLink<Box<Job>>,
+    // Orders the link had no room for.
+    backlog: VecDeque<Order<Box<Job>>>,
+    /// What the next tick gets.
+    pub(super) inbox: Inbox,
+    /// What the last tick made for sessions.
+    pub(super) outbox: Outbox,
+}
+
+impl Driver {
+    /// A shard with a budget of `memory_bytes`, whose objects live on `dfs`.
+    ///
+    /// # Errors
+    /// `Unsupported` where io_uring is forbidden, `NoMemory` for too small a budget.
+    pub fn open(mode: RingMode, memory_bytes: usize, dfs: Dfs) -> Result<Self> {
+        let shard = Shard::new(memory_bytes)?;
+        let ring = Uring::open(mode)?;
+        let link = executor().link(ring.doorbell(), dfs)?;
+        Ok(Self {
+            shard,
+            ring,
+            link,
+            backlog: VecDeque::new(),
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+        })
+    }
+
+    /// The doorbell that wakes it.
+    #[must_use]
+    pub fn doorbell(&self) -> Doorbell {
+        self.ring.doorbell()
+    }
+
+    /// What the shard counted.
+    #[must_use]
+    pub fn counters(&self) -> ShardCounters {
+        self.shard.counters()
+    }
+
+    /// What its ring counted.
+    #[must_use]
+    pub fn ring_counters(&self) -> RingCounters {
+        self.ring.counters()
+    }
+
+    /// True if sessions have something to take.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        !self.outbox.controls.is_empty()
+            || self.outbox.completions.iter().any(|c| !c.items.is_empty())
+    }
+
+    /// One turn: tick with what arrived, pass on what the shard asks for, enter the kernel once.
+    /// Parks as `wait` says if the tick made nothing for a session; what ends meanwhile is served
+    /// by the next turn.
+    ///
+    /// # Errors
+    /// The ring broke, or the executor's thread is gone.
+    pub fn turn(&mut self, wait: Wait) -> Result<()> {
+        let now = clock::now();
+        self.link.nudge(now)?;
+        while let Some(finished) = self.link.finished() {
+            self.take(finished);
+        }
+        let park = self.shard.tick(&mut self.inbox, &mut self.outbox);
+        self.dispatch(now);
+        let stay = park == Park::Busy || self.has_output();
+        let wait = if stay { Wait::No } else { wait };
+        self.ring.turn(now, wait, &mut self.inbox.io)
+    }
+
+    fn take(&mut self, finished: Finished<Box<Job>>) {
+        match finished {
+            Finished::Job { token, job, opened } => {
+                let opened = opened
+                    .into_iter()
+                    .map(|(name, object)| (name, object.map(|o| self.ring.open_object(o))))
+                    .collect();
+                let result = match job {
+                    Ok(job) => job.finish(),
+                    Err(error) => Err(Unfinished { error, left: Left::Lost }),
+                };
+                self.inbox.jobs.push(JobReport { token, result, opened });
+            }
+            Finished::Put { token, result } => {
+                self.inbox.io.push(IoDone::Put { token, result });
+            }
+            Finished::Load { token, result } => {
+                self.inbox.io.push(IoDone::Load { token, result });
+            }
+        }
+    }
+
+    fn dispatch(&mut self, now: crate::types::Nanos) {
+        for request in self.outbox.io.drain(..) {
+            match request {
+                IoRequest::Read { token, object, offset, buf } => {
+                    self.ring.submit(Read { token, object, offset, buf }, now);
+                }
+                IoRequest::Close { object } => self.ring.close_object(object),
+                IoRequest::Put { token, name, bytes } => {
+                    self.backlog.push_back(Order::Put { token, name, bytes });
+                }
+                IoRequest::Load { token, name, bytes_max } => {
+                    self.backlog.push_back(Order::Load { token, name, bytes_max });
+                }
+                IoRequest::Delete { name } => self.backlog.push_back(Order::Delete { name }),
+            }
+        }
+        for order in self.outbox.jobs.drain(..) {
+            self.backlog.push_back(Order::Job { token: order.token, job: order.job });
+        }
+        while let Some(order) = self.backlog.pop_front() {
+            if let Err(order) = self.link.start(order) {
+                self.backlog.push_front(order);
+                break;
+            }
+        }
+    }
+}

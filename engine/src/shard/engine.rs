@@ -1,0 +1,136 @@
+//! The face of the engine: one per process and configuration.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::io::dfs::Dfs;
+use crate::io::entropy;
+use crate::io::uring::RingMode;
+use crate::shard::driver::Driver;
+use crate::shard::owned::OwnedShard;
+use crate::shard::session::{Session, Side, unexpected};
+use crate::shard::values::{ControlOp, ControlResult, OpenStore};
+use crate::state::StateTable;
+use crate::state::request::StoreId;
+use crate::types::{Error, Incarnation, Result};
+
+/// Which thread runs a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShardThread {
+    /// A thread of the engine's.
+    Owned,
+    /// The host's, inside `poll`: a session is the shard.
+    Inline,
+}
+
+/// How to open an engine.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// All memory the engine may use, bytes, shared evenly by its shards.
+    pub memory_bytes: usize,
+    /// The DFS that is the home of the state: `file:///path`, a path, `memory://name`, with
+    /// `?latency=2ms&fail=0.01` for tests.
+    pub dfs: String,
+    /// Shards; one per core that the host gives the engine.
+    pub shards: usize,
+    /// Which thread runs them.
+    pub thread: ShardThread,
+}
+
+/// A store to open.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// The host's number of the store (the operator subtask), the same in all its incarnations.
+    pub number: u64,
+    /// The host's attempt or epoch; any number, for people who read object names.
+    pub host_epoch: u64,
+    /// Maximal parallelism.
+    pub key_groups: u32,
+    /// First and last key group of the store.
+    pub range: (u16, u16),
+    /// Its states. A restored store has those of the checkpoint too.
+    pub states: StateTable,
+    /// Handle of the checkpoint to start from.
+    pub handle: Option<Vec<u8>>,
+}
+
+/// The engine.
+pub struct Engine {
+    config: Config,
+    dfs: Dfs,
+    owned: Vec<OwnedShard>,
+    inline_opened: AtomicUsize,
+}
+
+impl Engine {
+    /// Opens the engine: its DFS, and its threads if it owns them.
+    ///
+    /// # Errors
+    /// `Invalid` for a bad configuration, `Unsupported` where io_uring is forbidden.
+    pub fn open(config: Config) -> Result<Self> {
+        if config.shards == 0 {
+            return Err(Error::invalid("an engine has at least one shard"));
+        }
+        let dfs = Dfs::open(&config.dfs)?;
+        let memory_bytes = config.memory_bytes / config.shards;
+        let mut owned = Vec::new();
+        if config.thread == ShardThread::Owned {
+            for index in 0..config.shards {
+                owned.push(OwnedShard::start(index, memory_bytes, dfs.clone())?);
+            }
+        }
+        Ok(Self { config, dfs, owned, inline_opened: AtomicUsize::new(0) })
+    }
+
+    /// The DFS, for its counters.
+    #[must_use]
+    pub fn dfs(&self) -> &Dfs {
+        &self.dfs
+    }
+
+    /// A session to a shard. An inline shard has exactly one: the session is the shard, and
+    /// dropping it drops the shard.
+    ///
+    /// # Errors
+    /// `Invalid` for a shard that does not exist or has its session already.
+    pub fn session(&self, shard: usize) -> Result<Session> {
+        if shard >= self.config.shards {
+            return Err(Error::invalid(format!(
+                "shard {shard} of {}; shards count from 0",
+                self.config.shards
+            )));
+        }
+        if let Some(owned) = self.owned.get(shard) {
+            return Ok(Session::new(Side::Owned(owned.connect())));
+        }
+        if self.inline_opened.fetch_add(1, Ordering::Relaxed) >= self.config.shards {
+            return Err(Error::invalid(
+                "every inline shard of this engine has its session; open it with more shards",
+            ));
+        }
+        let memory_bytes = self.config.memory_bytes / self.config.shards;
+        let driver = Driver::open(RingMode::Inline, memory_bytes, self.dfs.clone())?;
+        Ok(Session::new(Side::Inline(Box::new(driver))))
+    }
+}
+
+impl Session {
+    /// Opens a store on this session's shard, and waits until it serves.
+    ///
+    /// # Errors
+    /// A bad configuration, a handle that is not whole, objects that are missing or damaged.
+    pub fn open_store(&mut self, config: StoreConfig) -> Result<(StoreId, StateTable)> {
+        let open = OpenStore {
+            number: config.number,
+            incarnation: Incarnation { host_epoch: config.host_epoch, nonce: entropy::nonce()? },
+            seed: entropy::seed()?,
+            key_groups: config.key_groups,
+            range: config.range,
+            states: config.states,
+            handle: config.handle,
+        };
+        match self.run_control(ControlOp::Open(Box::new(open)))? {
+            ControlResult::Opened(store, states) => Ok((store, states)),
+            other => Err(unexpected(&other)),
+        }
+    }
+}

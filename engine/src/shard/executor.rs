@@ -1,0 +1,466 @@
+//! The background executor: jobs and control operations of shards, on glommio, one thread for
+//! each core, below the shards in priority.
+//!
+//! A shard and its executor share nothing but two rings and two doorbells: orders go in, what is
+//! finished comes out, in any order. The threads live as long as the process: glommio is not
+//! made to be started and stopped with every engine that opens.
+//!
+//! The threads are not pinned. They run where the scheduler finds a core least busy, inside the
+//! affinity and quota of the process; a pinned one would wait behind a shard while another core
+//! idles.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
+
+use glommio::io::PollableFd;
+use glommio::sync::Semaphore;
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use crate::io::dfs::Dfs;
+use crate::io::doorbell::Doorbell;
+use crate::io::{OpenObject, clock, ring_open, sys};
+use crate::limits::{
+    EXECUTOR_BLOCKING_THREADS, EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_NICE, EXECUTOR_PREEMPT_MS,
+    EXECUTOR_RING_DEPTH, EXECUTOR_SILENT_NS_MAX, JOBS_PER_CORE_MAX, LINK_ORDERS_MAX,
+};
+use crate::lsm::job::{JobIo, JobState};
+use crate::mem::slab::Token;
+use crate::shard::job_run;
+use crate::types::error::ErrorKind;
+use crate::types::{Error, Nanos, ObjectName, Result};
+
+/// How a job takes its next step.
+pub type Step<J> = fn(&mut J, &mut JobIo) -> JobState;
+
+/// What a shard asks of its executor.
+#[derive(Debug)]
+pub enum Order<J> {
+    /// Run a job to its end.
+    Job {
+        /// Names the order in its answer.
+        token: Token,
+        /// The job.
+        job: J,
+    },
+    /// `IoRequest::Put`.
+    Put {
+        /// Names the order in its answer.
+        token: Token,
+        /// A name that was never used before.
+        name: ObjectName,
+        /// All its bytes.
+        bytes: Vec<u8>,
+    },
+    /// `IoRequest::Load`.
+    Load {
+        /// Names the order in its answer.
+        token: Token,
+        /// The object.
+        name: ObjectName,
+        /// More bytes than this is an error.
+        bytes_max: u64,
+    },
+    /// `IoRequest::Delete`: best effort, no answer.
+    Delete {
+        /// The object.
+        name: ObjectName,
+    },
+}
+
+/// What comes back.
+#[derive(Debug)]
+pub enum Finished<J> {
+    /// A job ended.
+    Job {
+        /// Of the order.
+        token: Token,
+        /// The job with its outcome; an error if it panicked or waits for nothing, and is gone.
+        job: Result<J>,
+        /// The objects it sealed, open for reading, or why opening failed (they are durable all
+        /// the same).
+        opened: Vec<(ObjectName, Result<OpenObject>)>,
+    },
+    /// A put ended.
+    Put {
+        /// Of the order.
+        token: Token,
+        /// Durable, or why not.
+        result: Result<()>,
+    },
+    /// A load ended.
+    Load {
+        /// Of the order.
+        token: Token,
+        /// The object's bytes.
+        result: Result<Vec<u8>>,
+    },
+}
+
+/// The executors of a process. Any thread; keep one in a static.
+pub struct Executor<J: Send + 'static> {
+    step: Step<J>,
+    cores: Mutex<Vec<Arc<Core<J>>>>,
+    cores_max: usize,
+}
+
+/// What one executor did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExecutorCounters {
+    /// Jobs that ended.
+    pub jobs: u64,
+    /// Bytes that jobs read.
+    pub bytes_read: u64,
+    /// Bytes that jobs wrote.
+    pub bytes_written: u64,
+    /// When it last showed life, on the process's clock.
+    pub heartbeat: Nanos,
+    /// Shards it serves.
+    pub links: usize,
+}
+
+/// One executor thread, as others see it.
+pub(crate) struct Core<J> {
+    pub(crate) step: Step<J>,
+    // Rung for new orders and links, and by tasks that end.
+    bell: Doorbell,
+    // Kicked when the thread seems stuck. A descriptor of its own, which is polled whatever the
+    // other tasks do: a completion is what gets glommio out of a park it should not be in.
+    alarm: Doorbell,
+    // Rung once and never looked at, so always readable.
+    always: Doorbell,
+    links_new: Mutex<Vec<Served<J>>>,
+    links: AtomicUsize,
+    dead: AtomicBool,
+    heartbeat: AtomicU64,
+    jobs: AtomicU64,
+    bytes_read: AtomicU64,
+    bytes_written: AtomicU64,
+}
+
+impl<J: Send + 'static> Executor<J> {
+    /// Executors that run jobs by `step`. Threads start with the links that need them.
+    #[must_use]
+    pub fn new(step: Step<J>) -> Self {
+        let cores_max = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { step, cores: Mutex::default(), cores_max }
+    }
+
+    /// Links a shard, whose doorbell is rung when something is finished, to the executor with the
+    /// fewest shards. Blocks for some 10 ms where its thread must start.
+    ///
+    /// # Errors
+    /// `Unsupported` where io_uring is forbidden; the system's refusal of a thread.
+    pub fn link(&self, doorbell: Doorbell, dfs: Dfs) -> Result<ExecutorLink<J>> {
+        let mut cores = locked(&self.cores);
+        let load = |core: &Arc<Core<J>>| core.links.load(Ordering::Relaxed);
+        let mut core = cores.iter().min_by_key(|core| load(core)).cloned();
+        if core.as_ref().is_none_or(|core| load(core) > 0) && cores.len() < self.cores_max {
+            let fresh = Core::start(self.step, cores.len())?;
+            cores.push(fresh.clone());
+            core = Some(fresh);
+        }
+        let core = core.expect("there is at least one core");
+        core.links.fetch_add(1, Ordering::Relaxed);
+        let (order_in, orders) = RingBuffer::new(LINK_ORDERS_MAX);
+        let (answers, finished) = RingBuffer::new(LINK_ORDERS_MAX);
+        let answers = Answers { ring: answers, doorbell };
+        locked(&core.links_new).push(Served { orders, answers, dfs });
+        core.bell.ring();
+        Ok(ExecutorLink { orders: order_in, finished, core, owed: 0 })
+    }
+
+    /// What each executor did so far.
+    #[must_use]
+    pub fn counters(&self) -> Vec<ExecutorCounters> {
+        locked(&self.cores).iter().map(|core| core.counters()).collect()
+    }
+}
+
+/// A shard's end of its link. Used by the shard's thread; dropping it lets orders that were
+/// started come to their end, unheard.
+pub struct ExecutorLink<J> {
+    orders: Producer<Order<J>>,
+    finished: Consumer<Finished<J>>,
+    core: Arc<Core<J>>,
+    owed: usize,
+}
+
+impl<J> ExecutorLink<J> {
+    /// Starts an order. It comes back if the link is full: start it again after an answer.
+    ///
+    /// # Errors
+    /// The order itself.
+    pub fn start(&mut self, order: Order<J>) -> std::result::Result<(), Order<J>> {
+        let answered = !matches!(order, Order::Delete { .. });
+        // Every answer owed has a place in the ring that brings it.
+        if answered && self.owed == LINK_ORDERS_MAX {
+            return Err(order);
+        }
+        match self.orders.push(order) {
+            Ok(()) => {
+                self.owed += usize::from(answered);
+                self.core.bell.ring();
+                Ok(())
+            }
+            Err(rtrb::PushError::Full(order)) => Err(order),
+        }
+    }
+
+    /// The next answer that is there.
+    pub fn finished(&mut self) -> Option<Finished<J>> {
+        let finished = self.finished.pop().ok()?;
+        self.owed -= 1;
+        Some(finished)
+    }
+
+    /// Answers the executor owes.
+    #[must_use]
+    pub fn owed(&self) -> usize {
+        self.owed
+    }
+
+    /// Wakes an executor that owes answers and has been silent for too long. Cheap; call it now
+    /// and then.
+    ///
+    /// # Errors
+    /// `Io` if the executor's thread is gone: what it owes never comes.
+    pub fn nudge(&self, now: Nanos) -> Result<()> {
+        if self.core.dead.load(Ordering::Acquire) {
+            return Err(Error::new(
+                ErrorKind::Io,
+                "the background executor ended by a failure of its own; restart the process",
+            ));
+        }
+        let silent = now.saturating_sub(self.core.heartbeat.load(Ordering::Relaxed));
+        if self.owed > 0 && silent > EXECUTOR_SILENT_NS_MAX {
+            self.core.alarm.kick();
+        }
+        Ok(())
+    }
+}
+
+impl<J> Drop for ExecutorLink<J> {
+    fn drop(&mut self) {
+        self.core.links.fetch_sub(1, Ordering::Relaxed);
+        self.core.bell.ring();
+    }
+}
+
+impl<J> Core<J> {
+    pub(crate) fn beat(&self) {
+        self.heartbeat.store(clock::now(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_read(&self, bytes: usize) {
+        self.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_written(&self, bytes: usize) {
+        self.bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn counters(&self) -> ExecutorCounters {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ExecutorCounters {
+            jobs: get(&self.jobs),
+            bytes_read: get(&self.bytes_read),
+            bytes_written: get(&self.bytes_written),
+            heartbeat: get(&self.heartbeat),
+            links: self.links.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl<J: Send + 'static> Core<J> {
+    /// Starts the thread of the `index`th executor, and waits until it serves.
+    fn start(step: Step<J>, index: usize) -> Result<Arc<Self>> {
+        let core = Arc::new(Self {
+            step,
+            bell: Doorbell::new()?,
+            alarm: Doorbell::new()?,
+            always: Doorbell::new()?,
+            links_new: Mutex::default(),
+            links: AtomicUsize::new(0),
+            dead: AtomicBool::new(false),
+            heartbeat: AtomicU64::new(clock::now()),
+            jobs: AtomicU64::new(0),
+            bytes_read: AtomicU64::new(0),
+            bytes_written: AtomicU64::new(0),
+        });
+        core.always.kick();
+        let (started, outcome) = mpsc::channel();
+        let served = core.clone();
+        std::thread::Builder::new()
+            .name(format!("aquifer-bg-{index}"))
+            .spawn(move || {
+                sys::background_thread(EXECUTOR_NICE);
+                let executor = match local_executor() {
+                    Ok(executor) => executor,
+                    // A failed send would mean that nobody waits for this thread.
+                    Err(error) => return drop(started.send(Err(error))),
+                };
+                drop(started.send(Ok(())));
+                let run = std::panic::AssertUnwindSafe(|| executor.run(serve(served.clone())));
+                let _panic = std::panic::catch_unwind(run);
+                served.dead.store(true, Ordering::Release);
+            })
+            .map_err(|e| Error::io("starting the thread of a background executor", &e))?;
+        let gone = Error::new(ErrorKind::Io, "the background executor panicked while it started");
+        outcome.recv().unwrap_or(Err(gone))?;
+        Ok(core)
+    }
+}
+
+fn local_executor() -> Result<LocalExecutor> {
+    LocalExecutorBuilder::new(Placement::Unbound)
+        .preempt_timer(Duration::from_millis(EXECUTOR_PREEMPT_MS))
+        .io_memory(EXECUTOR_IO_MEMORY_BYTES)
+        .ring_depth(EXECUTOR_RING_DEPTH)
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(EXECUTOR_BLOCKING_THREADS))
+        .make()
+        .map_err(|error| ring_open::refused(&error.into()))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The executor's end of a link, as it crosses to the thread.
+struct Served<J> {
+    orders: Consumer<Order<J>>,
+    answers: Answers<J>,
+    dfs: Dfs,
+}
+
+struct Answers<J> {
+    ring: Producer<Finished<J>>,
+    doorbell: Doorbell,
+}
+
+/// A link on the executor's thread.
+struct Link<J> {
+    core: Arc<Core<J>>,
+    dfs: Dfs,
+    jobs: Rc<Semaphore>,
+    pause: Rc<job_run::Pause>,
+    answers: RefCell<Answers<J>>,
+    active: Cell<usize>,
+}
+
+/// Serves links until the process ends.
+async fn serve<J: Send + 'static>(core: Arc<Core<J>>) {
+    glommio::spawn_local(watch(core.clone())).detach();
+    let bell = poll(&core.bell);
+    let jobs = Rc::new(Semaphore::new(JOBS_PER_CORE_MAX as u64));
+    let pause = Rc::new(job_run::Pause::new(&core.always));
+    let mut links = Vec::new();
+    loop {
+        core.beat();
+        for Served { orders, answers, dfs } in locked(&core.links_new).drain(..) {
+            let link = Link {
+                core: core.clone(),
+                dfs,
+                jobs: jobs.clone(),
+                pause: pause.clone(),
+                answers: RefCell::new(answers),
+                active: Cell::new(0),
+            };
+            links.push((orders, Rc::new(link)));
+        }
+        links.retain_mut(|(orders, link)| {
+            // First: what was pushed before the shard left is seen below.
+            let left = orders.is_abandoned();
+            while link.active.get() < LINK_ORDERS_MAX
+                && let Ok(order) = orders.pop()
+            {
+                link.active.set(link.active.get() + 1);
+                glommio::spawn_local(carry_out(link.clone(), order)).detach();
+            }
+            !left || !orders.is_empty()
+        });
+        if core.bell.try_sleep() {
+            readable(&bell).await;
+            core.bell.drain();
+            core.bell.wake();
+        }
+    }
+}
+
+/// Keeps a poll of the alarm in the kernel at all times.
+async fn watch<J>(core: Arc<Core<J>>) {
+    let alarm = poll(&core.alarm);
+    loop {
+        readable(&alarm).await;
+        core.alarm.drain();
+        core.beat();
+    }
+}
+
+pub(crate) fn poll(bell: &Doorbell) -> PollableFd<Doorbell> {
+    PollableFd::new(bell.clone()).expect("a task of an executor has a reactor")
+}
+
+pub(crate) async fn readable(bell: &PollableFd<Doorbell>) {
+    if bell.readable().await.is_err() {
+        // The kernel refuses the poll for the moment: look again soon.
+        glommio::timer::Timer::new(Duration::from_millis(1)).await;
+    }
+}
+
+async fn carry_out<J: Send + 'static>(link: Rc<Link<J>>, order: Order<J>) {
+    let dfs = link.dfs.clone();
+    match order {
+        Order::Job { token, job } => {
+            let permit = link.jobs.acquire_permit(1).await;
+            let (core, pause) = (link.core.clone(), link.pause.clone());
+            let (job, opened) = job_run::run(core, dfs, pause, job).await;
+            drop(permit);
+            link.core.jobs.fetch_add(1, Ordering::Relaxed);
+            link.answer(Finished::Job { token, job, opened });
+        }
+        Order::Put { token, name, bytes } => {
+            let result = match job_run::suffer(&dfs, "put").await {
+                Ok(()) => blocking(move || dfs.put_now(&name, &bytes)).await,
+                Err(error) => Err(error),
+            };
+            link.answer(Finished::Put { token, result });
+        }
+        Order::Load { token, name, bytes_max } => {
+            let result = match job_run::suffer(&dfs, "load").await {
+                Ok(()) => blocking(move || dfs.load_now(&name, bytes_max)).await,
+                Err(error) => Err(error),
+            };
+            link.answer(Finished::Load { token, result });
+        }
+        Order::Delete { name } => {
+            if job_run::suffer(&dfs, "delete").await.is_ok() {
+                // Best effort: what remains is found by scrubbing.
+                let _orphan = blocking(move || dfs.delete_now(&name)).await;
+            }
+        }
+    }
+    link.active.set(link.active.get() - 1);
+    // Orders may wait for this one's place.
+    link.core.bell.ring();
+}
+
+async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
+    glommio::executor().spawn_blocking(call).await
+}
+
+impl<J> Link<J> {
+    fn answer(&self, finished: Finished<J>) {
+        let mut answers = self.answers.borrow_mut();
+        // There is room for every answer owed; only a shard that left does not take them.
+        let _unheard = answers.ring.push(finished);
+        answers.doorbell.ring();
+    }
+}
+
+#[cfg(test)]
+#[path = "executor_tests.rs"]
+mod tests;

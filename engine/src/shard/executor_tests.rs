@@ -1,0 +1,349 @@
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU32;
+use std::time::Instant;
+
+use super::*;
+use crate::io::entropy;
+use crate::io::test_support::{Folder, name};
+use crate::io::uring::{Read, RingMode, Uring, Wait};
+use crate::io::values::{IoDone, JobDone, JobRequest};
+use crate::limits::PAGE_BYTES;
+use crate::mem::pool::Pool;
+use crate::mem::slab::Slab;
+
+/// A job made of a closure.
+type TestJob = Box<dyn FnMut(&mut JobIo) -> JobState + Send>;
+
+fn executor() -> &'static Executor<TestJob> {
+    static EXECUTOR: OnceLock<Executor<TestJob>> = OnceLock::new();
+    EXECUTOR.get_or_init(|| Executor::new(|job, io| job(io)))
+}
+
+fn token() -> Token {
+    Slab::default().insert(())
+}
+
+fn link(url: &str) -> (ExecutorLink<TestJob>, Doorbell) {
+    let bell = Doorbell::new().unwrap();
+    let link = executor().link(bell.clone(), Dfs::open(url).unwrap()).unwrap();
+    (link, bell)
+}
+
+fn start(link: &mut ExecutorLink<TestJob>, job: TestJob) {
+    assert!(link.start(Order::Job { token: token(), job }).is_ok());
+}
+
+/// Waits for an answer, as a shard would: nudging, for ten seconds at most.
+fn answer(link: &mut ExecutorLink<TestJob>) -> Finished<TestJob> {
+    let start = Instant::now();
+    loop {
+        if let Some(finished) = link.finished() {
+            return finished;
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "the executor hangs");
+        link.nudge(clock::now()).unwrap();
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// The parts of a job's answer.
+fn job_of(finished: Finished<TestJob>) -> (Result<TestJob>, Vec<(ObjectName, Result<OpenObject>)>) {
+    let Finished::Job { job, opened, .. } = finished else { panic!("a job") };
+    (job, opened)
+}
+
+fn urls(folder: &Folder) -> [String; 2] {
+    [folder.url().to_owned(), format!("memory://jobs-{:x}", entropy::nonce().unwrap())]
+}
+
+fn piece(at: u8) -> Vec<u8> {
+    vec![at; 3 * PAGE_BYTES]
+}
+
+/// Writes two objects of `pieces` pieces at a time, then seals them.
+fn writing(pieces: u8) -> TestJob {
+    let mut started = false;
+    let mut sealed = 0;
+    Box::new(move |io| {
+        if !started {
+            started = true;
+            for object in [name(1), name(2)] {
+                for at in 0..pieces {
+                    io.requests.push(JobRequest::Append { object, bytes: piece(at) });
+                }
+                io.requests.push(JobRequest::Seal { object });
+            }
+            return JobState::Waiting;
+        }
+        for done in io.done.drain(..) {
+            match done {
+                JobDone::Appended { bytes, result } => {
+                    result.unwrap();
+                    assert!(bytes.is_empty() && bytes.capacity() > 0);
+                }
+                JobDone::Sealed { result, .. } => {
+                    result.unwrap();
+                    sealed += 1;
+                }
+                JobDone::Read { .. } => panic!("nothing was read"),
+            }
+        }
+        if sealed == 2 { JobState::Finished } else { JobState::Waiting }
+    })
+}
+
+/// Reads the pieces of object 1 and compares them.
+fn reading(pieces: u8) -> TestJob {
+    let mut asked = false;
+    let mut left = pieces;
+    Box::new(move |io| {
+        if !asked {
+            asked = true;
+            for at in 0..pieces {
+                let offset = (usize::from(at) * 3 * PAGE_BYTES) as u64;
+                let (tag, len) = (u32::from(at), 3 * PAGE_BYTES);
+                io.requests.push(JobRequest::Read { tag, object: name(1), offset, len });
+            }
+            return JobState::Working;
+        }
+        for done in io.done.drain(..) {
+            let JobDone::Read { tag, result } = done else { panic!("nothing was written") };
+            assert_eq!(result.unwrap(), piece(u8::try_from(tag).unwrap()));
+            left -= 1;
+        }
+        if left == 0 { JobState::Finished } else { JobState::Waiting }
+    })
+}
+
+#[test]
+fn jobs_write_and_read_objects() {
+    let folder = Folder::new();
+    for url in urls(&folder) {
+        let (mut link, _bell) = link(&url);
+        start(&mut link, writing(20));
+        let (job, opened) = job_of(answer(&mut link));
+        assert!(job.is_ok());
+        assert_eq!(opened.len(), 2);
+        // What a job sealed is read through the ring of its shard.
+        let mut ring = Uring::open(RingMode::Owned).unwrap();
+        for (_, object) in opened {
+            let object = ring.open_object(object.unwrap());
+            let buf = Pool::default().take(3 * PAGE_BYTES).unwrap();
+            let offset = 7 * 3 * PAGE_BYTES as u64;
+            ring.submit(Read { token: token(), object, offset, buf }, 0);
+            let mut done = Vec::new();
+            while done.is_empty() {
+                ring.turn(0, Wait::Until { deadline: None }, &mut done).unwrap();
+            }
+            let IoDone::Read { buf, result, .. } = &done[0] else { panic!("a read") };
+            result.clone().unwrap();
+            assert_eq!(buf.bytes(), piece(7));
+        }
+        start(&mut link, reading(20));
+        let (job, _) = job_of(answer(&mut link));
+        assert!(job.is_ok());
+        assert_eq!(link.owed(), 0);
+    }
+    let counters = executor().counters();
+    assert!(counters.iter().map(|core| core.bytes_written).sum::<u64>() >= 4 * 60 * 4096);
+}
+
+#[test]
+fn control_orders_are_carried_out() {
+    let folder = Folder::new();
+    for url in urls(&folder) {
+        let (mut link, _bell) = link(&url);
+        let load = |bytes_max| Order::Load { token: token(), name: name(3), bytes_max };
+        let bytes = b"manifest".to_vec();
+        assert!(link.start(Order::Put { token: token(), name: name(3), bytes }).is_ok());
+        let Finished::Put { result, .. } = answer(&mut link) else { panic!("a put") };
+        result.unwrap();
+        for (bytes_max, expected) in
+            [(100, Ok(b"manifest".to_vec())), (3, Err(ErrorKind::TooLarge))]
+        {
+            assert!(link.start(load(bytes_max)).is_ok());
+            let Finished::Load { result, .. } = answer(&mut link) else { panic!("a load") };
+            assert_eq!(result.map_err(|e| e.kind), expected);
+        }
+        assert!(link.start(Order::Delete { name: name(3) }).is_ok());
+        assert_eq!(link.owed(), 0);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            assert!(link.start(load(100)).is_ok());
+            let Finished::Load { result, .. } = answer(&mut link) else { panic!("a load") };
+            if result.is_err_and(|e| e.kind == ErrorKind::MissingObject) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "the object was not deleted");
+        }
+    }
+}
+
+#[test]
+fn a_panicking_job_ends_as_an_error() {
+    let folder = Folder::new();
+    let (mut link, _bell) = link(folder.url());
+    start(
+        &mut link,
+        Box::new(|io| {
+            if io.done.is_empty() {
+                io.requests.push(JobRequest::Append { object: name(1), bytes: piece(1) });
+                return JobState::Waiting;
+            }
+            panic!("planted");
+        }),
+    );
+    let (job, opened) = job_of(answer(&mut link));
+    let error = job.err().unwrap();
+    assert_eq!(error.kind, ErrorKind::Poisoned);
+    assert!(error.text.contains("planted"), "{error}");
+    assert!(opened.is_empty());
+    // The executor lives, and the object can be written anew.
+    start(&mut link, writing(1));
+    let (job, _) = job_of(answer(&mut link));
+    assert!(job.is_ok());
+}
+
+#[test]
+fn a_job_that_waits_for_nothing_ends_as_an_error() {
+    let (mut link, _bell) = link("memory://idle");
+    start(&mut link, Box::new(|_| JobState::Waiting));
+    let (job, _) = job_of(answer(&mut link));
+    assert!(job.err().unwrap().text.contains("asked for nothing"));
+}
+
+#[test]
+fn failures_reach_the_job_and_seal_nothing() {
+    let folder = Folder::new();
+    for url in urls(&folder) {
+        let (mut link, _bell) = link(&format!("{url}?fail=1"));
+        let failures = Arc::new(AtomicU32::new(0));
+        let counted = failures.clone();
+        let mut asked = false;
+        start(
+            &mut link,
+            Box::new(move |io| {
+                if !asked {
+                    asked = true;
+                    let object = name(9);
+                    io.requests.push(JobRequest::Append { object, bytes: piece(1) });
+                    io.requests.push(JobRequest::Seal { object });
+                    io.requests.push(JobRequest::Read { tag: 0, object, offset: 0, len: 4096 });
+                    return JobState::Waiting;
+                }
+                for done in io.done.drain(..) {
+                    let failed = match done {
+                        JobDone::Read { result, .. } => result.is_err(),
+                        JobDone::Appended { result, .. } | JobDone::Sealed { result, .. } => {
+                            result.is_err()
+                        }
+                    };
+                    counted.fetch_add(u32::from(failed), Ordering::Relaxed);
+                }
+                if counted.load(Ordering::Relaxed) == 3 {
+                    JobState::Finished
+                } else {
+                    JobState::Waiting
+                }
+            }),
+        );
+        let (job, opened) = job_of(answer(&mut link));
+        assert!(job.is_ok());
+        assert!(opened.is_empty());
+        assert_eq!(failures.load(Ordering::Relaxed), 3);
+        let error = Dfs::open(&url).unwrap().load(&name(9), 1 << 20).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::MissingObject);
+    }
+}
+
+#[test]
+fn computing_jobs_do_not_starve_the_others() {
+    let (mut link, _bell) = link("memory://starve");
+    Dfs::open("memory://starve").unwrap().put(&name(1), b"x").unwrap();
+    let steps = Arc::new(AtomicU32::new(0));
+    let enough = Arc::new(AtomicBool::new(false));
+    let (counted, told) = (steps.clone(), enough.clone());
+    // Computes in steps of a fraction of a millisecond and never waits.
+    start(
+        &mut link,
+        Box::new(move |_| {
+            let step = Instant::now();
+            while step.elapsed() < Duration::from_micros(200) {
+                std::hint::spin_loop();
+            }
+            counted.fetch_add(1, Ordering::Relaxed);
+            if told.load(Ordering::Relaxed) { JobState::Finished } else { JobState::Working }
+        }),
+    );
+    for _ in 0..20 {
+        let load = Order::Load { token: token(), name: name(1), bytes_max: 1 };
+        assert!(link.start(load).is_ok());
+        let Finished::Load { result, .. } = answer(&mut link) else { panic!("a load") };
+        result.unwrap();
+    }
+    enough.store(true, Ordering::Relaxed);
+    assert!(job_of(answer(&mut link)).0.is_ok());
+    // Each load needs the kernel's attention. Left to the preempt timer it would come once in
+    // 500 steps.
+    let steps = steps.load(Ordering::Relaxed);
+    assert!(steps < 20 * 200, "{steps} steps of a computing job beside 20 loads");
+}
+
+/// Glommio parks with runnable tasks if its preempt timer fires before the first task ran; with
+/// short timers that is for ever, within two seconds. The chosen timer must survive the same.
+#[test]
+fn the_chosen_preempt_timer_does_not_hang() {
+    let (done, outcome) = mpsc::channel();
+    std::thread::spawn(move || {
+        let yields = local_executor().unwrap().run(async {
+            let end = Instant::now() + Duration::from_secs(2);
+            let spinning = || async move {
+                let mut yields = 0u64;
+                while Instant::now() < end {
+                    glommio::executor().yield_now().await;
+                    yields += 1;
+                }
+                yields
+            };
+            let tasks: Vec<_> = (0..4).map(|_| glommio::spawn_local(spinning())).collect();
+            let mut sum = 0;
+            for task in tasks {
+                sum += task.await;
+            }
+            sum
+        });
+        done.send(yields).unwrap();
+    });
+    let yields = outcome.recv_timeout(Duration::from_secs(10)).expect("the executor hangs");
+    assert!(yields > 1_000, "{yields} yields in two seconds");
+}
+
+#[test]
+fn a_full_link_gives_the_order_back() {
+    let (mut link, _bell) = link("memory://full?latency=50ms");
+    let load = || Order::Load { token: token(), name: name(1), bytes_max: 1 };
+    for _ in 0..LINK_ORDERS_MAX {
+        assert!(link.start(load()).is_ok());
+    }
+    assert!(link.start(load()).is_err());
+    answer(&mut link);
+    assert!(link.start(load()).is_ok());
+    while link.owed() > 0 {
+        answer(&mut link);
+    }
+}
+
+#[test]
+fn a_parked_shard_and_its_executor_wake_each_other() {
+    let dfs = Dfs::open("memory://wake").unwrap();
+    dfs.put(&name(1), b"x").unwrap();
+    let mut ring = Uring::open(RingMode::Owned).unwrap();
+    let mut link = executor().link(ring.doorbell(), dfs).unwrap();
+    for _ in 0..2_000 {
+        assert!(link.start(Order::Load { token: token(), name: name(1), bytes_max: 1 }).is_ok());
+        // No deadline and no nudge: a lost wake-up hangs the test.
+        while link.finished().is_none() {
+            ring.turn(0, Wait::Until { deadline: None }, &mut Vec::new()).unwrap();
+        }
+    }
+}

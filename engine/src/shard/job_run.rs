@@ -1,0 +1,302 @@
+//! One job on the executor: its steps and its I/O.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use glommio::channels::local_channel::{LocalReceiver, LocalSender, new_unbounded};
+use glommio::io::PollableFd;
+
+use crate::io::bulk::{ObjectReader, ObjectWriter};
+use crate::io::dfs::Dfs;
+use crate::io::doorbell::Doorbell;
+use crate::io::values::{JobDone, JobRequest};
+use crate::io::{OpenObject, clock};
+use crate::limits::JOB_SLICE_NS;
+use crate::lsm::job::{JobIo, JobState};
+use crate::shard::executor::{self, Core};
+use crate::types::error::ErrorKind;
+use crate::types::{Error, Nanos, ObjectName, Result};
+
+/// Runs a job to its end: the job, unless it broke, and the objects it sealed.
+pub(crate) async fn run<J: 'static>(
+    core: Arc<Core<J>>,
+    dfs: Dfs,
+    pause: Rc<Pause>,
+    mut job: J,
+) -> (Result<J>, Vec<(ObjectName, Result<OpenObject>)>) {
+    let io = Rc::new(Io {
+        core: core.clone(),
+        dfs,
+        readers: RefCell::default(),
+        opened: RefCell::default(),
+        answers: RefCell::default(),
+        waker: RefCell::default(),
+        owed: Cell::new(0),
+    });
+    let mut writers = HashMap::new();
+    let outcome = steps(&core, &io, &mut writers, &pause, &mut job).await;
+    // Requests that a broken job left behind still use its objects.
+    while io.owed.get() > 0 {
+        drop(io.some_answers().await);
+    }
+    // Writers of objects that were not sealed see their end and discard them.
+    drop(writers);
+    for (_, reader) in io.readers.take() {
+        if let Ok(reader) = Rc::try_unwrap(reader) {
+            reader.close().await;
+        }
+    }
+    let job = match outcome {
+        Ok(()) => Ok(job),
+        Err(error) => {
+            // What a panicking step left may panic again when it is dropped.
+            let _panic = catch_unwind(AssertUnwindSafe(|| drop(job)));
+            Err(error)
+        }
+    };
+    (job, io.opened.take())
+}
+
+type Writers = HashMap<ObjectName, LocalSender<Write>>;
+
+async fn steps<J: 'static>(
+    core: &Core<J>,
+    io: &Rc<Io<J>>,
+    writers: &mut Writers,
+    pause: &Pause,
+    job: &mut J,
+) -> Result<()> {
+    let mut mailbox = JobIo::default();
+    let mut slice_start = clock::now();
+    loop {
+        let stepped = catch_unwind(AssertUnwindSafe(|| (core.step)(job, &mut mailbox)));
+        core.beat();
+        let state = stepped.map_err(|panic| broken(&panic_text(&*panic)))?;
+        for request in mailbox.requests.drain(..) {
+            io.ask(writers, request);
+        }
+        match state {
+            JobState::Finished => return Ok(()),
+            JobState::Working => {
+                slice_start = pause.between_steps(slice_start).await;
+                mailbox.done.append(&mut io.take_answers());
+            }
+            JobState::Waiting => {
+                if io.owed.get() == 0 {
+                    return Err(broken("it waits and asked for nothing"));
+                }
+                mailbox.done.append(&mut io.some_answers().await);
+                slice_start = clock::now();
+            }
+        }
+    }
+}
+
+fn broken(why: &str) -> Error {
+    Error::new(
+        ErrorKind::Poisoned,
+        format!("a background job broke: {why}; this is a bug, report it"),
+    )
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("it panicked: {}", text.unwrap_or("no text"))
+}
+
+/// Takes the injected latency and failure of one operation.
+pub(crate) async fn suffer(dfs: &Dfs, operation: &str) -> Result<()> {
+    let Some(faults) = dfs.faults() else { return Ok(()) };
+    if faults.latency() > 0 {
+        glommio::timer::Timer::new(Duration::from_nanos(faults.latency())).await;
+    }
+    faults.draw(operation)
+}
+
+/// Lets other tasks, and the kernel, have their turn.
+pub(crate) struct Pause {
+    always: PollableFd<Doorbell>,
+}
+
+impl Pause {
+    /// `always` is readable at all times.
+    pub(crate) fn new(always: &Doorbell) -> Self {
+        Self { always: executor::poll(always) }
+    }
+
+    /// Yields to other tasks; now and then to the kernel too. Glommio looks at its rings only
+    /// when no task can run, and a job that computes can always run: so it waits for a descriptor
+    /// that is always readable, which takes one look at the rings. Gives the start of the slice.
+    async fn between_steps(&self, slice_start: Nanos) -> Nanos {
+        if clock::now() - slice_start < JOB_SLICE_NS {
+            glommio::executor().yield_now().await;
+            return slice_start;
+        }
+        executor::readable(&self.always).await;
+        clock::now()
+    }
+}
+
+/// A job's open objects and its answers. Shared with the tasks that do its I/O, all on one
+/// thread.
+struct Io<J> {
+    core: Arc<Core<J>>,
+    dfs: Dfs,
+    readers: RefCell<HashMap<ObjectName, Rc<ObjectReader>>>,
+    opened: RefCell<Vec<(ObjectName, Result<OpenObject>)>>,
+    answers: RefCell<Vec<JobDone>>,
+    waker: RefCell<Option<Waker>>,
+    // Requests whose answer the job has not taken.
+    owed: Cell<usize>,
+}
+
+/// What an object's writer is asked for, in order.
+enum Write {
+    Append(Vec<u8>),
+    Seal,
+}
+
+impl<J: 'static> Io<J> {
+    /// Starts a request.
+    fn ask(self: &Rc<Self>, writers: &mut Writers, request: JobRequest) {
+        self.owed.set(self.owed.get() + 1);
+        let (object, write) = match request {
+            JobRequest::Read { tag, object, offset, len } => {
+                let io = self.clone();
+                let read = async move {
+                    let result = io.read(object, offset, len).await;
+                    io.answer(JobDone::Read { tag, result });
+                };
+                return drop(glommio::spawn_local(read).detach());
+            }
+            JobRequest::Open { object } => {
+                let io = self.clone();
+                let open = async move {
+                    let result = io.open(object).await;
+                    io.answer(JobDone::Opened { object, result });
+                };
+                return drop(glommio::spawn_local(open).detach());
+            }
+            JobRequest::Append { object, bytes } => (object, Write::Append(bytes)),
+            JobRequest::Seal { object } => (object, Write::Seal),
+        };
+        let writer = writers.entry(object).or_insert_with(|| {
+            let (sender, orders) = new_unbounded();
+            glommio::spawn_local(self.clone().write(object, orders)).detach();
+            sender
+        });
+        assert!(writer.try_send(write).is_ok(), "a writer lives until its orders end");
+    }
+
+    fn answer(&self, done: JobDone) {
+        self.answers.borrow_mut().push(done);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn take_answers(&self) -> Vec<JobDone> {
+        let answers = self.answers.take();
+        self.owed.set(self.owed.get() - answers.len());
+        answers
+    }
+
+    /// Waits until an answer is there.
+    async fn some_answers(&self) -> Vec<JobDone> {
+        std::future::poll_fn(|context| {
+            if self.answers.borrow().is_empty() {
+                self.waker.replace(Some(context.waker().clone()));
+                return Poll::Pending;
+            }
+            Poll::Ready(self.take_answers())
+        })
+        .await
+    }
+
+    async fn read(&self, object: ObjectName, offset: u64, len: usize) -> Result<Vec<u8>> {
+        suffer(&self.dfs, "read").await?;
+        let open = self.readers.borrow().get(&object).cloned();
+        let reader = match open {
+            Some(reader) => reader,
+            None => {
+                let reader = Rc::new(ObjectReader::open(&self.dfs, object).await?);
+                // Of reads that opened it at the same time, the last one's stays.
+                self.readers.borrow_mut().insert(object, reader.clone());
+                reader
+            }
+        };
+        let bytes = reader.read(offset, len).await?;
+        self.core.count_read(len);
+        Ok(bytes)
+    }
+
+    /// Writes one object. The first failure latches: what follows a hole is never sealed.
+    async fn write(self: Rc<Self>, object: ObjectName, orders: LocalReceiver<Write>) {
+        let mut writer = ObjectWriter::create(&self.dfs, object).await;
+        while let Some(order) = orders.recv().await {
+            match order {
+                Write::Append(mut bytes) => {
+                    let result = match &mut writer {
+                        Ok(open) => self.append(open, &bytes).await,
+                        Err(error) => Err(error.clone()),
+                    };
+                    if let Err(error) = &result
+                        && let Ok(open) = std::mem::replace(&mut writer, Err(error.clone()))
+                    {
+                        open.discard().await;
+                    }
+                    bytes.clear();
+                    self.answer(JobDone::Appended { bytes, result });
+                }
+                Write::Seal => {
+                    let sealed = Err(Error::invalid(format!("{object} is sealed already")));
+                    let result = match std::mem::replace(&mut writer, sealed) {
+                        Ok(open) => self.seal(object, open).await,
+                        Err(error) => Err(error),
+                    };
+                    self.answer(JobDone::Sealed { object, result });
+                }
+            }
+        }
+        if let Ok(open) = writer {
+            open.discard().await;
+        }
+    }
+
+    async fn append(&self, writer: &mut ObjectWriter, bytes: &[u8]) -> Result<()> {
+        suffer(&self.dfs, "append").await?;
+        writer.append(bytes).await?;
+        self.core.count_written(bytes.len());
+        Ok(())
+    }
+
+    async fn seal(&self, object: ObjectName, writer: ObjectWriter) -> Result<()> {
+        if let Err(error) = suffer(&self.dfs, "seal").await {
+            writer.discard().await;
+            return Err(error);
+        }
+        writer.seal().await?;
+        self.hand_over(object).await;
+        Ok(())
+    }
+
+    async fn open(&self, object: ObjectName) -> Result<()> {
+        suffer(&self.dfs, "open").await?;
+        self.hand_over(object).await;
+        Ok(())
+    }
+
+    // Opens an object for the shard's own reads.
+    async fn hand_over(&self, object: ObjectName) {
+        let dfs = self.dfs.clone();
+        let open = glommio::executor().spawn_blocking(move || dfs.open_now(&object)).await;
+        self.opened.borrow_mut().push((object, open));
+    }
+}

@@ -1,0 +1,206 @@
+//! A session: how one host thread talks to one shard. The host fills a batch, submits it, polls
+//! completions. Used by one thread at a time.
+
+use std::collections::VecDeque;
+
+use crate::io::uring::Wait;
+use crate::limits::SESSION_IN_FLIGHT_MAX;
+use crate::shard::ShardCounters;
+use crate::shard::driver::Driver;
+use crate::shard::owned::Remote;
+use crate::shard::values::{Control, ControlDone, ControlOp, ControlResult};
+use crate::state::request::{Batch, Completions, StoreId};
+use crate::types::error::ErrorKind;
+use crate::types::{Error, Result};
+
+/// Where the shard runs.
+pub(super) enum Side {
+    /// On the host's thread, inside `poll`.
+    Inline(Box<Driver>),
+    /// On a thread of its own.
+    Owned(Remote),
+}
+
+/// See the module.
+pub struct Session {
+    side: Side,
+    in_flight: usize,
+    in_flight_max: usize,
+    completions: Completions,
+    controls: VecDeque<ControlDone>,
+    next_control: u64,
+    spare: Vec<Box<Batch>>,
+}
+
+impl Session {
+    pub(super) fn new(side: Side) -> Self {
+        Self {
+            side,
+            in_flight: 0,
+            in_flight_max: SESSION_IN_FLIGHT_MAX,
+            completions: Completions::default(),
+            controls: VecDeque::new(),
+            next_control: 0,
+            spare: Vec::new(),
+        }
+    }
+
+    /// Requests submitted and not yet completed.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Takes requests from the front of `batch`, as many as may be in flight, and returns how many
+    /// that were; the others stay in the batch. Never blocks. A batch whose requests were all
+    /// taken is empty and may be filled again.
+    ///
+    /// # Errors
+    /// `Closed` if the shard is gone.
+    pub fn submit(&mut self, batch: &mut Batch) -> Result<usize> {
+        let room = self.in_flight_max.saturating_sub(self.in_flight);
+        let accepted = room.min(batch.requests.len());
+        if accepted == 0 {
+            return Ok(0);
+        }
+        let mut taken = self.spare.pop().unwrap_or_default();
+        if accepted == batch.requests.len() {
+            std::mem::swap(&mut *taken, batch);
+        } else {
+            taken.requests.extend(batch.requests.drain(..accepted));
+            taken.bytes.extend_from_slice(&batch.bytes);
+        }
+        self.in_flight += accepted;
+        match &mut self.side {
+            Side::Inline(driver) => driver.inbox.batches.push((0, taken)),
+            Side::Owned(remote) => remote.send(taken)?,
+        }
+        Ok(accepted)
+    }
+
+    /// The requests that completed since the last call, at least one if any is in flight and
+    /// `wait` is set. Valid until the next call.
+    ///
+    /// # Errors
+    /// The shard's driver broke: nothing in flight completes any more.
+    pub fn poll(&mut self, wait: bool) -> Result<&Completions> {
+        self.completions.clear();
+        loop {
+            let wait = wait && self.in_flight > 0;
+            self.turn(wait)?;
+            if !self.completions.items.is_empty() || !wait {
+                break;
+            }
+        }
+        self.in_flight -= self.completions.items.len();
+        Ok(&self.completions)
+    }
+
+    // One turn of an inline shard, or one look at a remote one.
+    fn turn(&mut self, wait: bool) -> Result<()> {
+        match &mut self.side {
+            Side::Inline(driver) => {
+                let wait = if wait { Wait::Until { deadline: None } } else { Wait::No };
+                driver.turn(wait)?;
+                for (_, mut batch) in driver.inbox.batches.drain(..) {
+                    batch.clear();
+                    self.spare.push(batch);
+                }
+                if let Some(done) = driver.outbox.completions.first_mut() {
+                    take_completions(&mut self.completions, done);
+                }
+                self.controls.extend(driver.outbox.controls.drain(..));
+            }
+            Side::Owned(remote) => {
+                remote.receive(wait, &mut self.completions, &mut self.controls, &mut self.spare)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts a control request; its end comes from `finished_control`.
+    ///
+    /// # Errors
+    /// `Closed` if the shard is gone.
+    pub fn start_control(&mut self, op: ControlOp) -> Result<u64> {
+        self.next_control += 1;
+        let user_data = self.next_control;
+        match &mut self.side {
+            Side::Inline(driver) => {
+                driver.inbox.controls.push(Control { session: 0, user_data, op });
+            }
+            Side::Owned(remote) => remote.send_control(user_data, op)?,
+        }
+        Ok(user_data)
+    }
+
+    /// The end of a control request that `poll` brought.
+    pub fn finished_control(&mut self) -> Option<ControlDone> {
+        self.controls.pop_front()
+    }
+
+    /// Runs a control request to its end. No request of this session may be in flight.
+    ///
+    /// # Errors
+    /// `Invalid` with requests in flight; else what the request met.
+    pub fn run_control(&mut self, op: ControlOp) -> Result<ControlResult> {
+        if self.in_flight > 0 {
+            return Err(Error::invalid(format!(
+                "{} requests are in flight; poll them before a blocking call",
+                self.in_flight
+            )));
+        }
+        let user_data = self.start_control(op)?;
+        loop {
+            if let Some(at) = self.controls.iter().position(|c| c.user_data == user_data) {
+                return self.controls.remove(at).expect("just found").result;
+            }
+            self.turn(true)?;
+        }
+    }
+
+    /// Cuts a checkpoint and waits for its handle.
+    ///
+    /// # Errors
+    /// As `run_control`.
+    pub fn checkpoint(&mut self, store: StoreId) -> Result<Vec<u8>> {
+        match self.run_control(ControlOp::Checkpoint(store))? {
+            ControlResult::Handle(handle) => Ok(handle),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What the shard counted; zeros for a shard that has not answered yet.
+    ///
+    /// # Errors
+    /// `Closed` if the shard is gone.
+    pub fn counters(&mut self) -> Result<ShardCounters> {
+        match &mut self.side {
+            Side::Inline(driver) => Ok(driver.counters()),
+            Side::Owned(remote) => remote.counters(),
+        }
+    }
+}
+
+/// Moves completions over; swaps where the target is empty.
+pub(super) fn take_completions(into: &mut Completions, from: &mut Completions) {
+    if into.items.is_empty() {
+        std::mem::swap(into, from);
+        from.clear();
+        return;
+    }
+    let (bytes, errors) = (into.bytes.len() as u32, into.errors.len() as u32);
+    into.bytes.append(&mut from.bytes);
+    into.errors.append(&mut from.errors);
+    for mut item in from.items.drain(..) {
+        item.value.at += bytes;
+        if let crate::state::request::Status::Failed { index } = &mut item.status {
+            *index += errors;
+        }
+        into.items.push(item);
+    }
+}
+
+pub(super) fn unexpected(result: &ControlResult) -> Error {
+    Error::new(ErrorKind::Poisoned, format!("the shard answered something else: {result:?}"))
+}
