@@ -14,3 +14,5 @@ pub mod io;
 pub mod lsm;
 
 pub mod state;
+
+pub mod aec;
