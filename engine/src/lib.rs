@@ -21,4 +21,6 @@ pub mod checkpoint;
 
 pub mod state;
 
+pub mod aec;
+
 pub mod shard;

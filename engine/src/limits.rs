@@ -29,6 +29,28 @@ const _: () = assert!(
     "an empty batch must take any request"
 );
 
+/// Operations of one record that are submitted and not completed, at most: more wait in the
+/// record, which bounds what one record holds. Flink has no bound and dies of a fan-out of
+/// millions.
+pub const RECORD_OPERATIONS_MAX: u32 = 64;
+
+/// A turn of a controller polls no further record once its batch holds this many bytes: values
+/// beyond some tens of MiB gain nothing from sharing a batch.
+pub const TURN_BATCH_BYTES_MAX: usize = 32 << 20;
+
+const _: () = assert!(
+    TURN_BATCH_BYTES_MAX
+        + RECORD_OPERATIONS_MAX as usize * (STORED_KEY_BYTES_MAX + VALUE_BYTES_MAX)
+        <= BATCH_BYTES_MAX,
+    "the last record of a turn must find room whatever it submits"
+);
+
+/// Records in flight a controller takes if its host names no number: Flink's default.
+pub const RECORDS_IN_FLIGHT_DEFAULT: u32 = 6000;
+
+/// Entries one scan of a map brings while it is read to its end: Flink's ForSt reads as many.
+pub const SCAN_ENTRIES_DEFAULT: u32 = 128;
+
 /// Largest parallelism a store can be cut into, as in Flink (key groups are 15 bits there).
 pub const KEY_GROUPS_MAX: u32 = 1 << 15;
 

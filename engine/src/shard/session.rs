@@ -78,13 +78,14 @@ impl Session {
         Ok(accepted)
     }
 
-    /// The requests that completed since the last call, at least one if any is in flight and
-    /// `wait` is set. Valid until the next call.
+    /// Puts the requests that completed since the last call into `into` (what it held is dropped),
+    /// at least one if any is in flight and `wait` is set. Returns how many.
     ///
     /// # Errors
     /// The shard's driver broke: nothing in flight completes any more.
-    pub fn poll(&mut self, wait: bool) -> Result<&Completions> {
-        self.completions.clear();
+    pub fn poll(&mut self, wait: bool, into: &mut Completions) -> Result<usize> {
+        into.clear();
+        std::mem::swap(into, &mut self.completions);
         loop {
             let wait = wait && self.in_flight > 0;
             self.turn(wait)?;
@@ -92,8 +93,9 @@ impl Session {
                 break;
             }
         }
-        self.in_flight -= self.completions.items.len();
-        Ok(&self.completions)
+        std::mem::swap(into, &mut self.completions);
+        self.in_flight -= into.items.len();
+        Ok(into.items.len())
     }
 
     // One turn of an inline shard, or one look at a remote one.
