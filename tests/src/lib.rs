@@ -1,1 +1,1 @@
-//! placeholder
+//! Tests of the engine as a whole; see the files in `tests/`.
