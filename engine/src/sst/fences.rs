@@ -90,6 +90,13 @@ impl Level {
         &self.full_bytes[start..self.full_end[place] as usize]
     }
 
+    fn shrink(&mut self) {
+        self.heads.shrink_to_fit();
+        self.full_at.shrink_to_fit();
+        self.full_end.shrink_to_fit();
+        self.full_bytes.shrink_to_fit();
+    }
+
     fn memory_bytes(&self) -> usize {
         self.heads.capacity() * 8
             + (self.full_at.capacity() + self.full_end.capacity()) * 4
@@ -169,6 +176,16 @@ impl Fences {
             + self.partition_nodes.capacity() * size_of::<Partition>()
             + self.group_nodes.capacity() * size_of::<Group>()
             + self.granules.capacity() * 4
+    }
+
+    /// Gives back what growing left over: a table lives long.
+    pub(super) fn shrink(&mut self) {
+        self.units.shrink();
+        self.groups.shrink();
+        self.root.shrink();
+        self.partition_nodes.shrink_to_fit();
+        self.group_nodes.shrink_to_fit();
+        self.granules.shrink_to_fit();
     }
 
     /// The partition that may hold `key`, which lies between the table's smallest and largest
