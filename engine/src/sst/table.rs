@@ -160,7 +160,8 @@ impl Table {
         }
         let first = self.partition_clamped(prefix);
         let last = end.map_or(self.filters.len() - 1, |end| self.partition_clamped(&end));
-        self.filters[first..=last].iter().any(|f| f.may_hold(prefix_hash))
+        let spanned = self.filters.get(first..=last).unwrap_or_default();
+        spanned.iter().any(|f| f.may_hold(prefix_hash))
     }
 
     /// True if older rows of `key` are masked: strictly older tables do not count for it.

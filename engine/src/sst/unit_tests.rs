@@ -71,7 +71,7 @@ fn time_and_schema_of_later_writers_are_skipped() {
 #[test]
 fn rows_that_are_not_of_the_format_are_errors() {
     let good: &[u8] = b"\x01\x01\x01av";
-    let bad: [&[u8]; 9] = [
+    let bad: [&[u8]; 10] = [
         b"\x41\x01\x01av",                     // reserved flag
         b"\x81\x01\x01av",                     // reserved flag
         b"\x00\x01\x01av",                     // kind zero
@@ -81,6 +81,7 @@ fn rows_that_are_not_of_the_format_are_errors() {
         b"\x01\x81\x00\x01av",                 // a length that could be shorter
         b"\x21\x01\x03a\x01\x90\x4e",          // extent not at a page
         b"\x21\x01\x05a\x80\x20\x80\x80\x10x", // bytes behind the extent
+        b"\x21\x01\x04a\x80\x20\x80\x10",      // extent behind its unit
     ];
     for row in bad {
         let bytes = raw_unit(&[row], 0);
