@@ -197,12 +197,6 @@ impl Fences {
         self.root.search(all, 0..self.root.full_at.len(), rest(key, self.root_prefix_len))
     }
 
-    /// Asks the CPU for what `unit_in` searches first.
-    #[inline]
-    pub fn prefetch(&self, partition: usize) {
-        self.groups.prefetch(self.groups_of(partition));
-    }
-
     /// The unit of `partition` that may hold `key`, under the same conditions.
     #[inline]
     #[must_use]
@@ -210,6 +204,7 @@ impl Fences {
         let node = &self.partition_nodes[partition];
         let full = node.full_first as usize..self.full_end(partition);
         let list = self.groups_of(partition);
+        self.groups.prefetch(list.clone());
         let group = self.groups.search(list, full, rest(key, node.prefix_len));
 
         let units = self.units_of(partition, group);
