@@ -90,6 +90,13 @@ impl Level {
         &self.full_bytes[start..self.full_end[place] as usize]
     }
 
+    fn shrink(&mut self) {
+        self.heads.shrink_to_fit();
+        self.full_at.shrink_to_fit();
+        self.full_end.shrink_to_fit();
+        self.full_bytes.shrink_to_fit();
+    }
+
     fn memory_bytes(&self) -> usize {
         self.heads.capacity() * 8
             + (self.full_at.capacity() + self.full_end.capacity()) * 4
@@ -171,6 +178,16 @@ impl Fences {
             + self.granules.capacity() * 4
     }
 
+    /// Gives back what growing left over: a table lives long.
+    pub(super) fn shrink(&mut self) {
+        self.units.shrink();
+        self.groups.shrink();
+        self.root.shrink();
+        self.partition_nodes.shrink_to_fit();
+        self.group_nodes.shrink_to_fit();
+        self.granules.shrink_to_fit();
+    }
+
     /// The partition that may hold `key`, which lies between the table's smallest and largest
     /// key. The table has rows.
     #[inline]
@@ -180,12 +197,6 @@ impl Fences {
         self.root.search(all, 0..self.root.full_at.len(), rest(key, self.root_prefix_len))
     }
 
-    /// Asks the CPU for what `unit_in` searches first.
-    #[inline]
-    pub fn prefetch(&self, partition: usize) {
-        self.groups.prefetch(self.groups_of(partition));
-    }
-
     /// The unit of `partition` that may hold `key`, under the same conditions.
     #[inline]
     #[must_use]
@@ -193,6 +204,7 @@ impl Fences {
         let node = &self.partition_nodes[partition];
         let full = node.full_first as usize..self.full_end(partition);
         let list = self.groups_of(partition);
+        self.groups.prefetch(list.clone());
         let group = self.groups.search(list, full, rest(key, node.prefix_len));
 
         let units = self.units_of(partition, group);

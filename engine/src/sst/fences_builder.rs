@@ -108,6 +108,7 @@ impl FencesBuilder {
             self.open_root.close(&mut self.out.root, prefix_len);
             self.assign_places();
         }
+        self.out.shrink();
         self.out
     }
 

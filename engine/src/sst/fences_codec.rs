@@ -71,6 +71,7 @@ pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Fences, &'static str> {
     link(&mut out)?;
     check_order(&out)?;
     check_places(&out)?;
+    out.shrink();
     Ok(out)
 }
 
@@ -154,7 +155,6 @@ fn decode_level(reader: &mut Reader<'_>, entries: u32) -> Result<Level, &'static
         let end = u32::try_from(level.full_bytes.len()).map_err(|_| "separators too long")?;
         level.full_end.push(end);
     }
-    level.full_bytes.shrink_to_fit();
     Ok(level)
 }
 

@@ -41,12 +41,15 @@ pub enum Filter {
 }
 
 impl Filter {
-    /// A filter of `hashes`, which come back sorted and without duplicates.
+    /// A filter of `hashes`, whose order may change and whose duplicates go.
     #[must_use]
     pub fn build(bits: FilterBits, hashes: &mut Vec<u64>) -> Self {
-        // The construction needs distinct keys; equal hashes are rare but the host chooses keys.
-        hashes.sort_unstable();
-        hashes.dedup();
+        // The construction needs distinct keys. Equal hashes are next to impossible by chance, so
+        // a test that costs a third of a sort pays; but the host chooses the keys.
+        if may_repeat(hashes) {
+            hashes.sort_unstable();
+            hashes.dedup();
+        }
         let keys = hashes.as_slice();
         match bits {
             FilterBits::Eight => BinaryFuse8::try_from(keys).map_or(Self::None, Self::Eight),
@@ -121,6 +124,29 @@ impl Filter {
             _ => Err("unknown kind of filter"),
         }
     }
+}
+
+// False only if all hashes differ. A hash that is first in its slot leaves its other half there; a
+// later equal one meets that half. Hashes whose slot was taken are few, and equal ones among them
+// meet each other.
+fn may_repeat(hashes: &[u64]) -> bool {
+    let slots = (2 * hashes.len()).next_power_of_two();
+    let mut halves = vec![0_u32; slots];
+    let mut crowded = Vec::with_capacity(hashes.len() / 4);
+    for &hash in hashes {
+        let slot = &mut halves[hash as usize & (slots - 1)];
+        // Zero marks a free slot.
+        let half = (hash >> 32) as u32 | 1;
+        if *slot == 0 {
+            *slot = half;
+        } else if *slot == half {
+            return true;
+        } else {
+            crowded.push(hash);
+        }
+    }
+    crowded.sort_unstable();
+    crowded.windows(2).any(|pair| pair[0] == pair[1])
 }
 
 // The three fingerprints that a hash looks at (FORMAT.md, "Filters"); the package keeps its own

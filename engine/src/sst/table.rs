@@ -116,13 +116,13 @@ impl Table {
             + self.clears.memory_bytes()
     }
 
-    /// Asks the CPU for what `probe` looks at, so that the misses of several tables overlap.
+    /// Asks the CPU for the filter lines that `probe` looks at, so that the misses of several
+    /// tables overlap. Not for the index: most tables say no before they need it.
     #[inline]
     pub fn prefetch(&self, hash: u64, key: &[u8]) {
         if self.in_range(key) {
             let partition = self.fences.partition(key);
             self.filters[partition].prefetch(hash);
-            self.fences.prefetch(partition);
         }
     }
 
@@ -160,7 +160,8 @@ impl Table {
         }
         let first = self.partition_clamped(prefix);
         let last = end.map_or(self.filters.len() - 1, |end| self.partition_clamped(&end));
-        self.filters[first..=last].iter().any(|f| f.may_hold(prefix_hash))
+        let spanned = self.filters.get(first..=last).unwrap_or_default();
+        spanned.iter().any(|f| f.may_hold(prefix_hash))
     }
 
     /// True if older rows of `key` are masked: strictly older tables do not count for it.

@@ -28,7 +28,7 @@ use crate::sst::pages::Pages;
 use crate::sst::table::{Properties, Table};
 use crate::types::error::ErrorKind;
 use crate::types::key::collection_prefix;
-use crate::types::{Error, ObjectName, Result, RowRef};
+use crate::types::{Error, ObjectName, Result, RowKind, RowRef};
 
 /// How a table's units are stored.
 #[derive(Debug)]
@@ -112,6 +112,7 @@ impl TableBuilder {
         assert!(self.properties.rows == 0 || row.key > &self.last_key[..], "keys ascend (1)");
         assert!(!row.key.is_empty() && row.key.len() <= STORED_KEY_BYTES_MAX, "key length");
         assert!(row.value.len() <= VALUE_BYTES_MAX, "value length");
+        debug_assert!(row.kind != RowKind::Delete || row.value.is_empty(), "a delete has no value");
         if row.value.len() <= INLINE_VALUE_BYTES_MAX {
             self.make_room(row.key, row.value.len());
             layout::put_row(&mut self.unit, row.kind, row.key, ValueForm::Inline, row.value);

@@ -182,7 +182,12 @@ impl<'a> Unit<'a> {
             ValueForm::Inline => EntryValue::Inline(bytes),
             ValueForm::Extent => {
                 let (offset, len) = layout::extent_value(bytes)?;
-                EntryValue::Extent(ValueExtent { offset, len })
+                let place = ValueExtent { offset, len };
+                // A large value lies before the unit that names it, so inside the object.
+                if offset + u64::from(place.stored().len) > self.offset {
+                    return None;
+                }
+                EntryValue::Extent(place)
             }
         };
         Some(Entry { key: self.rows.get(span.key_at..span.value_at)?, kind, value })
