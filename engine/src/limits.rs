@@ -222,6 +222,9 @@ pub const JOB_SLICE_NS: u64 = 1_000_000;
 /// transfers use ordinary memory, which costs them nothing that is measurable.
 pub const EXECUTOR_IO_MEMORY_BYTES: usize = 64 << 10;
 
+/// Limit of locked memory below which glommio refuses to start, bytes.
+pub const EXECUTOR_MEMLOCK_BYTES_MIN: u64 = 512 << 10;
+
 /// Submission entries of each of an executor's three rings: a few jobs with a few reads each.
 pub const EXECUTOR_RING_DEPTH: usize = 64;
 

@@ -88,9 +88,15 @@ impl ObjectWriter {
         }
         let drafter = dfs.clone();
         let draft = glommio::executor().spawn_blocking(move || drafter.draft(&name)).await?;
-        let created = OpenOptions::new().write(true).create_new(true).dma_open(&draft.tmp).await;
-        let file = created.map_err(|e| failed("creating", &draft.tmp, e))?;
-        Ok(Self { dfs, name, sink: Sink::File { file, draft, bytes: 0 } })
+        match OpenOptions::new().write(true).create_new(true).dma_open(&draft.tmp).await {
+            Ok(file) => Ok(Self { dfs, name, sink: Sink::File { file, draft, bytes: 0 } }),
+            Err(error) => {
+                let error = failed("creating", &draft.tmp, error);
+                // It may exist: that the file system refuses direct I/O shows after creation.
+                glommio::executor().spawn_blocking(move || draft.discard()).await;
+                Err(error)
+            }
+        }
     }
 
     /// Appends whole pages.

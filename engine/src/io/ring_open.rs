@@ -55,14 +55,13 @@ pub(crate) fn register_files(ring: &IoUring) -> u32 {
 
 /// The error for a ring that the kernel refused with `cause`.
 pub(crate) fn refused(cause: &io::Error) -> Error {
+    let Some(errno) = cause.raw_os_error() else {
+        return Error::new(ErrorKind::Unsupported, format!("io_uring: {cause}"));
+    };
     let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled")
         .ok()
         .and_then(|text| text.trim().parse().ok());
-    let refusal = Refusal {
-        errno: cause.raw_os_error().unwrap_or(0),
-        disabled,
-        memlock_bytes: sys::memlock_bytes(),
-    };
+    let refusal = Refusal { errno, disabled, memlock_bytes: sys::memlock_bytes() };
     Error::new(ErrorKind::Unsupported, format!("io_uring: {}", refusal.explain()))
 }
 
@@ -102,8 +101,9 @@ impl Refusal {
                     |bytes| format!("{bytes} bytes for all processes of this user"),
                 );
                 format!(
-                    "no memory (ENOMEM): locked memory is {limit}; a ring locks about 100 KiB: \
-                     raise the limit (ulimit -l, LimitMEMLOCK=) or close other rings of this user"
+                    "no memory (ENOMEM): locked memory is {limit}; raise the limit (ulimit -l, \
+                     LimitMEMLOCK=) to 512 KiB at least and 128 KiB more for each shard and each \
+                     core, or close other rings of this user"
                 )
             }
             (libc::EINVAL, _) => "the kernel does not know the flags this driver needs (EINVAL): \

@@ -10,6 +10,7 @@
 //! idles.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -24,8 +25,9 @@ use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
 use crate::io::{OpenObject, clock, ring_open, sys};
 use crate::limits::{
-    EXECUTOR_BLOCKING_THREADS, EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_NICE, EXECUTOR_PREEMPT_MS,
-    EXECUTOR_RING_DEPTH, EXECUTOR_SILENT_NS_MAX, JOBS_PER_CORE_MAX, LINK_ORDERS_MAX,
+    EXECUTOR_BLOCKING_THREADS, EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_MEMLOCK_BYTES_MIN, EXECUTOR_NICE,
+    EXECUTOR_PREEMPT_MS, EXECUTOR_RING_DEPTH, EXECUTOR_SILENT_NS_MAX, JOBS_PER_CORE_MAX,
+    LINK_ORDERS_MAX,
 };
 use crate::lsm::job::{JobIo, JobState};
 use crate::mem::slab::Token;
@@ -316,6 +318,10 @@ impl<J: Send + 'static> Core<J> {
 }
 
 fn local_executor() -> Result<LocalExecutor> {
+    // Glommio looks at this limit too, but its error has no number to tell it by.
+    if sys::memlock_bytes().is_some_and(|bytes| bytes < EXECUTOR_MEMLOCK_BYTES_MIN) {
+        return Err(ring_open::refused(&io::Error::from_raw_os_error(libc::ENOMEM)));
+    }
     LocalExecutorBuilder::new(Placement::Unbound)
         .preempt_timer(Duration::from_millis(EXECUTOR_PREEMPT_MS))
         .io_memory(EXECUTOR_IO_MEMORY_BYTES)
