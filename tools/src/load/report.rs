@@ -24,6 +24,8 @@ pub struct RunReport {
     pub options: LoadArgs,
     /// User bytes: keys plus values.
     pub data_bytes: u64,
+    /// The effective options of every engine.
+    pub settings: BTreeMap<String, BTreeMap<String, String>>,
     /// In the order in which they ran.
     pub phases: Vec<PhaseReport>,
 }
@@ -123,6 +125,20 @@ impl RunReport {
         fs::write(&draft, text)
             .and_then(|()| fs::rename(&draft, path))
             .with_context(|| format!("the report {} cannot be written", path.display()))
+    }
+
+    /// The settings of the engines and a row per phase, for people.
+    pub fn print(&self) {
+        for (engine, settings) in &self.settings {
+            println!("{engine}: {} ({})", self.environment.io, self.environment.io_reason);
+            for (name, value) in settings {
+                println!("  {name} = {value}");
+            }
+        }
+        println!("{}", table_head());
+        for phase in &self.phases {
+            println!("{}", phase.row());
+        }
     }
 
     /// Reads a report back.

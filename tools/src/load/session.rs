@@ -1,5 +1,6 @@
 //! One run: opens an engine, loads what is missing, runs the workloads, reports.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -15,7 +16,7 @@ use super::measure::Measured;
 use super::options::LoadArgs;
 use super::probe::{Probe, stored_bytes};
 use super::profile::Profile;
-use super::report::{PhaseReport, RunReport, SCHEMA, table_head};
+use super::report::{PhaseReport, RunReport, SCHEMA};
 use super::runner::{Runner, Watch};
 use super::source::OpSource;
 use super::target::{About, Target};
@@ -44,8 +45,8 @@ impl Setup {
     }
 }
 
-/// Runs the workloads of `args` against the engine that `open` opens, prints a row per phase, and writes
-/// the JSON report if one is asked for.
+/// Runs the workloads of `args` against the engine that `open` opens, and writes the JSON report if one is
+/// asked for. Printing it is the caller's.
 pub fn run(
     args: &LoadArgs,
     engine: &str,
@@ -66,7 +67,6 @@ pub fn run(
     };
     let mut target = open(&setup).with_context(|| format!("{engine} does not open"))?;
     let about = target.about();
-    print_settings(engine, &about);
     let environment = Environment::of(dir.path(), &about);
     let session = Session {
         args,
@@ -89,18 +89,15 @@ pub fn run(
             dir.set_loaded()?;
         }
     }
-    // Ends the live line before the table, and the engine before its directory goes.
+    // Ends the live line before the caller prints, and the engine before its directory goes.
     drop(session);
     drop(target);
-    println!("{}", table_head());
-    for phase in &phases {
-        println!("{}", phase.row());
-    }
     let report = RunReport {
         schema: SCHEMA.to_owned(),
         environment,
         options: args.clone(),
         data_bytes: data.data_bytes(),
+        settings: BTreeMap::from([(engine.to_owned(), settings(&about))]),
         phases,
     };
     match &args.json {
@@ -109,18 +106,16 @@ pub fn run(
     }
 }
 
+fn settings(about: &About) -> BTreeMap<String, String> {
+    let named = about.settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+    named.collect()
+}
+
 /// The phases to run: nothing reads before the data is there, and data that is there is not loaded again.
 fn plan(args: &LoadArgs, loaded: bool) -> Vec<Workload> {
     let rest = args.workloads.iter().copied().filter(|workload| *workload != Workload::Load);
     let load = (!loaded).then_some(Workload::Load);
     load.into_iter().chain(rest).collect()
-}
-
-fn print_settings(engine: &str, about: &About) {
-    println!("{engine}: io {} ({})", about.io, about.io_reason);
-    for (name, value) in &about.settings {
-        println!("  {name} = {value}");
-    }
 }
 
 struct Session<'a> {
