@@ -20,7 +20,9 @@ fn shares(count: u64, theta: f64, samples: u32, bounds: &[u64]) -> Vec<f64> {
 
 #[test]
 fn samples_follow_the_law_from_the_head_to_the_tail() {
-    for (count, theta) in [(1000, 0.5), (1000, 0.99), (1000, 1.0), (1000, 1.5), (1, 0.99)] {
+    for (count, theta) in
+        [(1000, 0.5), (1000, 0.99), (1000, 1.0), (1000, 1.000001), (1000, 1.5), (1, 0.99)]
+    {
         let bounds: Vec<u64> = [1, 2, 3, 10, 100, 1000].map(|b: u64| b.min(count)).to_vec();
         let all = mass(theta, 0, count);
         for (share, bound) in shares(count, theta, 400_000, &bounds).into_iter().zip(bounds) {
