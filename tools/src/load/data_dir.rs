@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -48,7 +49,7 @@ impl DataDir {
         };
         let path = match &args.dir {
             Some(path) => path.clone(),
-            None => std::env::temp_dir().join(format!("aquifer-bench-{}", std::process::id())),
+            None => temporary_path(),
         };
         fs::create_dir_all(&path)
             .with_context(|| format!("--dir {} cannot be created", path.display()))?;
@@ -139,6 +140,13 @@ impl Drop for DataDir {
             eprintln!("{} is left behind: {error}", self.path.display());
         }
     }
+}
+
+/// A path of its own for every run, of this process and of others.
+fn temporary_path() -> PathBuf {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("aquifer-bench-{}-{run}", std::process::id()))
 }
 
 fn read_marker(dir: &Path) -> Result<Option<Marker>> {

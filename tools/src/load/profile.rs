@@ -23,10 +23,9 @@ impl Profile {
         } else {
             file.to_owned()
         };
-        // Unwinding inside the C library can deadlock in a signal handler.
+        // Stacks are walked by frame pointers, which is safe in any code a signal may interrupt: nothing is excluded.
         let guard = pprof::ProfilerGuardBuilder::default()
             .frequency(SAMPLES_PER_S)
-            .blocklist(&["libc", "libgcc", "pthread", "vdso"])
             .build()
             .map_err(|error| anyhow!("--flamegraph: the profiler does not start: {error}"))?;
         Ok(Self { guard, path })
@@ -35,6 +34,14 @@ impl Profile {
     pub(super) fn write(self) -> Result<()> {
         let wrong = |error| anyhow!("--flamegraph: {error}");
         let report = self.guard.report().build().map_err(wrong)?;
+        let samples: isize = report.data.values().sum();
+        let bare = report.data.iter().filter(|(stack, _)| stack.frames.is_empty());
+        if bare.map(|(_, count)| *count).sum::<isize>() * 2 > samples {
+            eprintln!(
+                "--flamegraph {} lacks most stacks: build with RUSTFLAGS=-Cforce-frame-pointers=yes",
+                self.path.display()
+            );
+        }
         let file = File::create(&self.path)
             .with_context(|| format!("--flamegraph {} cannot be created", self.path.display()))?;
         report.flamegraph(file).map_err(wrong)
