@@ -1,1 +1,9 @@
-//! placeholder
+//! Rivals of the engine and the comparison with them, kept apart so that the product never builds them.
+
+pub mod compare;
+pub mod disk;
+pub mod engines;
+pub mod null;
+pub mod ratios;
+#[cfg(feature = "rocksdb")]
+pub mod rocks;

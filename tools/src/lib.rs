@@ -1,1 +1,3 @@
-//! placeholder
+//! The library behind the `aquifer` command.
+
+pub mod load;

@@ -1,0 +1,135 @@
+//! The engines by name. A new one is added here and nowhere else.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Result, ensure};
+use aquifer_tools::load::{Setup, Target, Workload};
+use serde::{Deserialize, Serialize};
+
+use crate::disk::DiskTarget;
+use crate::null::NullTarget;
+#[cfg(feature = "rocksdb")]
+use crate::rocks::RocksTarget;
+
+/// What `versus` compares when it is not told.
+#[cfg(feature = "rocksdb")]
+pub const ENGINES_DEFAULT: &str = "rocksdb,disk";
+/// What `versus` compares when it is not told.
+#[cfg(not(feature = "rocksdb"))]
+pub const ENGINES_DEFAULT: &str = "disk";
+
+#[cfg(feature = "rocksdb")]
+const ROCKSDB_BATCH_DEFAULT: u32 = 256;
+
+/// An engine that can be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Engine {
+    /// What the hardware allows.
+    Disk,
+    /// What the load generator costs.
+    Null,
+    /// RocksDB, so many keys a call.
+    #[cfg(feature = "rocksdb")]
+    RocksDb {
+        /// Keys per `multi_get` and per write batch.
+        batch: u32,
+    },
+}
+
+/// Options of engines that are not the load generator's.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, clap::Args)]
+pub struct EngineArgs {
+    /// Let RocksDB compress its blocks with lz4
+    #[arg(long)]
+    pub rocksdb_lz4: bool,
+}
+
+impl Engine {
+    /// Refuses workloads the engine does not have, with the reason.
+    pub fn supports(self, workload: Workload) -> Result<()> {
+        let reads_only = self == Self::Disk && workload != Workload::Load;
+        ensure!(
+            !(reads_only && workload.writes()),
+            "the disk engine has no updates, so no {workload}: it is the limit of reads"
+        );
+        Ok(())
+    }
+
+    /// The batch of an engine that fixes it. Its calls block until the whole batch is there, so more in
+    /// flight would only queue before it.
+    pub fn batch(self) -> Option<u32> {
+        match self {
+            Self::Disk | Self::Null => None,
+            #[cfg(feature = "rocksdb")]
+            Self::RocksDb { batch } => Some(batch),
+        }
+    }
+}
+
+/// Opens an engine.
+pub fn target(engine: Engine, own: EngineArgs, setup: &Setup) -> Result<Box<dyn Target>> {
+    #[cfg(not(feature = "rocksdb"))]
+    ensure!(
+        !own.rocksdb_lz4,
+        "--rocksdb-lz4: this build has no RocksDB, build with --features rocksdb"
+    );
+    Ok(match engine {
+        Engine::Disk => Box::new(DiskTarget::open(setup)?),
+        Engine::Null => Box::new(NullTarget::open(setup)),
+        #[cfg(feature = "rocksdb")]
+        Engine::RocksDb { .. } => Box::new(RocksTarget::open(setup, own.rocksdb_lz4)?),
+    })
+}
+
+impl FromStr for Engine {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "disk" => return Ok(Self::Disk),
+            "null" => return Ok(Self::Null),
+            #[cfg(feature = "rocksdb")]
+            "rocksdb" => return Ok(Self::RocksDb { batch: ROCKSDB_BATCH_DEFAULT }),
+            _ => {}
+        }
+        #[cfg(feature = "rocksdb")]
+        if let Some(batch) = name.strip_prefix("rocksdb-")
+            && let Ok(batch @ 1..=65_536) = batch.parse()
+        {
+            return Ok(Self::RocksDb { batch });
+        }
+        let rocksdb = if cfg!(feature = "rocksdb") {
+            "rocksdb and rocksdb-N (N keys a call, such as 64, 256, 1024)"
+        } else {
+            "no rocksdb, which needs --features rocksdb"
+        };
+        Err(format!("this build has no engine '{name}': it has disk, null and {rocksdb}"))
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disk => f.write_str("disk"),
+            Self::Null => f.write_str("null"),
+            #[cfg(feature = "rocksdb")]
+            Self::RocksDb { batch } => write!(f, "rocksdb-{batch}"),
+        }
+    }
+}
+
+impl TryFrom<String> for Engine {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse()
+    }
+}
+
+impl From<Engine> for String {
+    fn from(engine: Engine) -> Self {
+        engine.to_string()
+    }
+}

@@ -1,0 +1,43 @@
+//! The load generator: `aquifer bench`, and the ruler that compares engines.
+//!
+//! An engine is a [`Target`]. [`run`] opens it, loads the records of a [`Dataset`], keeps requests in flight for
+//! each workload and reports: latencies by histogram, CPU of the whole process, bytes by the kernel,
+//! counters by the engine. The harness costs tens of nanoseconds a request: one clock per batch and
+//! per poll, no allocation, keys and values computed and never stored.
+//!
+//! Reading order: `session` (a run), `runner` (the loop), `target` (the interface), `dataset` (keys and values).
+
+mod data_dir;
+mod dataset;
+mod dist;
+mod environment;
+mod flight;
+mod live;
+mod measure;
+mod options;
+mod pace;
+mod probe;
+mod profile;
+mod report;
+mod rng;
+mod runner;
+mod scatter;
+mod session;
+mod source;
+mod target;
+mod units;
+mod window;
+mod workload;
+mod zipf;
+
+pub use dataset::{Dataset, WrongValue};
+pub use dist::{Dist, Popularity};
+pub use environment::Environment;
+pub use options::{Driver, Io, LoadArgs};
+pub use report::{DevicePerOp, DfsReport, LatencyUs, PhaseReport, RunReport, SCHEMA, table_head};
+pub use session::{Setup, run};
+pub use target::{
+    About, DeviceCounts, DfsCounts, Op, OpBatch, OpKind, Ops, Outcome, Target, TargetStats,
+};
+pub use units::Memory;
+pub use workload::Workload;

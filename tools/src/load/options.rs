@@ -1,0 +1,209 @@
+//! The options of the load generator, as the command line names them.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use super::dataset::{Dataset, KEY_SIZE_BYTES_MIN, VALUE_SIZE_BYTES_MIN};
+use super::dist::Dist;
+use super::units::{Memory, parse_count, parse_size};
+use super::workload::Workload;
+
+/// The engine says how much one request may carry; a batch stays far below 4 GiB of offsets.
+const ROW_SIZE_BYTES_MAX: u32 = 1 << 20;
+const IN_FLIGHT_MAX: u32 = 1 << 16;
+
+/// Everything one run needs to know. It serialises to the `options` of the report, so fields keep their names.
+#[derive(Args, Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LoadArgs {
+    /// Workloads to run, in this order
+    #[arg(value_name = "WORKLOAD", value_delimiter = ',', required = true)]
+    pub workloads: Vec<Workload>,
+
+    /// Records in the data set
+    #[arg(long, value_name = "N", default_value = "1M", value_parser = parse_count)]
+    pub records: u64,
+
+    /// Bytes of every key
+    #[arg(long, value_name = "B", default_value_t = 16)]
+    pub key_size: u32,
+
+    /// Bytes of every value
+    #[arg(long, value_name = "B", default_value_t = 128)]
+    pub value_size: u32,
+
+    /// Make values compress about R to 1 [default: incompressible]
+    #[arg(long, value_name = "R")]
+    pub compressible: Option<f64>,
+
+    /// uniform, zipf:THETA, hotspot:KEYS:OPS or sequential [default: uniform, for ycsb zipf:0.99]
+    #[arg(long, value_name = "DIST")]
+    pub dist: Option<Dist>,
+
+    /// Shards of the engine
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub shards: u32,
+
+    /// Who runs a shard: a thread of the engine, or the caller
+    #[arg(long, value_enum, default_value_t = Driver::Owned)]
+    pub driver: Driver,
+
+    /// The way to the disk
+    #[arg(long, value_enum, default_value_t = Io::Auto)]
+    pub io: Io,
+
+    /// Requests per submit
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub batch: u32,
+
+    /// Most requests in flight per shard
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub in_flight: u32,
+
+    /// All memory the engine may use: a size, or a percentage of the data
+    #[arg(long, value_name = "SIZE|P%", default_value = "10%")]
+    pub memory: Memory,
+
+    /// Where the engine keeps its files [default: a temporary directory]
+    #[arg(long, value_name = "PATH")]
+    pub dir: Option<PathBuf>,
+
+    /// The distributed store [default: file://DIR/dfs]
+    #[arg(long, value_name = "URL")]
+    pub dfs: Option<String>,
+
+    /// Size of the local cache of the distributed store; 0 is none
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
+    pub ssd: u64,
+
+    /// Seconds measured per workload
+    #[arg(long, value_name = "S", default_value_t = 10.0)]
+    pub seconds: f64,
+
+    /// Seconds run before the measurement
+    #[arg(long, value_name = "S", default_value_t = 3.0)]
+    pub warmup: f64,
+
+    /// Open loop: start R operations a second, count latency from the intended start
+    #[arg(long, value_name = "R", value_parser = parse_count)]
+    pub rate: Option<u64>,
+
+    /// Seed of the operations, and of the values when they are loaded
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+
+    /// Check every value returned; fail the run on the first wrong or missing one (4 more bytes of memory per record)
+    #[arg(long)]
+    pub verify: bool,
+
+    /// Use the data an earlier run loaded in --dir; load it where there is none
+    #[arg(long)]
+    pub reuse: bool,
+
+    /// Write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// Write a flame graph of the measured part (per workload, if there are several)
+    #[arg(long, value_name = "FILE.svg")]
+    pub flamegraph: Option<PathBuf>,
+
+    /// No live line
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Who runs a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// A thread of the engine.
+    Owned,
+    /// The caller's thread.
+    Inline,
+}
+
+/// The way to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Io {
+    /// The best there is.
+    Auto,
+    /// io_uring, or fail.
+    Uring,
+    /// Threads and plain reads.
+    Portable,
+}
+
+impl LoadArgs {
+    /// Refuses what no run can honour, before anything is opened.
+    pub fn check(&self) -> Result<()> {
+        ensure!(self.records > 0, "--records is 0: give at least 1");
+        ensure!(
+            self.records <= u64::from(u32::MAX),
+            "--records {} is over {}: use fewer, larger records",
+            self.records,
+            u32::MAX
+        );
+        ensure!(
+            self.key_size >= KEY_SIZE_BYTES_MIN && self.value_size >= VALUE_SIZE_BYTES_MIN,
+            "keys have at least {KEY_SIZE_BYTES_MIN} bytes and values {VALUE_SIZE_BYTES_MIN}: \
+             raise --key-size or --value-size"
+        );
+        ensure!(
+            self.key_size <= ROW_SIZE_BYTES_MAX && self.value_size <= ROW_SIZE_BYTES_MAX,
+            "keys and values have at most {ROW_SIZE_BYTES_MAX} bytes: lower --key-size or --value-size"
+        );
+        ensure!(
+            self.compressible.is_none_or(|ratio| (1.0..=1000.0).contains(&ratio)),
+            "--compressible is a ratio from 1 to 1000, such as 2 for values that compress to half"
+        );
+        ensure!(self.shards > 0 && self.batch > 0, "--shards and --batch are at least 1");
+        ensure!(
+            (1..=IN_FLIGHT_MAX).contains(&self.in_flight),
+            "--in-flight is from 1 to {IN_FLIGHT_MAX}"
+        );
+        let batch_bytes = u64::from(self.batch_ops()) * self.dataset(0).row_bytes();
+        ensure!(
+            batch_bytes <= u64::from(u32::MAX),
+            "a batch of {batch_bytes} bytes is over 4 GiB: lower --batch"
+        );
+        ensure!(
+            self.seconds > 0.0 && self.seconds.is_finite() && (0.0..1e9).contains(&self.warmup),
+            "--seconds is above 0 and --warmup is 0 or more"
+        );
+        ensure!(self.rate != Some(0), "--rate 0 starts nothing: leave it out for a closed loop");
+        ensure!(!self.reuse || self.dir.is_some(), "--reuse needs --dir: where the data lies");
+        Ok(())
+    }
+
+    /// The records these options describe.
+    pub fn dataset(&self, seed: u64) -> Dataset {
+        let share = 1.0 / self.compressible.unwrap_or(1.0);
+        let random_bytes = (f64::from(self.value_size) * share).round() as u32;
+        Dataset {
+            records: self.records,
+            key_size_bytes: self.key_size,
+            value_size_bytes: self.value_size,
+            random_bytes: random_bytes.clamp(VALUE_SIZE_BYTES_MIN, self.value_size),
+            seed,
+        }
+    }
+
+    /// Most requests in flight over all shards.
+    pub fn in_flight_all(&self) -> u32 {
+        self.in_flight.saturating_mul(self.shards).min(IN_FLIGHT_MAX)
+    }
+
+    /// Requests per submit: never more than may be in flight.
+    pub fn batch_ops(&self) -> u32 {
+        self.batch.min(self.in_flight_all())
+    }
+}
+
+#[cfg(test)]
+#[path = "options_tests.rs"]
+mod tests;

@@ -1,0 +1,192 @@
+//! The report: one JSON object a run. Other programs read it, so fields are added, never renamed or dropped.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::environment::Environment;
+use super::options::LoadArgs;
+
+/// Names the shape of the report.
+pub const SCHEMA: &str = "aquifer-bench/1";
+
+/// One run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunReport {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Where and when.
+    pub environment: Environment,
+    /// Every effective option, as the command line names it.
+    pub options: LoadArgs,
+    /// User bytes: keys plus values.
+    pub data_bytes: u64,
+    /// The effective options of every engine.
+    pub settings: BTreeMap<String, BTreeMap<String, String>>,
+    /// In the order in which they ran.
+    pub phases: Vec<PhaseReport>,
+}
+
+/// One measured phase.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PhaseReport {
+    /// The workload, or `load-drained`: the load with the background work it left behind.
+    pub name: String,
+    /// The engine under test.
+    pub engine: String,
+    /// Counts from 1.
+    pub round: u32,
+    /// Distribution of the keys.
+    pub dist: String,
+    /// Requests per submit.
+    pub batch: u32,
+    /// Most requests in flight.
+    pub in_flight: u32,
+    /// Operations completed in the phase.
+    pub ops: u64,
+    /// Length of the phase.
+    pub seconds: f64,
+    /// The rate.
+    pub ops_per_s: f64,
+    /// User plus system time of the whole process, background work included.
+    pub cpu_us_per_op: f64,
+    /// From submit, or from the intended start with `--rate`.
+    pub latency_us: LatencyUs,
+    /// Values that were not those of their key; looked for with `--verify`.
+    pub wrong: u64,
+    /// Keys that exist and were not found.
+    pub missing: u64,
+    /// This process: bytes by the kernel, requests by the engine or else by the block device.
+    pub device: DevicePerOp,
+    /// The whole machine's requests to the block device under `--dir`, where there is one.
+    pub block_device: Option<DevicePerOp>,
+    /// `null` for an engine without a distributed store.
+    pub dfs: Option<DfsReport>,
+    /// Device bytes written per user byte written; `null` if nothing was written.
+    pub write_amplification: Option<f64>,
+    /// Bytes of files per user byte of the data set, at the end of the phase.
+    pub space_amplification: f64,
+    /// Highest resident memory seen.
+    pub rss_bytes_max: u64,
+    /// The memory the engine holds itself to.
+    pub budget_bytes: u64,
+    /// Longest stretch in which no operation completed.
+    pub longest_pause_ms: f64,
+    /// Time that background work needed after the phase; only of phases that write.
+    pub drain_ms: Option<f64>,
+    /// The engine's own counters.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// Quantiles of the latency.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the quantiles")]
+pub struct LatencyUs {
+    pub p50: f64,
+    pub p90: f64,
+    pub p99: f64,
+    pub p99_9: f64,
+    pub p99_99: f64,
+    pub max: f64,
+}
+
+/// Traffic with a disk, per operation.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct DevicePerOp {
+    /// Read requests; `null` if nobody knows.
+    pub reads_per_op: Option<f64>,
+    /// Bytes read.
+    pub read_bytes_per_op: f64,
+    /// Bytes written.
+    pub write_bytes_per_op: f64,
+}
+
+/// Traffic with the distributed store.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the requests")]
+pub struct DfsReport {
+    pub gets_per_op: f64,
+    pub get_bytes_per_op: f64,
+    pub puts: u64,
+    pub put_bytes: u64,
+    pub deletes: u64,
+    pub lists: u64,
+    pub retries: u64,
+}
+
+impl RunReport {
+    /// Writes the report; an earlier one under the same name is replaced as a whole.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let draft = path.with_extension("json.partial");
+        let text = serde_json::to_vec_pretty(self)?;
+        fs::write(&draft, text)
+            .and_then(|()| fs::rename(&draft, path))
+            .with_context(|| format!("the report {} cannot be written", path.display()))
+    }
+
+    /// The settings of the engines and a row per phase, for people.
+    pub fn print(&self) {
+        for (engine, settings) in &self.settings {
+            println!("{engine}: {} ({})", self.environment.io, self.environment.io_reason);
+            for (name, value) in settings {
+                println!("  {name} = {value}");
+            }
+        }
+        println!("{}", table_head());
+        for phase in &self.phases {
+            println!("{}", phase.row());
+        }
+    }
+
+    /// Reads a report back.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read(path)
+            .with_context(|| format!("the report {} cannot be read", path.display()))?;
+        serde_json::from_slice(&text)
+            .with_context(|| format!("{} is no report of schema {SCHEMA}", path.display()))
+    }
+}
+
+/// The head of the table that [`PhaseReport::row`] fills.
+pub fn table_head() -> String {
+    format!(
+        "{:<14} {:<13} {:>5} {:>11} {:>9} {:>9} {:>9} {:>9} {:>8} {:>10} {:>9} {:>9}",
+        "engine",
+        "phase",
+        "round",
+        "ops/s",
+        "cpu us",
+        "p50 us",
+        "p99 us",
+        "p99.9 us",
+        "reads/op",
+        "pause ms",
+        "w-amp",
+        "rss MiB"
+    )
+}
+
+impl PhaseReport {
+    /// One line of the table.
+    pub fn row(&self) -> String {
+        let or_dash = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.2}"));
+        format!(
+            "{:<14} {:<13} {:>5} {:>11.0} {:>9.2} {:>9.1} {:>9.1} {:>9.1} {:>8} {:>10.1} {:>9} {:>9}",
+            self.engine,
+            self.name,
+            self.round,
+            self.ops_per_s,
+            self.cpu_us_per_op,
+            self.latency_us.p50,
+            self.latency_us.p99,
+            self.latency_us.p99_9,
+            or_dash(self.device.reads_per_op),
+            self.longest_pause_ms,
+            or_dash(self.write_amplification),
+            self.rss_bytes_max >> 20
+        )
+    }
+}

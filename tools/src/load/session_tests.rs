@@ -1,0 +1,182 @@
+//! Whole runs against an engine in a map, sound or with a defect planted.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use clap::Parser;
+
+use super::*;
+use crate::load::{Op, OpKind, Ops, Outcome, TargetStats};
+
+#[derive(Parser)]
+struct Command {
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Defect {
+    None,
+    LosesEveryHundredthPut,
+    SwapsABit,
+    ForgetsKeys,
+    CompletesTwice,
+}
+
+struct MapTarget {
+    data: Dataset,
+    rows: HashMap<Vec<u8>, Vec<u8>>,
+    queue: VecDeque<(u64, OpKind, Vec<u8>)>,
+    puts: u64,
+    defect: Defect,
+    capacity: usize,
+}
+
+impl MapTarget {
+    fn apply(&mut self, op: Op<'_>) {
+        match op.kind {
+            OpKind::Get => {}
+            OpKind::Put => {
+                self.puts += 1;
+                let lost = self.puts.is_multiple_of(100) && self.puts > self.data.records;
+                if !(lost && self.defect == Defect::LosesEveryHundredthPut) {
+                    self.rows.insert(op.key.to_vec(), op.value.to_vec());
+                }
+            }
+            OpKind::Rmw => {
+                let mut next = Vec::new();
+                let current = self.rows.get(op.key).map(Vec::as_slice);
+                self.data.next_value(op.key, current, &mut next);
+                self.rows.insert(op.key.to_vec(), next);
+            }
+        }
+        self.queue.push_back((op.tag, op.kind, op.key.to_vec()));
+    }
+}
+
+impl Target for MapTarget {
+    fn about(&self) -> About {
+        About { io: "none".into(), io_reason: "in memory".into(), settings: Vec::new() }
+    }
+
+    fn submit(&mut self, ops: Ops<'_>) -> Result<usize> {
+        let room = self.capacity - self.queue.len();
+        ops.iter().take(room).for_each(|op| self.apply(op));
+        Ok(room.min(ops.len()))
+    }
+
+    fn poll(
+        &mut self,
+        _wait: Option<Duration>,
+        done: &mut dyn FnMut(u64, Outcome<'_>),
+    ) -> Result<usize> {
+        let count = self.queue.len().div_ceil(2);
+        for (tag, kind, key) in self.queue.drain(..count) {
+            let mut value =
+                self.rows.get(&key).filter(|_| self.defect != Defect::ForgetsKeys).cloned();
+            if let (Defect::SwapsABit, Some(value)) = (self.defect, &mut value) {
+                value[9] ^= 1;
+            }
+            let outcome = || match (kind, &value) {
+                (OpKind::Get, Some(value)) => Outcome::Value(value),
+                (OpKind::Get, None) => Outcome::Absent,
+                (OpKind::Put | OpKind::Rmw, _) => Outcome::Done,
+            };
+            done(tag, outcome());
+            if self.defect == Defect::CompletesTwice {
+                done(tag, outcome());
+            }
+        }
+        Ok(count)
+    }
+
+    fn drain_background(&mut self) -> Result<()> {
+        assert!(self.queue.is_empty(), "called with requests in flight");
+        Ok(())
+    }
+
+    fn stats(&self) -> TargetStats {
+        TargetStats { counters: vec![("puts", self.puts)], ..TargetStats::default() }
+    }
+}
+
+fn run_with(options: &str, defect: Defect) -> Result<RunReport> {
+    let line = format!("bench {options} --records 2000 --seconds 0.2 --warmup 0.05 --quiet");
+    let args = Command::try_parse_from(line.split_whitespace())?.load;
+    run(&args, "map", 3, &mut |setup| {
+        assert!(!setup.loaded && setup.dir.exists());
+        let (rows, queue) = (HashMap::new(), VecDeque::new());
+        // An odd capacity below the batch: partial acceptance all the time.
+        Ok(Box::new(MapTarget { data: setup.data, rows, queue, puts: 0, defect, capacity: 51 }))
+    })
+}
+
+fn error_of(options: &str, defect: Defect) -> String {
+    format!("{:#}", run_with(options, defect).unwrap_err())
+}
+
+#[test]
+fn all_workloads_verify_on_a_sound_engine() {
+    let options = "put,rmw,get,get-absent,ycsb-a,ycsb-b,ycsb-c,ycsb-f --verify --in-flight 200";
+    let report = run_with(options, Defect::None).unwrap();
+    let names: Vec<&str> = report.phases.iter().map(|phase| phase.name.as_str()).collect();
+    let want = "load load-drained put rmw get get-absent ycsb-a ycsb-b ycsb-c ycsb-f";
+    assert_eq!(names.join(" "), want);
+    for phase in &report.phases {
+        assert_eq!((phase.wrong, phase.missing, phase.round), (0, 0, 3), "{}", phase.name);
+        assert!(phase.ops >= 2000 && phase.seconds > 0.0, "{}: {}", phase.name, phase.ops);
+        assert!(phase.latency_us.p50 > 0.0 && phase.rss_bytes_max > 0, "{}", phase.name);
+    }
+    assert_eq!((report.phases[0].ops, report.phases[0].counters["puts"]), (2000, 2000));
+    assert_eq!(report.data_bytes, 2000 * 144);
+}
+
+#[test]
+fn defects_end_the_run() {
+    let cases = [
+        (Defect::LosesEveryHundredthPut, "ycsb-a --verify --dist uniform", "a write was lost"),
+        (Defect::SwapsABit, "get --verify", "is wrong"),
+        (Defect::ForgetsKeys, "get --verify", "is missing"),
+        (Defect::CompletesTwice, "get", "not in flight"),
+    ];
+    for (defect, options, want) in cases {
+        let error = error_of(options, defect);
+        assert!(error.contains(want), "{options}: {error}");
+    }
+}
+
+#[test]
+fn missing_keys_are_counted_without_verification() {
+    let report = run_with("get", Defect::ForgetsKeys).unwrap();
+    let get = &report.phases[2];
+    assert_eq!(get.missing, get.ops);
+}
+
+#[test]
+fn an_open_loop_holds_its_rate() {
+    let report = run_with("get --rate 20K", Defect::None).unwrap();
+    let rate = report.phases[2].ops_per_s;
+    assert!((15_000.0..22_000.0).contains(&rate), "{rate}");
+}
+
+#[test]
+fn the_report_has_the_names_of_the_contract() {
+    let report = serde_json::to_value(run_with("get", Defect::None).unwrap()).unwrap();
+    assert_eq!(report["schema"], "aquifer-bench/1");
+    let has = |object: &serde_json::Value, names: &str| {
+        for name in names.split(' ') {
+            assert!(object.get(name).is_some(), "{name}");
+        }
+    };
+    has(&report, "environment options data_bytes phases");
+    has(
+        &report["environment"],
+        "kernel cpu cores memory_bytes filesystem io io_reason version commit started_at",
+    );
+    let phase = &report["phases"][2];
+    has(phase, "name engine round ops seconds ops_per_s cpu_us_per_op latency_us wrong missing");
+    has(phase, "device dfs write_amplification space_amplification rss_bytes_max budget_bytes");
+    has(phase, "longest_pause_ms counters");
+    has(&phase["latency_us"], "p50 p90 p99 p99_9 p99_99 max");
+    has(&phase["device"], "reads_per_op read_bytes_per_op write_bytes_per_op");
+}

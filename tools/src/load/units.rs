@@ -1,0 +1,103 @@
+//! Counts and sizes as people write them: `20M` records, `288M` of memory, `10%` of the data.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A number of things; `K`, `M`, `G` are powers of 1000.
+pub fn parse_count(text: &str) -> Result<u64, String> {
+    scaled(text, 1000).ok_or_else(|| {
+        format!(
+            "'{text}' is no count: use digits, with K, M or G for thousands, millions, billions"
+        )
+    })
+}
+
+/// A number of bytes; `K`, `M`, `G`, `T` are powers of 1024 (an `iB` after them is accepted).
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    scaled(text.strip_suffix("iB").unwrap_or(text), 1024).ok_or_else(|| {
+        format!("'{text}' is no size: use digits, with K, M, G or T for KiB, MiB, GiB, TiB")
+    })
+}
+
+fn scaled(text: &str, base: u64) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let power = match &text[digits.len()..] {
+        "" => 0,
+        "K" | "k" => 1,
+        "M" | "m" => 2,
+        "G" | "g" => 3,
+        "T" | "t" => 4,
+        _ => return None,
+    };
+    let factor = base.pow(power);
+    let digits = digits.replace('_', "");
+    if let Ok(whole) = digits.parse::<u64>() {
+        return whole.checked_mul(factor);
+    }
+    let fraction = digits.parse::<f64>().ok().filter(|f| f.is_finite() && *f >= 0.0)?;
+    let scaled = fraction * factor as f64;
+    (scaled < u64::MAX as f64).then_some(scaled as u64)
+}
+
+/// Memory as an absolute size or as a share of the data.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Memory {
+    /// Bytes.
+    Bytes(u64),
+    /// Percent of keys plus values.
+    Percent(f64),
+}
+
+impl Memory {
+    /// The bytes this is for so much data.
+    pub fn bytes(self, data_bytes: u64) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Percent(percent) => (data_bytes as f64 * percent / 100.0) as u64,
+        }
+    }
+}
+
+impl FromStr for Memory {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some(percent) = text.strip_suffix('%') else {
+            return parse_size(text).map(Self::Bytes);
+        };
+        match percent.parse::<f64>() {
+            Ok(percent) if percent > 0.0 && percent.is_finite() => Ok(Self::Percent(percent)),
+            _ => Err(format!("'{text}' is no share of the data: use a number above 0 and a %")),
+        }
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "{bytes}"),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+impl TryFrom<String> for Memory {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Memory> for String {
+    fn from(memory: Memory) -> Self {
+        memory.to_string()
+    }
+}
+
+#[cfg(test)]
+#[path = "units_tests.rs"]
+mod tests;

@@ -1,0 +1,132 @@
+//! The workloads: what share of their operations reads, writes or does both.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::dist::{Dist, YCSB_DIST};
+use super::rng::Rng;
+use super::target::OpKind;
+
+/// One workload of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Workload {
+    /// Put of every key once, then background work drained.
+    Load,
+    /// Get of keys that exist.
+    Get,
+    /// Get of keys that do not exist.
+    GetAbsent,
+    /// Blind updates.
+    Put,
+    /// Get, change, put of one key.
+    Rmw,
+    /// Half reads, half updates.
+    YcsbA,
+    /// 95 % reads, 5 % updates.
+    YcsbB,
+    /// Reads only.
+    YcsbC,
+    /// Half reads, half read-modify-writes.
+    YcsbF,
+}
+
+const ALL: [(Workload, &str); 9] = [
+    (Workload::Load, "load"),
+    (Workload::Get, "get"),
+    (Workload::GetAbsent, "get-absent"),
+    (Workload::Put, "put"),
+    (Workload::Rmw, "rmw"),
+    (Workload::YcsbA, "ycsb-a"),
+    (Workload::YcsbB, "ycsb-b"),
+    (Workload::YcsbC, "ycsb-c"),
+    (Workload::YcsbF, "ycsb-f"),
+];
+
+impl Workload {
+    /// Its name on the command line and in the report.
+    pub fn name(self) -> &'static str {
+        ALL.iter().find(|(workload, _)| *workload == self).map_or("", |(_, name)| name)
+    }
+
+    /// Whether any of its operations writes.
+    pub fn writes(self) -> bool {
+        self.mix().gets < 1.0
+    }
+
+    /// The distribution it uses: the one asked for, else what its definition says.
+    pub fn dist(self, asked: Option<Dist>) -> Dist {
+        let own = match self {
+            Self::Load => return Dist::Sequential,
+            Self::YcsbA | Self::YcsbB | Self::YcsbC | Self::YcsbF => YCSB_DIST,
+            Self::Get | Self::GetAbsent | Self::Put | Self::Rmw => Dist::Uniform,
+        };
+        asked.unwrap_or(own)
+    }
+
+    pub(super) fn mix(self) -> Mix {
+        let (gets, other) = match self {
+            Self::Load | Self::Put => (0.0, OpKind::Put),
+            Self::Rmw => (0.0, OpKind::Rmw),
+            Self::Get | Self::GetAbsent | Self::YcsbC => (1.0, OpKind::Get),
+            Self::YcsbA => (0.5, OpKind::Put),
+            Self::YcsbB => (0.95, OpKind::Put),
+            Self::YcsbF => (0.5, OpKind::Rmw),
+        };
+        Mix { gets, other }
+    }
+}
+
+/// The kinds of a workload's operations.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mix {
+    /// Share of gets.
+    gets: f64,
+    /// What the rest is.
+    other: OpKind,
+}
+
+impl Mix {
+    #[inline]
+    pub(super) fn sample(self, rng: &mut Rng) -> OpKind {
+        let gets = self.gets >= 1.0 || (self.gets > 0.0 && rng.unit() < self.gets);
+        if gets { OpKind::Get } else { self.other }
+    }
+}
+
+impl FromStr for Workload {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        ALL.iter().find(|(_, name)| *name == text).map(|(workload, _)| *workload).ok_or_else(|| {
+            let names: Vec<&str> = ALL.iter().map(|(_, name)| *name).collect();
+            format!("this build has no workload '{text}'; it has {}", names.join(", "))
+        })
+    }
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl TryFrom<String> for Workload {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Workload> for String {
+    fn from(workload: Workload) -> Self {
+        workload.name().to_owned()
+    }
+}
+
+#[cfg(test)]
+#[path = "workload_tests.rs"]
+mod tests;
