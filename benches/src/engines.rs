@@ -14,10 +14,10 @@ use crate::rocks::RocksTarget;
 
 /// What `versus` compares when it is not told.
 #[cfg(feature = "rocksdb")]
-pub const ENGINES_DEFAULT: &str = "rocksdb,disk";
+pub const ENGINES_DEFAULT: &str = "aquifer,rocksdb,disk";
 /// What `versus` compares when it is not told.
 #[cfg(not(feature = "rocksdb"))]
-pub const ENGINES_DEFAULT: &str = "disk";
+pub const ENGINES_DEFAULT: &str = "aquifer,disk";
 
 #[cfg(feature = "rocksdb")]
 const ROCKSDB_BATCH_DEFAULT: u32 = 256;
@@ -26,6 +26,8 @@ const ROCKSDB_BATCH_DEFAULT: u32 = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Engine {
+    /// This engine.
+    Aquifer,
     /// What the hardware allows.
     Disk,
     /// What the load generator costs.
@@ -61,7 +63,7 @@ impl Engine {
     /// flight would only queue before it.
     pub fn batch(self) -> Option<u32> {
         match self {
-            Self::Disk | Self::Null => None,
+            Self::Aquifer | Self::Disk | Self::Null => None,
             #[cfg(feature = "rocksdb")]
             Self::RocksDb { batch } => Some(batch),
         }
@@ -76,6 +78,7 @@ pub fn target(engine: Engine, own: EngineArgs, setup: &Setup) -> Result<Box<dyn 
         "--rocksdb-lz4: this build has no RocksDB, build with --features rocksdb"
     );
     Ok(match engine {
+        Engine::Aquifer => aquifer_tools::load::aquifer::open(setup)?,
         Engine::Disk => Box::new(DiskTarget::open(setup)?),
         Engine::Null => Box::new(NullTarget::open(setup)),
         #[cfg(feature = "rocksdb")]
@@ -88,6 +91,7 @@ impl FromStr for Engine {
 
     fn from_str(name: &str) -> Result<Self, String> {
         match name {
+            "aquifer" => return Ok(Self::Aquifer),
             "disk" => return Ok(Self::Disk),
             "null" => return Ok(Self::Null),
             #[cfg(feature = "rocksdb")]
@@ -105,13 +109,14 @@ impl FromStr for Engine {
         } else {
             "no rocksdb, which needs --features rocksdb"
         };
-        Err(format!("this build has no engine '{name}': it has disk, null and {rocksdb}"))
+        Err(format!("this build has no engine '{name}': it has aquifer, disk, null and {rocksdb}"))
     }
 }
 
 impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Aquifer => f.write_str("aquifer"),
             Self::Disk => f.write_str("disk"),
             Self::Null => f.write_str("null"),
             #[cfg(feature = "rocksdb")]

@@ -51,7 +51,7 @@ fn put_all(session: &mut Session, state: ValueState, entries: &BTreeMap<Vec<u8>,
 
 fn flush(session: &mut Session, batch: &mut Batch, done: &mut Completions) {
     session.submit(batch).unwrap();
-    session.poll(true, done).unwrap();
+    session.poll(None, done).unwrap();
     assert!(done.items.iter().all(|c| c.status == Status::Done), "{:?}", done.errors);
 }
 
@@ -67,9 +67,15 @@ fn check_all(session: &mut Session, state: ValueState, entries: &BTreeMap<Vec<u8
             asked += 1;
         }
         session.submit(&mut batch).unwrap();
-        session.poll(true, &mut done).unwrap();
+        session.poll(None, &mut done).unwrap();
         for item in &done.items {
-            assert_eq!(item.status, Status::Value, "key {:?} {:?}", all[item.user_data as usize].0, done.errors);
+            assert_eq!(
+                item.status,
+                Status::Value,
+                "key {:?} {:?}",
+                all[item.user_data as usize].0,
+                done.errors
+            );
             assert_eq!(done.value(item), &all[item.user_data as usize].1[..]);
             seen += 1;
         }

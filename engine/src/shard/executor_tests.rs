@@ -85,7 +85,7 @@ fn writing(pieces: u8) -> TestJob {
                     result.unwrap();
                     sealed += 1;
                 }
-                JobDone::Read { .. } => panic!("nothing was read"),
+                other => panic!("nothing else was asked for: {other:?}"),
             }
         }
         if sealed == 2 { JobState::Finished } else { JobState::Waiting }

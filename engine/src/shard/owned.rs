@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -12,7 +13,7 @@ use crate::io::clock;
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
 use crate::io::uring::{RingMode, Wait};
-use crate::limits::{SESSION_RING_SLOTS, SHARD_SPIN_NS};
+use crate::limits::{SESSION_PARK_MS, SESSION_RING_SLOTS, SHARD_SPIN_NS};
 use crate::shard::ShardCounters;
 use crate::shard::driver::Driver;
 use crate::shard::session::take_completions;
@@ -178,17 +179,19 @@ impl Remote {
         self.shard.doorbell.ring();
     }
 
-    /// Takes what arrived; with `wait`, sleeps until something did.
+    /// Takes what arrived; sleeps until something did if `wait` says so.
     pub fn receive(
         &mut self,
-        wait: bool,
+        wait: Wait,
         completions: &mut Completions,
         controls: &mut VecDeque<ControlDone>,
         spare: &mut Vec<Box<Batch>>,
     ) -> Result<()> {
         self.flush();
-        if wait && self.answers.is_empty() {
-            self.sleep()?;
+        if let Wait::Until { deadline } = wait
+            && self.answers.is_empty()
+        {
+            self.sleep(deadline)?;
         }
         while let Ok(answer) = self.answers.pop() {
             match answer {
@@ -200,9 +203,10 @@ impl Remote {
         Ok(())
     }
 
-    fn sleep(&self) -> Result<()> {
+    fn sleep(&self, deadline: Option<Nanos>) -> Result<()> {
+        let deadline = deadline.unwrap_or(Nanos::MAX);
         let until = clock::now() + SHARD_SPIN_NS;
-        while clock::now() < until {
+        while clock::now() < until.min(deadline) {
             if !self.answers.is_empty() {
                 return Ok(());
             }
@@ -211,11 +215,13 @@ impl Remote {
         *locked(&self.sleeper.thread) = Some(std::thread::current());
         while self.answers.is_empty() {
             self.check_alive()?;
+            let left = Duration::from_nanos(deadline.saturating_sub(clock::now()));
+            if left.is_zero() {
+                break;
+            }
             self.sleeper.asleep.store(true, Ordering::SeqCst);
             if self.answers.is_empty() {
-                std::thread::park_timeout(std::time::Duration::from_millis(
-                    crate::limits::SESSION_PARK_MS,
-                ));
+                std::thread::park_timeout(left.min(Duration::from_millis(SESSION_PARK_MS)));
             }
             self.sleeper.asleep.store(false, Ordering::SeqCst);
         }
@@ -230,7 +236,7 @@ impl Remote {
         Err(ended.unwrap_or_else(|| Error::new(ErrorKind::Closed, "the shard was stopped")))
     }
 
-    pub fn counters(&mut self) -> Result<ShardCounters> {
+    pub fn counters(&self) -> Result<ShardCounters> {
         self.shard.counters_wanted.store(true, Ordering::Release);
         self.shard.doorbell.ring();
         while self.shard.counters_wanted.load(Ordering::Acquire) {

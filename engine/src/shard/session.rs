@@ -2,7 +2,9 @@
 //! completions. Used by one thread at a time.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
+use crate::io::clock;
 use crate::io::uring::Wait;
 use crate::limits::SESSION_IN_FLIGHT_MAX;
 use crate::shard::ShardCounters;
@@ -11,7 +13,7 @@ use crate::shard::owned::Remote;
 use crate::shard::values::{Control, ControlDone, ControlOp, ControlResult};
 use crate::state::request::{Batch, Completions, StoreId};
 use crate::types::error::ErrorKind;
-use crate::types::{Error, Result};
+use crate::types::{Error, Nanos, Result};
 
 /// Where the shard runs.
 pub(super) enum Side {
@@ -79,17 +81,22 @@ impl Session {
     }
 
     /// Puts the requests that completed since the last call into `into` (what it held is dropped),
-    /// at least one if any is in flight and `wait` is set. Returns how many.
+    /// and returns how many. While requests are in flight it waits for one, though not longer than
+    /// `patience`; `None` is as long as it takes.
     ///
     /// # Errors
     /// The shard's driver broke: nothing in flight completes any more.
-    pub fn poll(&mut self, wait: bool, into: &mut Completions) -> Result<usize> {
+    pub fn poll(&mut self, patience: Option<Duration>, into: &mut Completions) -> Result<usize> {
         into.clear();
         std::mem::swap(into, &mut self.completions);
+        let waits = self.in_flight > 0 && patience != Some(Duration::ZERO);
+        let deadline = patience
+            .filter(|_| waits)
+            .map(|patience| clock::now().saturating_add(patience.as_nanos() as Nanos));
         loop {
-            let wait = wait && self.in_flight > 0;
-            self.turn(wait)?;
-            if !self.completions.items.is_empty() || !wait {
+            self.turn(if waits { Wait::Until { deadline } } else { Wait::No })?;
+            let late = deadline.is_some_and(|deadline| clock::now() >= deadline);
+            if !self.completions.items.is_empty() || !waits || late {
                 break;
             }
         }
@@ -99,10 +106,9 @@ impl Session {
     }
 
     // One turn of an inline shard, or one look at a remote one.
-    fn turn(&mut self, wait: bool) -> Result<()> {
+    fn turn(&mut self, wait: Wait) -> Result<()> {
         match &mut self.side {
             Side::Inline(driver) => {
-                let wait = if wait { Wait::Until { deadline: None } } else { Wait::No };
                 driver.turn(wait)?;
                 for (_, mut batch) in driver.inbox.batches.drain(..) {
                     batch.clear();
@@ -157,7 +163,7 @@ impl Session {
             if let Some(at) = self.controls.iter().position(|c| c.user_data == user_data) {
                 return self.controls.remove(at).expect("just found").result;
             }
-            self.turn(true)?;
+            self.turn(Wait::Until { deadline: None })?;
         }
     }
 
@@ -176,8 +182,8 @@ impl Session {
     ///
     /// # Errors
     /// `Closed` if the shard is gone.
-    pub fn counters(&mut self) -> Result<ShardCounters> {
-        match &mut self.side {
+    pub fn counters(&self) -> Result<ShardCounters> {
+        match &self.side {
             Side::Inline(driver) => Ok(driver.counters()),
             Side::Owned(remote) => remote.counters(),
         }

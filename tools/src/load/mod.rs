@@ -7,6 +7,7 @@
 //!
 //! Reading order: `session` (a run), `runner` (the loop), `target` (the interface), `dataset` (keys and values).
 
+pub mod aquifer;
 mod data_dir;
 mod dataset;
 mod dist;
