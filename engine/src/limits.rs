@@ -134,3 +134,8 @@ pub const EXECUTOR_SILENT_NS_MAX: u64 = 1_000_000_000;
 /// Threads on which an executor makes its blocking calls (renames, syncs of folders, small puts
 /// and loads): with two, a slow sync does not hold up a load.
 pub const EXECUTOR_BLOCKING_THREADS: usize = 2;
+
+/// Largest single write of a background job, bytes: each object being written keeps one aligned
+/// buffer of this size at most, and a larger write was no cheaper.
+pub const WRITE_BYTES_MAX: usize = 1 << 20;
+const _: () = assert!(WRITE_BYTES_MAX.is_multiple_of(PAGE_BYTES), "direct writes are whole pages");
