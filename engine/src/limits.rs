@@ -293,3 +293,7 @@ pub const SHARD_SPIN_NS: u64 = 30_000;
 
 /// A sleeping session looks whether its shard still lives every so many milliseconds.
 pub const SESSION_PARK_MS: u64 = 100;
+/// Largest single write of a background job, bytes: each object being written keeps one aligned
+/// buffer of this size at most, and a larger write was no cheaper.
+pub const WRITE_BYTES_MAX: usize = 1 << 20;
+const _: () = assert!(WRITE_BYTES_MAX.is_multiple_of(PAGE_BYTES), "direct writes are whole pages");

@@ -299,7 +299,9 @@ impl Uring {
         self.check_caller()?;
         self.push_queued()?;
         self.enter_if_needed()?;
-        if !self.ready.is_empty() || !self.doorbell.try_sleep() {
+        // The kernel may have taken nothing at the moment; what it does not have will not signal.
+        let unsubmitted = !self.ring.submission().is_empty();
+        if unsubmitted || !self.ready.is_empty() || !self.doorbell.try_sleep() {
             return Ok(false);
         }
         self.host_polls = true;
