@@ -338,7 +338,9 @@ impl Row<'_> {
             return Err(batch_full(at));
         }
         encode_key(&mut batch.bytes, key.group, self.locality, key.bytes, self.id, namespace)?;
-        batch.bytes.extend_from_slice(self.map_key);
+        if !self.map_key.is_empty() {
+            batch.bytes.extend_from_slice(self.map_key);
+        }
         let hash = hash64(&batch.bytes[at..]);
         Ok((Span { at: at as u32, len: (batch.bytes.len() - at) as u32 }, hash))
     }

@@ -26,6 +26,7 @@ pub enum Locality {
 ///
 /// # Errors
 /// `TooLarge` if key or namespace exceed their limits.
+#[inline]
 pub fn encode_key(
     out: &mut Vec<u8>,
     group: KeyGroup,
@@ -38,8 +39,15 @@ pub fn encode_key(
         return Err(too_large(key.len() + namespace.len()));
     }
     debug_assert!(state.0 != 0 && usize::from(state.0) <= STATES_MAX);
-    out.extend_from_slice(&group.to_be_bytes());
-    out.push(locality as u8);
+    let [high, low] = group.to_be_bytes();
+    // The usual case in three appends: each costs more than the bytes it writes.
+    if key.len() < 0x80 && namespace.is_empty() {
+        out.extend_from_slice(&[high, low, locality as u8, key.len() as u8]);
+        out.extend_from_slice(key);
+        out.extend_from_slice(&[state.0, 0]);
+        return Ok(());
+    }
+    out.extend_from_slice(&[high, low, locality as u8]);
     put_length(out, key.len());
     out.extend_from_slice(key);
     out.push(state.0);
