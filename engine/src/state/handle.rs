@@ -292,10 +292,13 @@ impl Row<'_> {
         Row { store, id, locality: Locality::Small, map_key: &[] }
     }
 
-    #[inline]
+    // Inlined into each operation, where most of what it is given is constant.
+    #[inline(always)]
     fn push(&self, batch: &mut Batch, target: &Target<'_>, op: Op, value: &[u8]) -> Result<()> {
         let (key, hash) = self.push_key(batch, target, value.len())?;
-        batch.bytes.extend_from_slice(value);
+        if !value.is_empty() {
+            batch.bytes.extend_from_slice(value);
+        }
         self.push_request(batch, target, op, key, hash);
         Ok(())
     }
@@ -318,7 +321,7 @@ impl Row<'_> {
     }
 
     // Every limit is checked before the first byte is written.
-    #[inline]
+    #[inline(always)]
     fn push_key(
         &self,
         batch: &mut Batch,
@@ -346,7 +349,7 @@ impl Row<'_> {
     }
 
     // The value is what was appended behind the key.
-    #[inline]
+    #[inline(always)]
     fn push_request(&self, batch: &mut Batch, target: &Target<'_>, op: Op, key: Span, hash: u64) {
         let at = key.at + key.len;
         let value = Span { at, len: batch.bytes.len() as u32 - at };

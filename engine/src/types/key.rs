@@ -45,18 +45,24 @@ pub fn encode_key(
         out.extend_from_slice(&[high, low, locality as u8, key.len() as u8]);
         out.extend_from_slice(key);
         out.extend_from_slice(&[state.0, 0]);
-        return Ok(());
+    } else {
+        encode_long(out, [high, low, locality as u8], key, state, namespace);
     }
-    out.extend_from_slice(&[high, low, locality as u8]);
+    Ok(())
+}
+
+#[inline(never)]
+fn encode_long(out: &mut Vec<u8>, head: [u8; 3], key: &[u8], state: StateId, namespace: &[u8]) {
+    out.extend_from_slice(&head);
     put_length(out, key.len());
     out.extend_from_slice(key);
     out.push(state.0);
     put_length(out, namespace.len());
     out.extend_from_slice(namespace);
-    Ok(())
 }
 
 /// The error of a key over its limit.
+#[cold]
 #[must_use]
 pub fn too_large(bytes: usize) -> Error {
     Error::new(
