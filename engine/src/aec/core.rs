@@ -103,7 +103,7 @@ struct Operation {
 /// A taken answer.
 pub(super) enum Taken {
     Here(Status, Span),
-    Kept(Kept),
+    Kept(Box<Kept>),
 }
 
 #[derive(Debug, Default)]
@@ -245,25 +245,26 @@ impl Core {
     }
 
     /// Takes the answer of an operation, or has `waker` called when it is there.
-    #[inline]
+    #[inline(always)]
     pub fn take(&mut self, token: Token, waker: &Waker) -> Option<Taken> {
         let operation = self.operations.get_mut(token).expect("its future holds the operation");
-        let answer = operation.answer;
-        match answer {
-            Answer::Here(status, value) => {
-                self.operations.remove(token);
-                self.unread -= 1;
-                Some(Taken::Here(status, value))
-            }
-            Answer::Kept => {
-                self.operations.remove(token);
-                self.kept.remove(&token.0).map(Taken::Kept)
-            }
-            Answer::Awaited | Answer::Unobserved => {
-                self.wake_on_answer(token, waker);
-                None
-            }
-        }
+        let Answer::Here(status, value) = operation.answer else {
+            return self.take_later(token, waker);
+        };
+        self.operations.remove(token);
+        self.unread -= 1;
+        Some(Taken::Here(status, value))
+    }
+
+    // Not in this turn: in an earlier one, or not yet.
+    #[cold]
+    fn take_later(&mut self, token: Token, waker: &Waker) -> Option<Taken> {
+        let Some(kept) = self.kept.remove(&token.0) else {
+            self.wake_on_answer(token, waker);
+            return None;
+        };
+        self.operations.remove(token);
+        Some(Taken::Kept(Box::new(kept)))
     }
 
     #[inline]
