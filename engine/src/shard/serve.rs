@@ -153,7 +153,7 @@ impl Shard {
                 Err(error) => return out.push_error(request.user_data, error),
             },
         };
-        self.misses.push(ColdGet::new(session, request, key, operands, store));
+        self.misses.push(Box::new(ColdGet::new(session, request, key, operands, store)));
     }
 }
 

@@ -63,7 +63,7 @@ pub struct Shard {
     pub(super) jobs: Slab<RunningJob>,
     pub(super) controls: Slab<PendingControl>,
     pub(super) counters: ShardCounters,
-    pub(super) misses: Vec<ColdGet>,
+    pub(super) misses: Vec<Box<ColdGet>>,
     pub(super) value: Vec<u8>,
     pub(super) scratch: Vec<u8>,
     job_bytes: u64,
@@ -118,6 +118,11 @@ impl Shard {
 
     /// Takes what arrived, does what can be done, asks for what is needed.
     pub fn tick(&mut self, inbox: &mut Inbox, outbox: &mut Outbox) -> Park {
+        for done in &inbox.io {
+            if let IoDone::Read { token, .. } = done {
+                self.prefetch_landed(*token);
+            }
+        }
         for done in inbox.io.drain(..) {
             match done {
                 IoDone::Read { token, buf, result } => self.landed(token, buf, result, outbox),
@@ -162,17 +167,14 @@ impl Shard {
 
     /// Rows may take what nothing else needs.
     fn share_memory(&mut self) {
-        let held: Vec<usize> =
-            self.stores.iter().map(|s| s.as_ref().map_or(0, |s| s.rows.bytes())).collect();
         let tables: usize = self.stores.iter().flatten().map(Store::table_bytes).sum();
+        let all: usize = self.stores.iter().flatten().map(|s| s.rows.bytes()).sum();
         let jobs: usize = self.jobs.iter().map(|j| j.grant_bytes).sum();
         let other = MEMORY_FIXED_BYTES + tables + jobs + self.pool.bytes();
         let rows = self.memory_bytes.saturating_sub(other).max(ROWS_MIN_BYTES);
-        let all: usize = held.iter().sum();
-        for (store, mine) in self.stores.iter_mut().zip(&held) {
-            if let Some(store) = store {
-                store.rows.set_limit(rows.saturating_sub(all - mine));
-            }
+        for store in self.stores.iter_mut().flatten() {
+            let others = all - store.rows.bytes();
+            store.rows.set_limit(rows.saturating_sub(others));
         }
     }
 
