@@ -34,7 +34,7 @@ impl Shard {
         for index in 0..self.stores.len() {
             while self.jobs.len() < JOBS_MAX {
                 let held: usize = self.jobs.iter().map(|j| j.grant_bytes).sum();
-                if held > 0 && held >= self.job_bytes_max() {
+                if held > 0 && held >= self.limits.job_bytes_max {
                     return;
                 }
                 let Some(work) = self.store_mut(index).and_then(|s| s.next_merge()) else { break };
@@ -53,7 +53,7 @@ impl Shard {
     }
 
     fn freeze_if_full(&mut self, index: usize) {
-        let flush_bytes = self.flush_bytes();
+        let flush_bytes = self.limits.flush_bytes;
         let Some(store) = self.store_mut(index) else { return };
         let draining = !store.drains.is_empty();
         let full = store.rows.active_bytes() >= flush_bytes;

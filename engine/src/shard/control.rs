@@ -84,7 +84,7 @@ impl Shard {
         outbox: &mut Outbox,
     ) -> Result<Option<ControlResult>> {
         let Some(handle) = open.handle.clone() else {
-            return self.add(Store::new(*open)?).map(Some);
+            return self.add(Store::new(*open, self.limits.table_bytes_target)?).map(Some);
         };
         let handle = Handle::decode(&handle)?;
         if handle.manifest.store != open.number {
@@ -183,7 +183,7 @@ impl Shard {
             states.declare(&state.name, state.kind)?;
         }
         open.states = states;
-        let mut store = Store::new(open)?;
+        let mut store = Store::new(open, self.limits.table_bytes_target)?;
         store.restore(version_of(manifest, tables));
         // Until the host releases it, the checkpoint it restored from stays whole.
         let names = tables.iter().map(|open| *open.table.name());

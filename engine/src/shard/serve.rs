@@ -101,7 +101,7 @@ impl Shard {
 
     fn execute(&mut self, asked: Asked<'_>, outbox: &mut Outbox) -> Served {
         let Asked { session, request, key, value } = asked;
-        let flush_bytes = self.flush_bytes();
+        let flush_bytes = self.limits.flush_bytes;
         let out = &mut outbox.completions[usize::from(session)];
         let slot = self.stores.get_mut(usize::from(request.store.0)).and_then(Option::as_mut);
         let Some(store) = slot else {

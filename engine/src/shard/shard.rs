@@ -5,7 +5,10 @@ use std::collections::VecDeque;
 
 use crate::cache::coalescer::{Coalescer, CoalescerCounters};
 use crate::io::values::IoDone;
-use crate::limits::{MEMORY_FIXED_BYTES, MEMORY_MIN_BYTES, ROWS_MIN_BYTES};
+use crate::limits::{
+    FLUSH_DIVISOR, JOB_DIVISOR, MEMORY_FIXED_BYTES, MEMORY_MIN_BYTES, ROWS_MIN_BYTES,
+    TABLE_BYTES_TARGET,
+};
 use crate::mem::pool::Pool;
 use crate::mem::slab::Slab;
 use crate::shard::background::RunningJob;
@@ -66,15 +69,31 @@ pub struct Shard {
     pub(super) misses: Vec<ColdGet>,
     pub(super) value: Vec<u8>,
     pub(super) scratch: Vec<u8>,
-    memory_bytes: usize,
+    pub(super) limits: ShardLimits,
 }
 
-impl Shard {
-    /// A shard that may use this much memory in all.
+/// The sizes that steer a shard. Drivers take those that follow from a memory budget; a test may
+/// set them smaller, so that few rows go through everything that many go through.
+#[derive(Clone, Copy, Debug)]
+pub struct ShardLimits {
+    /// All the memory it may use.
+    pub memory_bytes: usize,
+    /// Rows get at least this, whatever else is charged.
+    pub rows_bytes_min: usize,
+    /// Dirty rows of a store are flushed when they take this.
+    pub flush_bytes: usize,
+    /// Jobs may hold this much at once.
+    pub job_bytes_max: usize,
+    /// Size at which the output of a merge starts another table.
+    pub table_bytes_target: u64,
+}
+
+impl ShardLimits {
+    /// What follows from a budget of `memory_bytes`.
     ///
     /// # Errors
     /// `NoMemory` under the minimum.
-    pub fn new(memory_bytes: usize) -> Result<Self> {
+    pub fn of_memory(memory_bytes: usize) -> Result<Self> {
         if memory_bytes < MEMORY_MIN_BYTES {
             return Err(Error::new(
                 ErrorKind::NoMemory,
@@ -85,6 +104,20 @@ impl Shard {
             ));
         }
         Ok(Self {
+            memory_bytes,
+            rows_bytes_min: ROWS_MIN_BYTES,
+            flush_bytes: memory_bytes / FLUSH_DIVISOR,
+            job_bytes_max: memory_bytes / JOB_DIVISOR,
+            table_bytes_target: TABLE_BYTES_TARGET,
+        })
+    }
+}
+
+impl Shard {
+    /// A shard that keeps to these limits.
+    #[must_use]
+    pub fn new(limits: ShardLimits) -> Self {
+        Self {
             stores: Vec::new(),
             cold: Slab::default(),
             coalescer: Coalescer::default(),
@@ -96,8 +129,8 @@ impl Shard {
             misses: Vec::new(),
             value: Vec::new(),
             scratch: Vec::new(),
-            memory_bytes,
-        })
+            limits,
+        }
     }
 
     /// What it counted.
@@ -148,22 +181,12 @@ impl Shard {
         let tables: usize = self.stores.iter().flatten().map(Store::table_bytes).sum();
         let jobs: usize = self.jobs.iter().map(|j| j.grant_bytes).sum();
         let other = MEMORY_FIXED_BYTES + tables + jobs + self.pool.bytes();
-        let rows = self.memory_bytes.saturating_sub(other).max(ROWS_MIN_BYTES);
+        let rows = self.limits.memory_bytes.saturating_sub(other).max(self.limits.rows_bytes_min);
         let all: usize = held.iter().sum();
         for (store, mine) in self.stores.iter_mut().zip(&held) {
             if let Some(store) = store {
                 store.rows.set_limit(rows.saturating_sub(all - mine));
             }
         }
-    }
-
-    /// Bytes that dirty rows may take before they are flushed.
-    pub(super) fn flush_bytes(&self) -> usize {
-        self.memory_bytes / crate::limits::FLUSH_DIVISOR
-    }
-
-    /// Most memory that jobs may hold at once.
-    pub(super) fn job_bytes_max(&self) -> usize {
-        self.memory_bytes / crate::limits::JOB_DIVISOR
     }
 }

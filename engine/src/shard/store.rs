@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::checkpoint::handle::Handle;
 use crate::checkpoint::ownership::Ownership;
 use crate::codec::hash::hash64;
-use crate::limits::{KEY_GROUPS_MAX, RUNS_MAX, TABLE_BYTES_TARGET};
+use crate::limits::{KEY_GROUPS_MAX, RUNS_MAX};
 use crate::lsm::compact::{CompactJob, MergeOrder};
 use crate::lsm::flush::FlushJob;
 use crate::lsm::fold::MergeOps;
@@ -60,10 +60,11 @@ pub(super) struct Store {
     incarnation: Incarnation,
     next_seq: u64,
     random: u64,
+    table_bytes_target: u64,
 }
 
 impl Store {
-    pub fn new(open: OpenStore) -> Result<Self> {
+    pub fn new(open: OpenStore, table_bytes_target: u64) -> Result<Self> {
         if open.key_groups == 0 || open.key_groups > KEY_GROUPS_MAX {
             return Err(Error::invalid(format!(
                 "{} key groups: choose 1 to {KEY_GROUPS_MAX}",
@@ -93,6 +94,7 @@ impl Store {
             incarnation: open.incarnation,
             next_seq: 1,
             random: open.seed,
+            table_bytes_target,
         })
     }
 
@@ -175,7 +177,7 @@ impl Store {
         };
         // Only a merge of all runs may split: a run in the middle is one table.
         let (target, bits) = if bottom {
-            (split_bytes(bytes), FilterBits::Eight)
+            (split_bytes(bytes, self.table_bytes_target), FilterBits::Eight)
         } else {
             (u64::MAX, FilterBits::Sixteen)
         };
@@ -299,7 +301,7 @@ impl Store {
 }
 
 // Output tables of equal size near the target.
-fn split_bytes(bytes: u64) -> u64 {
-    let parts = (bytes + TABLE_BYTES_TARGET / 2) / TABLE_BYTES_TARGET;
+fn split_bytes(bytes: u64, target: u64) -> u64 {
+    let parts = (bytes + target / 2) / target;
     bytes / parts.max(1) + 1
 }
