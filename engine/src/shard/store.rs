@@ -285,18 +285,28 @@ impl Store {
         self.ownership.retain(handle, self.tables.keys().copied());
     }
 
-    /// The dirty entries of a map from `from` on, with their values, at most `count`.
+    /// The dirty entries of a map from `from` on, with their values: up to `count` that were not
+    /// removed, and the removed ones before them.
     pub fn dirty_entries(&mut self, prefix: &[u8], from: &[u8], count: usize) -> Vec<DirtyEntry> {
-        let keys = self.rows.dirty_entries(prefix, from, count);
-        keys.into_iter()
-            .map(|key| {
+        let mut entries: Vec<DirtyEntry> = Vec::new();
+        let (mut from, mut live) = (from.to_vec(), 0);
+        while live < count {
+            let keys = self.rows.dirty_entries(prefix, &from, count - live);
+            let Some(last) = keys.last() else { break };
+            // The successor in byte order.
+            from.clear();
+            from.extend_from_slice(last);
+            from.push(0);
+            for key in keys {
                 let value = match self.rows.probe(hash64(&key), &key) {
                     Found::Put(value) => Some(value.into()),
                     _ => None,
                 };
-                (key, value)
-            })
-            .collect()
+                live += usize::from(value.is_some());
+                entries.push((key, value));
+            }
+        }
+        entries
     }
 }
 
