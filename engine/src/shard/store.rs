@@ -1,7 +1,7 @@
 //! One store on its shard: rows in memory, the version below them, and what is going on in the
 //! background.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use crate::checkpoint::handle::Handle;
@@ -55,7 +55,7 @@ pub(super) struct Store {
     frozen: VecDeque<FrozenRows>,
     flushing: bool,
     merging: Vec<Box<[u8]>>,
-    tables: HashMap<ObjectName, OpenTable>,
+    tables: BTreeMap<ObjectName, OpenTable>,
     retired: Vec<OpenTable>,
     incarnation: Incarnation,
     next_seq: u64,
@@ -89,7 +89,7 @@ impl Store {
             frozen: VecDeque::new(),
             flushing: false,
             merging: Vec::new(),
-            tables: HashMap::new(),
+            tables: BTreeMap::new(),
             retired: Vec::new(),
             incarnation: open.incarnation,
             next_seq: 1,
