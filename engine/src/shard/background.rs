@@ -6,6 +6,7 @@ use crate::lsm::job::{Job, Left, Outcome, Unfinished, Work};
 use crate::lsm::stream::Stream;
 use crate::lsm::version::{MergeEdit, OpenTable};
 use crate::mem::slab::Token;
+use crate::shard::control::give_up;
 use crate::shard::shard::Shard;
 use crate::shard::values::{JobOrder, JobReport, Outbox};
 use crate::sst::table::Table;
@@ -83,9 +84,15 @@ impl Shard {
             opened_tables(outcome, opened)
         });
         if let Some(control) = job.control {
+            if result.is_err() {
+                close_all(opened, outbox);
+            }
             return self.tables_opened(control, result, outbox);
         }
-        let Some(store) = self.stores[job.store].as_mut() else { return };
+        let store = self.stores[job.store].as_mut().expect("a store outlives its jobs");
+        if store.closed {
+            return close_all(opened, outbox);
+        }
         match result {
             Ok(Applied::Flush { generation, table }) => {
                 store.apply_flush(generation, table);
@@ -103,19 +110,29 @@ impl Shard {
                 self.counters.job_failures += 1;
                 close_all(opened, outbox);
                 store.job_failed(unfinished);
+                give_up(store, outbox);
             }
         }
         self.finish_drains(job.store, outbox);
     }
 
     /// Closes the tables nobody reads any more, and deletes those that are this store's to delete.
+    /// Frees the places of closed stores that nothing names any more.
     pub(super) fn close_retired(&mut self, outbox: &mut Outbox) {
-        for store in self.stores.iter_mut().flatten() {
-            for (open, delete) in store.reap_retired() {
+        for (index, slot) in self.stores.iter_mut().enumerate() {
+            let Some(store) = slot else { continue };
+            for (open, delete) in store.reap_retired(|object| self.coalescer.reads(object)) {
                 outbox.io.push(IoRequest::Close { object: open.object });
                 if delete {
                     outbox.io.push(IoRequest::Delete { name: *open.table.name() });
                 }
+            }
+            let named = || {
+                self.jobs.iter().any(|job| job.store == index)
+                    || self.stalled.iter().any(|stalled| stalled.is_of(index))
+            };
+            if store.is_gone() && !named() {
+                *slot = None;
             }
         }
     }
@@ -163,9 +180,10 @@ fn opened_tables(outcome: Outcome, opened: &Opened) -> std::result::Result<Appli
 }
 
 fn close_all(opened: &Opened, outbox: &mut Outbox) {
-    for (_, result) in opened {
-        if let Ok(object) = result {
-            outbox.io.push(IoRequest::Close { object: *object });
-        }
-    }
+    close_objects(opened.iter().filter_map(|(_, object)| object.as_ref().ok().copied()), outbox);
+}
+
+/// Closes objects that no table names.
+pub(super) fn close_objects(objects: impl Iterator<Item = ObjectSlot>, outbox: &mut Outbox) {
+    outbox.io.extend(objects.map(|object| IoRequest::Close { object }));
 }

@@ -12,7 +12,7 @@ use crate::lsm::manifest::Manifest;
 use crate::lsm::open::OpenJob;
 use crate::lsm::version::{OpenTable, Tablet, Version};
 use crate::mem::slab::Token;
-use crate::shard::background::Applied;
+use crate::shard::background::{Applied, close_objects};
 use crate::shard::shard::Shard;
 use crate::shard::store::{Cut, Store};
 use crate::shard::values::{Control, ControlDone, ControlOp, ControlResult, OpenStore, Outbox};
@@ -164,7 +164,11 @@ impl Shard {
             return;
         };
         let result = match result {
-            Ok(Applied::Open(tables)) => self.restore(*open, handle, &manifest, &tables),
+            Ok(Applied::Open(tables)) => {
+                self.restore(*open, handle, &manifest, &tables).inspect_err(|_| {
+                    close_objects(tables.iter().map(|open| open.object), outbox);
+                })
+            }
             Ok(_) => Err(Error::new(ErrorKind::Poisoned, "an open job did something else")),
             Err(unfinished) => Err(unfinished.error),
         };
@@ -287,21 +291,24 @@ impl Shard {
 
     fn close(&mut self, id: StoreId, outbox: &mut Outbox) -> Result<ControlResult> {
         let index = usize::from(id.0);
-        let store = self.stores.get_mut(index).and_then(Option::take);
+        let store = self.stores.get_mut(index).and_then(Option::as_mut).filter(|s| !s.closed);
         let Some(store) = store else {
             return Err(Error::new(ErrorKind::Closed, format!("store {index} is not open")));
         };
-        let gone = || Error::new(ErrorKind::Closed, "the store was closed");
-        for cut in &store.cuts {
-            done(outbox, cut.session, cut.user_data, Err(gone()));
-        }
-        for &(session, user_data) in &store.drains {
-            done(outbox, session, user_data, Err(gone()));
-        }
-        for open in store.into_tables() {
-            outbox.io.push(IoRequest::Close { object: open.object });
-        }
+        store.close();
+        give_up(store, outbox);
         Ok(ControlResult::Done)
+    }
+}
+
+/// Answers the cuts and drains of a store that answers nothing any more.
+pub(super) fn give_up(store: &mut Store, outbox: &mut Outbox) {
+    let Some(poison) = &store.poison else { return };
+    for cut in store.cuts.drain(..) {
+        done(outbox, cut.session, cut.user_data, Err(poison.clone()));
+    }
+    for (session, user_data) in store.drains.drain(..) {
+        done(outbox, session, user_data, Err(poison.clone()));
     }
 }
 

@@ -22,6 +22,13 @@ pub(super) struct Stalled {
     value: Box<[u8]>,
 }
 
+impl Stalled {
+    /// True if it is a request to the store at this place.
+    pub(super) fn is_of(&self, store: usize) -> bool {
+        usize::from(self.request.store.0) == store
+    }
+}
+
 /// A request with its bytes, wherever they lie.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {

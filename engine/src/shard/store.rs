@@ -7,6 +7,7 @@ use std::rc::Rc;
 use crate::checkpoint::handle::Handle;
 use crate::checkpoint::ownership::Ownership;
 use crate::codec::hash::hash64;
+use crate::io::values::ObjectSlot;
 use crate::limits::{KEY_GROUPS_MAX, RUNS_MAX};
 use crate::lsm::compact::{CompactJob, MergeOrder};
 use crate::lsm::flush::FlushJob;
@@ -20,6 +21,7 @@ use crate::lsm::version::{MergeEdit, OpenTable, Version};
 use crate::shard::values::OpenStore;
 use crate::sst::filter::FilterBits;
 use crate::state::StateTable;
+use crate::types::error::ErrorKind;
 use crate::types::{Error, Incarnation, ObjectKind, ObjectName, Result};
 
 /// A cut whose rows are not all flushed yet.
@@ -50,8 +52,11 @@ pub(super) struct Store {
     pub drains: Vec<(u16, u64)>,
     /// Why the last flush or merge failed; new work waits a little.
     pub failure: Option<Error>,
-    /// Set when an invariant broke: every request is answered with it.
+    /// Set when an invariant broke or the store was closed: every request is answered with it.
     pub poison: Option<Error>,
+    /// The store was closed. It keeps its place until nothing names it any more: jobs, reads and
+    /// stalled requests must not meet the next store.
+    pub closed: bool,
     frozen: VecDeque<FrozenRows>,
     flushing: bool,
     merging: Vec<Box<[u8]>>,
@@ -86,6 +91,7 @@ impl Store {
             drains: Vec::new(),
             failure: None,
             poison: None,
+            closed: false,
             frozen: VecDeque::new(),
             flushing: false,
             merging: Vec::new(),
@@ -239,17 +245,20 @@ impl Store {
     }
 
     /// Tables that nobody reads any more: close them, and delete those that come with `true`.
-    pub fn reap_retired(&mut self) -> Vec<(OpenTable, bool)> {
+    /// `reads`: a read of the object is on its way.
+    pub fn reap_retired(&mut self, reads: impl Fn(ObjectSlot) -> bool) -> Vec<(OpenTable, bool)> {
         let mut gone = Vec::new();
         let mut at = 0;
         while at < self.retired.len() {
             // The only other owners are versions that requests hold, and jobs.
-            if std::sync::Arc::strong_count(&self.retired[at].table) > 1 {
+            let open = &self.retired[at];
+            if std::sync::Arc::strong_count(&open.table) > 1 || reads(open.object) {
                 at += 1;
                 continue;
             }
             let open = self.retired.swap_remove(at);
-            let delete = self.ownership.retire(*open.table.name());
+            // What a closed store leaves is a checkpoint's or a scrub's.
+            let delete = !self.closed && self.ownership.retire(*open.table.name());
             gone.push((open, delete));
         }
         gone
@@ -275,9 +284,19 @@ impl Store {
         self.version = Rc::new(version);
     }
 
-    /// All open tables, to be closed with the store.
-    pub fn into_tables(self) -> Vec<OpenTable> {
-        self.tables.into_values().chain(self.retired).collect()
+    /// Answers nothing any more; its tables are closed when nobody reads them.
+    pub fn close(&mut self) {
+        self.closed = true;
+        self.poison = Some(Error::new(ErrorKind::Closed, "the store was closed"));
+        self.rows = Rows::default();
+        self.frozen.clear();
+        self.version = Rc::default();
+        self.retired.extend(std::mem::take(&mut self.tables).into_values());
+    }
+
+    /// True if a closed store has nothing open any more.
+    pub fn is_gone(&self) -> bool {
+        self.closed && self.retired.is_empty()
     }
 
     /// Keeps the tables of the version of now for a checkpoint.
