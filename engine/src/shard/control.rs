@@ -13,6 +13,7 @@ use crate::lsm::open::OpenJob;
 use crate::lsm::version::{OpenTable, Tablet, Version};
 use crate::mem::slab::Token;
 use crate::shard::background::{Applied, close_objects};
+use crate::shard::serve::Stalled;
 use crate::shard::shard::Shard;
 use crate::shard::store::{Cut, Store};
 use crate::shard::values::{Control, ControlDone, ControlOp, ControlResult, OpenStore, Outbox};
@@ -43,11 +44,29 @@ fn done(outbox: &mut Outbox, session: u16, user_data: u64, result: Result<Contro
 }
 
 impl Shard {
+    /// Cuts a checkpoint that waited behind requests.
+    pub(super) fn stalled_cut(
+        &mut self,
+        session: u16,
+        user_data: u64,
+        id: StoreId,
+        outbox: &mut Outbox,
+    ) {
+        if let Err(error) = self.cut(session, user_data, id, outbox) {
+            done(outbox, session, user_data, Err(error));
+        }
+    }
+
     /// Takes a control request.
     pub(super) fn control(&mut self, control: Control, outbox: &mut Outbox) {
-        let Control { session, user_data, op } = control;
+        let Control { session, user_data, op, .. } = control;
         let result = match op {
             ControlOp::Open(open) => self.open(session, user_data, open, outbox),
+            // Requests that wait for memory were submitted before.
+            ControlOp::Checkpoint(id) if !self.stalled.is_empty() => {
+                self.stalled.push_back(Stalled::Cut { session, user_data, store: id });
+                Ok(None)
+            }
             ControlOp::Checkpoint(id) => self.cut(session, user_data, id, outbox),
             ControlOp::Release(id, handle) => self.release(id, &handle, outbox).map(Some),
             ControlOp::Drain(id) => self.index(id).map(|index| {

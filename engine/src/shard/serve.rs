@@ -12,20 +12,21 @@ use crate::state::request::{Batch, Completions, Op, Request, Status, StoreId};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, RowKind};
 
-/// A request that waits for memory, with its bytes. Everything behind it waits too: requests take
-/// effect in the order of their submission.
+/// What waits for memory. Everything behind it waits too: requests take effect in the order of
+/// their submission, and a cut holds what was submitted before it.
 #[derive(Debug)]
-pub(super) struct Stalled {
-    session: u16,
-    request: Request,
-    key: SmallVec<[u8; 32]>,
-    value: Box<[u8]>,
+pub(super) enum Stalled {
+    /// A request with its bytes.
+    Request { session: u16, request: Request, key: SmallVec<[u8; 32]>, value: Box<[u8]> },
+    /// A checkpoint.
+    Cut { session: u16, user_data: u64, store: StoreId },
 }
 
 impl Stalled {
-    /// True if it is a request to the store at this place.
-    pub(super) fn is_of(&self, store: usize) -> bool {
-        usize::from(self.request.store.0) == store
+    /// True if it is for the store at this place.
+    pub(super) fn is_of(&self, place: usize) -> bool {
+        let (Self::Request { request: Request { store, .. }, .. } | Self::Cut { store, .. }) = self;
+        usize::from(store.0) == place
     }
 }
 
@@ -76,7 +77,7 @@ impl Shard {
 
     fn stall(&mut self, asked: Asked<'_>) {
         self.counters.stalls += 1;
-        self.stalled.push_back(Stalled {
+        self.stalled.push_back(Stalled::Request {
             session: asked.session,
             request: *asked.request,
             key: SmallVec::from_slice(asked.key),
@@ -87,13 +88,17 @@ impl Shard {
     /// Tries again what waited for memory.
     pub(super) fn serve_stalled(&mut self, outbox: &mut Outbox) {
         while let Some(stalled) = self.stalled.pop_front() {
-            completions(outbox, stalled.session);
-            let asked = Asked {
-                session: stalled.session,
-                request: &stalled.request,
-                key: &stalled.key,
-                value: &stalled.value,
+            let (session, request, key, value) = match &stalled {
+                Stalled::Request { session, request, key, value } => {
+                    (*session, request, key, value)
+                }
+                &Stalled::Cut { session, user_data, store } => {
+                    self.stalled_cut(session, user_data, store, outbox);
+                    continue;
+                }
             };
+            completions(outbox, session);
+            let asked = Asked { session, request, key, value };
             if self.execute(asked, outbox) == Served::NoRoom {
                 self.stalled.push_front(stalled);
                 break;

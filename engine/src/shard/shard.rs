@@ -159,13 +159,17 @@ impl Shard {
         for report in inbox.jobs.drain(..) {
             self.job_ended(report, outbox);
         }
-        for control in inbox.controls.drain(..) {
-            self.control(control, outbox);
-        }
         self.share_memory();
         self.serve_stalled(outbox);
-        for (session, batch) in &inbox.batches {
+        let mut controls = inbox.controls.drain(..).peekable();
+        for (at, (session, batch)) in inbox.batches.iter().enumerate() {
+            while let Some(control) = controls.next_if(|control| control.after <= at) {
+                self.control(control, outbox);
+            }
             self.serve(*session, batch, outbox);
+        }
+        for control in controls {
+            self.control(control, outbox);
         }
         self.start_jobs(outbox);
         self.close_retired(outbox);

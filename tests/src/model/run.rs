@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use aquifer::shard::ShardCounters;
-use aquifer::shard::values::{Control, ControlDone, ControlOp, ControlResult, OpenStore};
+use aquifer::shard::values::{ControlDone, ControlOp, ControlResult, OpenStore};
 use aquifer::state::request::{Batch, StoreId};
 use aquifer::types::Incarnation;
 use aquifer::types::error::ErrorKind;
@@ -225,7 +225,7 @@ impl Run {
     fn start_control(&mut self, op: ControlOp, pending: PendingControl) -> u64 {
         let user_data = self.number();
         self.controls.insert(user_data, pending);
-        self.sim.control(Control { session: 0, user_data, op });
+        self.sim.control(0, user_data, op);
         user_data
     }
 

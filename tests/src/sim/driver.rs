@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aquifer::io::values::{IoDone, IoRequest, JobDone, ObjectSlot};
 use aquifer::limits::PAGE_BYTES;
-use aquifer::shard::values::{Control, ControlDone, Inbox, JobReport, Outbox, Park};
+use aquifer::shard::values::{Control, ControlDone, ControlOp, Inbox, JobReport, Outbox, Park};
 use aquifer::shard::{Shard, ShardCounters, ShardLimits};
 use aquifer::state::request::{Batch, Status};
 use aquifer::types::error::ErrorKind;
@@ -158,8 +158,9 @@ impl Sim {
     }
 
     /// Hands a control request to the shard with its next tick, behind the batches before it.
-    pub fn control(&mut self, control: Control) {
-        self.inbox.controls.push(control);
+    pub fn control(&mut self, session: u16, user_data: u64, op: ControlOp) {
+        let after = self.inbox.batches.len();
+        self.inbox.controls.push(Control { session, user_data, after, op });
     }
 
     /// The process dies and another takes its place. Puts on their way may have been applied.
