@@ -237,10 +237,13 @@ impl Rows {
         operands.push(newest.value);
         let mut next = newest.chain;
         while let Some((pos, lease)) = next {
-            let (row, segment) = self.row(pos);
+            let (index, offset) = segment::place(pos);
+            let segment = &self.segments[index];
+            // A stale chain may name the middle of a row: look at the lease first.
             if segment.lease != lease || segment.owner != Owner::Frozen {
                 break;
             }
+            let row = segment::read(segment.memory.bytes(), offset);
             operands.insert(0, row.value);
             next = row.chain;
         }
