@@ -352,11 +352,16 @@ impl Rows {
             self.append_to(id, hash, &mut row, existing);
             return;
         }
-        let mut id = *self.active.segments.last().expect("room was reserved");
-        if self.clear_count - self.segments[id as usize].clears_before > u64::from(u16::MAX) {
-            id = self.lease_beyond(SEGMENT_BYTES, Owner::Active);
+        let epoch_fits = |s: &Segment| self.clear_count - s.clears_before <= u64::from(u16::MAX);
+        let open = self.active.segments.last().copied();
+        let open = open.filter(|&id| epoch_fits(&self.segments[id as usize]));
+        // A merge reserves for the row to grow: what is left over may be a row of usual size, for
+        // which no segment was opened.
+        let id = open.filter(|_| self.active_room() >= bytes).unwrap_or_else(|| {
+            let id = self.lease_beyond(SEGMENT_BYTES, Owner::Active);
             self.active.segments.push(id);
-        }
+            id
+        });
         self.append_to(id, hash, &mut row, existing);
     }
 
