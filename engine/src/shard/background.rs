@@ -25,6 +25,7 @@ pub(super) struct RunningJob {
 impl Shard {
     /// Starts what is due: flushes before merges, within the memory that jobs may hold.
     pub(super) fn start_jobs(&mut self, outbox: &mut Outbox) {
+        self.freeze_for_room();
         for index in 0..self.stores.len() {
             self.freeze_if_full(index);
             if let Some(work) = self.store_mut(index).and_then(|s| s.next_flush()) {
@@ -51,6 +52,17 @@ impl Shard {
 
     fn store_mut(&mut self, index: usize) -> Option<&mut crate::shard::store::Store> {
         self.stores[index].as_mut().filter(|s| s.poison.is_none())
+    }
+
+    // Memory is full and nothing is being flushed: no store is full by itself, all together are.
+    fn freeze_for_room(&mut self) {
+        if self.room_wanted == 0 || self.stores.iter().flatten().any(|s| s.unflushed()) {
+            return;
+        }
+        let stores = self.stores.iter_mut().flatten().filter(|s| s.poison.is_none());
+        if let Some(store) = stores.max_by_key(|s| s.rows.active_segments()) {
+            store.freeze();
+        }
     }
 
     fn freeze_if_full(&mut self, index: usize) {

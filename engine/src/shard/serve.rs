@@ -43,8 +43,10 @@ pub(super) struct Asked<'a> {
 #[derive(Debug, PartialEq, Eq)]
 enum Served {
     Completed,
-    /// Memory is full of dirty rows: ask again after a flush.
-    NoRoom,
+    /// Flushes or merges are behind: ask again when one ended.
+    Behind,
+    /// This many bytes find no room in memory: ask again when some was freed.
+    NoRoom(usize),
 }
 
 impl Shard {
@@ -67,7 +69,7 @@ impl Shard {
                 let key = request.key.of(&batch.bytes);
                 let value = request.value.of(&batch.bytes);
                 let asked = Asked { session, request, key, value };
-                if !self.stalled.is_empty() || self.execute(asked, outbox) == Served::NoRoom {
+                if !self.stalled.is_empty() || !self.execute_or_wait(asked, outbox) {
                     self.stall(asked);
                 }
             }
@@ -99,12 +101,41 @@ impl Shard {
             };
             completions(outbox, session);
             let asked = Asked { session, request, key, value };
-            if self.execute(asked, outbox) == Served::NoRoom {
+            if !self.execute_or_wait(asked, outbox) {
                 self.stalled.push_front(stalled);
                 break;
             }
         }
         self.look_up_misses(outbox);
+    }
+
+    /// Fails the request that waits for memory: nothing is under way that could free some.
+    pub(super) fn refuse_stalled(&mut self, outbox: &mut Outbox) {
+        let Some(Stalled::Request { session, request, key, value }) = self.stalled.pop_front()
+        else {
+            return;
+        };
+        completions(outbox, session);
+        let error = Error::new(
+            ErrorKind::NoMemory,
+            format!(
+                "a row of {} bytes finds no room beside what it replaces; raise the memory budget",
+                key.len() + value.len()
+            ),
+        );
+        outbox.completions[usize::from(session)].push_error(request.user_data, error);
+    }
+
+    // False if the request must wait; what it needs is noted.
+    fn execute_or_wait(&mut self, asked: Asked<'_>, outbox: &mut Outbox) -> bool {
+        match self.execute(asked, outbox) {
+            Served::Completed => true,
+            Served::Behind => false,
+            Served::NoRoom(bytes) => {
+                self.room_wanted = bytes;
+                false
+            }
+        }
     }
 
     fn store(&self, id: StoreId) -> Option<&Store> {
@@ -134,11 +165,11 @@ impl Shard {
                 Served::Completed
             }
             _ => match write(store, request, key, value, flush_bytes) {
-                Ok(true) => {
+                Ok(Served::Completed) => {
                     out.push(request.user_data, Status::Done);
                     Served::Completed
                 }
-                Ok(false) => Served::NoRoom,
+                Ok(waits) => waits,
                 Err(error) => {
                     out.push_error(request.user_data, error);
                     Served::Completed
@@ -169,14 +200,14 @@ impl Shard {
     }
 }
 
-/// A write takes effect at once, or finds no room (false).
+/// A write takes effect at once, or must wait.
 fn write(
     store: &mut Store,
     request: &Request,
     key: &[u8],
     value: &[u8],
     flush_bytes: usize,
-) -> Result<bool, Error> {
+) -> Result<Served, Error> {
     if value.len() > VALUE_BYTES_MAX {
         return Err(Error::new(
             ErrorKind::TooLarge,
@@ -186,14 +217,14 @@ fn write(
     // Dirty rows may take what one flush writes while the flush before it runs.
     let behind = store.unflushed() && store.rows.active_bytes() >= flush_bytes;
     if behind || store.excess_runs() > RUNS_STALL {
-        return Ok(false);
+        return Ok(Served::Behind);
     }
     let bytes = match request.op {
         Op::Merge(_) => store.rows.merged_bytes(request.hash, key, value.len()),
         _ => row_bytes(key.len(), value.len()),
     };
     if !store.rows.reserve(bytes) {
-        return Ok(false);
+        return Ok(Served::NoRoom(bytes));
     }
     match request.op {
         Op::Put => store.rows.write(request.hash, key, RowKind::Put, value),
@@ -205,7 +236,7 @@ fn write(
         }
         Op::Get | Op::Scan => unreachable!("reads are served elsewhere"),
     }
-    Ok(true)
+    Ok(Served::Completed)
 }
 
 /// Makes sure the session has a list of completions.

@@ -7,7 +7,7 @@ use crate::cache::coalescer::{Coalescer, CoalescerCounters};
 use crate::io::values::IoDone;
 use crate::limits::{
     FLUSH_DIVISOR, JOB_DIVISOR, MEMORY_FIXED_BYTES, MEMORY_MIN_BYTES, ROWS_MIN_BYTES,
-    TABLE_BYTES_TARGET,
+    SEGMENT_BYTES, TABLE_BYTES_TARGET,
 };
 use crate::mem::pool::Pool;
 use crate::mem::slab::Slab;
@@ -67,6 +67,8 @@ pub struct Shard {
     pub(super) controls: Slab<PendingControl>,
     pub(super) counters: ShardCounters,
     pub(super) misses: Vec<ColdGet>,
+    // Bytes that the first stalled request found no room for.
+    pub(super) room_wanted: usize,
     pub(super) value: Vec<u8>,
     pub(super) scratch: Vec<u8>,
     pub(super) limits: ShardLimits,
@@ -127,6 +129,7 @@ impl Shard {
             controls: Slab::default(),
             counters: ShardCounters::default(),
             misses: Vec::new(),
+            room_wanted: 0,
             value: Vec::new(),
             scratch: Vec::new(),
             limits,
@@ -171,25 +174,57 @@ impl Shard {
         for control in controls {
             self.control(control, outbox);
         }
+        if self.room_wanted > 0 {
+            // Other stores may have what is missing.
+            self.share_memory();
+            self.serve_stalled(outbox);
+        }
         self.start_jobs(outbox);
         self.close_retired(outbox);
         // A refusal of memory leaves the reads wanted; the next tick asks again.
         let refused = self.coalescer.issue(&mut self.pool, &mut outbox.io).is_err();
-        if refused { Park::Busy } else { Park::Idle }
+        let hopeless = self.room_wanted > 0 && self.jobs.is_empty() && self.coalescer.is_empty();
+        if hopeless {
+            self.refuse_stalled(outbox);
+        }
+        if refused || hopeless { Park::Busy } else { Park::Idle }
     }
 
     /// Rows may take what nothing else needs.
     fn share_memory(&mut self) {
-        let held: Vec<usize> =
-            self.stores.iter().map(|s| s.as_ref().map_or(0, |s| s.rows.bytes())).collect();
         let tables: usize = self.stores.iter().flatten().map(Store::table_bytes).sum();
         let jobs: usize = self.jobs.iter().map(|j| j.grant_bytes).sum();
         let other = MEMORY_FIXED_BYTES + tables + jobs + self.pool.bytes();
         let rows = self.limits.memory_bytes.saturating_sub(other).max(self.limits.rows_bytes_min);
+        self.give_back(rows);
+        let held = self.rows_held();
         let all: usize = held.iter().sum();
         for (store, mine) in self.stores.iter_mut().zip(&held) {
             if let Some(store) = store {
                 store.rows.set_limit(rows.saturating_sub(all - mine));
+            }
+        }
+    }
+
+    fn rows_held(&self) -> Vec<usize> {
+        self.stores.iter().map(|s| s.as_ref().map_or(0, |s| s.rows.bytes())).collect()
+    }
+
+    /// Has stores give clean rows back for the request that found no room, those that hold most
+    /// first: a store that only reads would keep them for ever.
+    fn give_back(&mut self, rows: usize) {
+        let wanted = std::mem::take(&mut self.room_wanted);
+        if wanted == 0 {
+            return;
+        }
+        let held = self.rows_held();
+        let mut missing =
+            (held.iter().sum::<usize>() + wanted + SEGMENT_BYTES).saturating_sub(rows);
+        let mut order: Vec<usize> = (0..held.len()).collect();
+        order.sort_unstable_by_key(|&index| std::cmp::Reverse(held[index]));
+        for index in order {
+            if let Some(store) = &mut self.stores[index] {
+                missing = missing.saturating_sub(store.rows.give_back(missing));
             }
         }
     }

@@ -139,6 +139,12 @@ impl Rows {
         self.active.bytes
     }
 
+    /// Segments that a flush would turn clean.
+    #[must_use]
+    pub fn active_segments(&self) -> usize {
+        self.active.segments.len()
+    }
+
     /// True if a freeze would have nothing to flush.
     #[must_use]
     pub fn active_is_empty(&self) -> bool {
