@@ -273,7 +273,13 @@ impl Store {
             }
             Left::Merge(low) => self.merging.retain(|m| *m != low),
             Left::Open => {}
-            Left::Lost => self.poison = Some(unfinished.error.clone()),
+            Left::Lost => {
+                let what = format!(
+                    "what a job wrote is lost ({}); restore from a checkpoint",
+                    unfinished.error
+                );
+                self.poison = Some(Error::new(ErrorKind::Poisoned, what));
+            }
         }
         self.failure = Some(unfinished.error);
     }
