@@ -338,5 +338,6 @@ impl Store {
 // Output tables of equal size near the target.
 fn split_bytes(bytes: u64, target: u64) -> u64 {
     let parts = (bytes + target / 2) / target;
-    bytes / parts.max(1) + 1
+    // What makes one table is an estimate: it must not be cut into crumbs for being low.
+    if parts <= 1 { target.max(bytes + 1) } else { bytes / parts + 1 }
 }
