@@ -1,1 +1,5 @@
-//! Tests of the engine as a whole; see the files in `tests/`.
+//! Tests of the engine as a whole: the simulated driver (`sim`), the model it is compared with
+//! and the random programs that run against both (`model`); see the files in `tests/`.
+
+pub mod model;
+pub mod sim;

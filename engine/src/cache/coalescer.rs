@@ -89,6 +89,12 @@ impl Coalescer {
         self.flights.is_empty()
     }
 
+    /// True if a read of the object is wanted or in flight, whether or not anybody still waits.
+    #[must_use]
+    pub fn reads(&self, object: ObjectSlot) -> bool {
+        self.flights.iter().any(|flight| flight.object == object)
+    }
+
     /// `waiter` needs whole pages `extent` of `object`.
     pub fn need(&mut self, object: ObjectSlot, extent: Extent, waiter: Token) {
         self.counters.needs += 1;

@@ -119,6 +119,14 @@ impl Rows {
         self.free.push(id);
     }
 
+    /// Gives clean segments back until `bytes` are free, for another store that needs them.
+    /// Returns how many are.
+    pub fn give_back(&mut self, bytes: usize) -> usize {
+        let before = self.bytes;
+        while before - self.bytes.min(before) < bytes && self.reclaim() {}
+        before.saturating_sub(self.bytes)
+    }
+
     /// Gives one clean segment back, keeping the rows that were used since the last pass. False
     /// if there is no clean segment.
     fn reclaim(&mut self) -> bool {
