@@ -244,7 +244,8 @@ where
         {
             match self.upload.take_if(|upload| upload.control == user_data) {
                 Some(upload) => {
-                    let result = result.context("a checkpoint failed; --resume goes on from the one before")?;
+                    let result = result
+                        .context("a checkpoint failed; --resume goes on from the one before")?;
                     let ControlResult::Handle(handle) = result else {
                         bail!("a checkpoint brought no handle but {result:?}");
                     };

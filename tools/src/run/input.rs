@@ -49,12 +49,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// The file of the position cannot be opened, or there is none.
-    pub fn new(
-        inputs: &'a Inputs,
-        ngram: usize,
-        position: &Position,
-        pass: Pass,
-    ) -> Result<Self> {
+    pub fn new(inputs: &'a Inputs, ngram: usize, position: &Position, pass: Pass) -> Result<Self> {
         let files = inputs.files();
         if position.file > files.len() {
             bail!("position in file {} of {}", position.file, files.len());
@@ -86,7 +81,6 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// A file cannot be read, or has become shorter.
-    #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend what it yields")]
     pub fn next(&mut self) -> Result<Option<&[u8]>> {
         while self.source.is_some() {
             if self.next_word()? {
@@ -164,10 +158,12 @@ impl<'a> Reader<'a> {
             let start = if inside { Some(0) } else { rest.iter().position(|&b| is_word(b)) };
             if let Some(start) = start {
                 inside = true;
-                let letters = rest[start..].iter().take_while(|&&b| is_word(b));
+                let letters = &rest[start..];
+                let len = letters.iter().position(|&b| !is_word(b)).unwrap_or(letters.len());
                 let before = self.word.len();
-                self.word.extend(letters.map(u8::to_ascii_lowercase));
-                let end = start + self.word.len() - before;
+                self.word.extend_from_slice(&letters[..len]);
+                self.word[before..].make_ascii_lowercase();
+                let end = start + len;
                 // Not more than a key holds, however long the run.
                 self.word.truncate(KEY_BYTES_MAX);
                 if end < rest.len() {

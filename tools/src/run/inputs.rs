@@ -168,8 +168,10 @@ fn walk(
     notices: &mut Notices,
 ) -> Result<()> {
     let failed = || format!("listing {}", folder.display());
-    let mut entries: Vec<_> =
-        fs::read_dir(folder).with_context(failed)?.collect::<io::Result<_>>().with_context(failed)?;
+    let mut entries: Vec<_> = fs::read_dir(folder)
+        .with_context(failed)?
+        .collect::<io::Result<_>>()
+        .with_context(failed)?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();

@@ -17,6 +17,7 @@ mod report;
 mod tally;
 mod verify;
 
+use std::io::Write;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -112,8 +113,11 @@ fn show(report: &Report, args: &Args) -> Result<()> {
         let text = serde_json::to_string_pretty(report).context("encoding the report")?;
         std::fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))?;
     }
-    println!("{report}");
-    Ok(())
+    match writeln!(std::io::stdout(), "{report}") {
+        // Whoever read the report has seen enough of it.
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("writing the report"),
+    }
 }
 
 fn store_config(job: &Job) -> Result<StoreConfig> {

@@ -61,7 +61,7 @@ mod tests {
         let mut all: Vec<(String, u64)> = counts.into_iter().collect();
         assert_eq!(tally.distinct, all.len() as u64);
         assert_eq!(tally.distinct_bytes, all.iter().map(|(w, _)| w.len() as u64).sum::<u64>());
-        all.sort_by(|a, b| b.1.cmp(&a.1));
+        all.sort_by_key(|entry| std::cmp::Reverse(entry.1));
         let of = |list: &[(String, u64)]| list.iter().map(|e| e.1).collect::<Vec<_>>();
         assert_eq!(of(&tally.top), of(&all[..TOP]));
         assert!(tally.top.iter().all(|entry| all.contains(entry)));

@@ -151,14 +151,22 @@ impl ReadBack<'_> {
     // Neighbours of words that are there: they lie in the same units, and no word holds a `_`.
     fn check_absent(&mut self, entries: &[Entry]) -> Result<u64> {
         let step = entries.len().div_ceil(ABSENT_PER_PART).max(1);
-        let absent: Vec<Vec<u8>> = entries.iter().step_by(step).map(|e| neighbour(&e.key)).collect();
+        let absent: Vec<Vec<u8>> =
+            entries.iter().step_by(step).map(|e| neighbour(&e.key)).collect();
         let mut wrong = None;
         let (state, groups) = (self.state, self.key_groups);
-        get_all(self.session, state, groups, absent.len(), |i| &absent[i], |i, count| {
-            if count != 0 {
-                wrong = Some((i, count));
-            }
-        })?;
+        get_all(
+            self.session,
+            state,
+            groups,
+            absent.len(),
+            |i| &absent[i],
+            |i, count| {
+                if count != 0 {
+                    wrong = Some((i, count));
+                }
+            },
+        )?;
         if let Some((i, count)) = wrong {
             let word = String::from_utf8_lossy(&absent[i]);
             bail!("verification failed: `{word}` is not in the input, the store counts {count}");
@@ -248,3 +256,7 @@ impl Differences {
         bail!("verification failed: {} words differ. The input has\n  {shown}", self.count)
     }
 }
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;
