@@ -1,7 +1,7 @@
 //! Background work of a shard: which jobs to start, and what becomes of their outcomes.
 
 use crate::io::values::{IoRequest, ObjectSlot};
-use crate::limits::{JOB_BASE_BYTES, JOBS_MAX};
+use crate::limits::{JOB_BASE_BYTES, MERGES_MAX};
 use crate::lsm::job::{Job, Left, Outcome, Unfinished, Work};
 use crate::lsm::stream::Stream;
 use crate::lsm::version::{MergeEdit, OpenTable};
@@ -17,6 +17,7 @@ use crate::types::{Error, ObjectName, Result};
 pub(super) struct RunningJob {
     pub store: usize,
     pub grant_bytes: usize,
+    pub merge: bool,
     /// Set for the job of a restore.
     pub control: Option<Token>,
 }
@@ -32,7 +33,7 @@ impl Shard {
             }
         }
         for index in 0..self.stores.len() {
-            while self.jobs.len() < JOBS_MAX {
+            while self.jobs.iter().filter(|j| j.merge).count() < MERGES_MAX {
                 let held: usize = self.jobs.iter().map(|j| j.grant_bytes).sum();
                 if held > 0 && held >= self.job_bytes_max() {
                     return;
@@ -70,7 +71,8 @@ impl Shard {
         control: Option<Token>,
         outbox: &mut Outbox,
     ) {
-        let token = self.jobs.insert(RunningJob { store, grant_bytes, control });
+        let merge = matches!(work, Work::Merge(_));
+        let token = self.jobs.insert(RunningJob { store, grant_bytes, merge, control });
         outbox.jobs.push(JobOrder { token, job: Box::new(Job::new(work)) });
     }
 

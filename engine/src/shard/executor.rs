@@ -219,6 +219,12 @@ impl<J> ExecutorLink<J> {
         Some(finished)
     }
 
+    /// Bytes that jobs of this executor have written in all.
+    #[must_use]
+    pub fn bytes_written(&self) -> u64 {
+        self.core.bytes_written.load(Ordering::Relaxed)
+    }
+
     /// Answers the executor owes.
     #[must_use]
     pub fn owed(&self) -> usize {

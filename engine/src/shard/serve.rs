@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::limits::{RUNS_STALL, SERVE_CHUNK, VALUE_BYTES_MAX};
+use crate::limits::{SERVE_CHUNK, VALUE_BYTES_MAX};
 use crate::lsm::rows::{Found, row_bytes};
 use crate::shard::cold::ColdGet;
 use crate::shard::shard::Shard;
@@ -173,7 +173,9 @@ fn write(
     }
     // Dirty rows may take what one flush writes while the flush before it runs.
     let behind = store.unflushed() && store.rows.active_bytes() >= flush_bytes;
-    if behind || store.excess_runs() > RUNS_STALL {
+    let paced = store.pace(flush_bytes) > 0;
+    let cost = (key.len() + value.len()) as u64;
+    if behind || (paced && store.credit_bytes < cost) {
         return Ok(false);
     }
     let bytes = match request.op {
@@ -182,6 +184,9 @@ fn write(
     };
     if !store.rows.reserve(bytes) {
         return Ok(false);
+    }
+    if paced {
+        store.credit_bytes -= cost;
     }
     match request.op {
         Op::Put => store.rows.write(request.hash, key, RowKind::Put, value),

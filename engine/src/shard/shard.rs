@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use crate::cache::coalescer::{Coalescer, CoalescerCounters};
 use crate::io::values::IoDone;
-use crate::limits::{MEMORY_FIXED_BYTES, MEMORY_MIN_BYTES, ROWS_MIN_BYTES};
+use crate::limits::{MEMORY_FIXED_BYTES, MEMORY_MIN_BYTES, PACE_CREDIT_BYTES_MAX, ROWS_MIN_BYTES};
 use crate::mem::pool::Pool;
 use crate::mem::slab::Slab;
 use crate::shard::background::RunningJob;
@@ -66,6 +66,7 @@ pub struct Shard {
     pub(super) misses: Vec<ColdGet>,
     pub(super) value: Vec<u8>,
     pub(super) scratch: Vec<u8>,
+    job_bytes: u64,
     memory_bytes: usize,
 }
 
@@ -96,6 +97,7 @@ impl Shard {
             misses: Vec::new(),
             value: Vec::new(),
             scratch: Vec::new(),
+            job_bytes: 0,
             memory_bytes,
         })
     }
@@ -130,6 +132,7 @@ impl Shard {
             self.control(control, outbox);
         }
         self.share_memory();
+        self.grant_credit(inbox.job_bytes);
         self.serve_stalled(outbox);
         for (session, batch) in &inbox.batches {
             self.serve(*session, batch, outbox);
@@ -138,7 +141,23 @@ impl Shard {
         self.close_retired(outbox);
         // A refusal of memory leaves the reads wanted; the next tick asks again.
         let refused = self.coalescer.issue(&mut self.pool, &mut outbox.io).is_err();
-        if refused { Park::Busy } else { Park::Idle }
+        match (refused, self.stalled.is_empty()) {
+            (true, _) => Park::Busy,
+            (false, false) => Park::Paced,
+            (false, true) => Park::Idle,
+        }
+    }
+
+    /// Writes of a store whose jobs are behind follow their progress.
+    fn grant_credit(&mut self, job_bytes: u64) {
+        let flush_bytes = self.flush_bytes();
+        let progress = job_bytes.saturating_sub(self.job_bytes);
+        self.job_bytes = job_bytes;
+        for store in self.stores.iter_mut().flatten() {
+            let pace = store.pace(flush_bytes);
+            let credit = store.credit_bytes + progress / pace.max(1);
+            store.credit_bytes = credit.min(PACE_CREDIT_BYTES_MAX);
+        }
     }
 
     /// Rows may take what nothing else needs.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::checkpoint::handle::Handle;
 use crate::checkpoint::ownership::Ownership;
 use crate::codec::hash::hash64;
-use crate::limits::{KEY_GROUPS_MAX, RUNS_MAX, TABLE_BYTES_TARGET};
+use crate::limits::{KEY_GROUPS_MAX, PACE_QUARTERS, RUNS_MAX, RUNS_PACE, TABLE_BYTES_TARGET};
 use crate::lsm::compact::{CompactJob, MergeOrder};
 use crate::lsm::flush::FlushJob;
 use crate::lsm::fold::MergeOps;
@@ -52,6 +52,11 @@ pub(super) struct Store {
     pub failure: Option<Error>,
     /// Set when an invariant broke: every request is answered with it.
     pub poison: Option<Error>,
+    /// Bytes of writes that the progress of jobs allows while the store is paced.
+    pub credit_bytes: u64,
+    // Of the version of now; every write looks at them.
+    excess_runs: usize,
+    table_bytes: usize,
     frozen: VecDeque<FrozenRows>,
     flushing: bool,
     merging: Vec<Box<[u8]>>,
@@ -85,6 +90,9 @@ impl Store {
             drains: Vec::new(),
             failure: None,
             poison: None,
+            credit_bytes: 0,
+            excess_runs: 0,
+            table_bytes: 0,
             frozen: VecDeque::new(),
             flushing: false,
             merging: Vec::new(),
@@ -111,8 +119,22 @@ impl Store {
 
     /// Memory of the resident parts of all its tables, bytes.
     pub fn table_bytes(&self) -> usize {
+        self.table_bytes
+    }
+
+    // After an edit of the version or the tables.
+    fn measure(&mut self) {
         let open = self.tables.values().chain(&self.retired);
-        open.map(|t| t.table.memory_bytes()).sum()
+        self.table_bytes = open.map(|t| t.table.memory_bytes()).sum();
+        let runs = self.version.tablets().iter().map(|t| &t.run_bytes[..]);
+        self.excess_runs = pick::excess_runs(runs);
+    }
+
+    /// How many bytes jobs must write for each byte of writes; zero while nothing is behind.
+    pub fn pace(&self, flush_bytes: usize) -> u64 {
+        let merges = self.excess_runs.saturating_sub(RUNS_PACE) as u64;
+        let near = self.rows.active_bytes() * 4 >= flush_bytes * PACE_QUARTERS;
+        merges + u64::from(self.unflushed() && near)
     }
 
     /// Freezes what was written; the flush starts when its turn comes.
@@ -186,11 +208,6 @@ impl Store {
         Work::Merge(CompactJob::new(order, self.ops.clone(), output))
     }
 
-    /// Runs of the fullest tablet above the target.
-    pub fn excess_runs(&self) -> usize {
-        pick::excess_runs(self.version.tablets().iter().map(|t| &t.run_bytes[..]))
-    }
-
     /// True if no flush or merge runs, waits or is due.
     pub fn settled(&self) -> bool {
         !self.unflushed()
@@ -208,6 +225,7 @@ impl Store {
         self.rows.turn_clean(generation);
         self.flushes += 1;
         self.flushing = false;
+        self.measure();
     }
 
     /// A merge was written: its outputs replace its inputs.
@@ -224,6 +242,7 @@ impl Store {
             None => self.retired.extend(outputs),
         }
         self.retire(&edit.inputs);
+        self.measure();
     }
 
     // Tables that no run names any more wait until nobody reads them.
@@ -250,6 +269,9 @@ impl Store {
             let delete = self.ownership.retire(*open.table.name());
             gone.push((open, delete));
         }
+        if !gone.is_empty() {
+            self.measure();
+        }
         gone
     }
 
@@ -271,6 +293,7 @@ impl Store {
     pub fn restore(&mut self, version: Version) {
         self.tables = version.tables().map(|open| (*open.table.name(), open.clone())).collect();
         self.version = Rc::new(version);
+        self.measure();
     }
 
     /// All open tables, to be closed with the store.
