@@ -206,9 +206,9 @@ impl Shard {
                 completions(outbox, scan.session);
                 let needs: SmallVec<[Need; 4]> = scan.scan.needs().collect();
                 let at = |n: &&Need| (n.object, n.extent.pages().offset) == place;
-                let landed = needs.iter().filter(at);
+                let mut landed = needs.iter().filter(at);
                 let result = pages.and_then(|pages| {
-                    landed.map(|n| scan.scan.land(n, pages, &mut self.scratch)).collect()
+                    landed.try_for_each(|n| scan.scan.land(n, pages, &mut self.scratch))
                 });
                 self.continue_scan(scan, result, outbox);
             }

@@ -474,5 +474,6 @@ impl<J> Link<J> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "a test that hangs must end")]
 #[path = "executor_tests.rs"]
 mod tests;
