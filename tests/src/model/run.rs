@@ -37,6 +37,8 @@ pub struct Report {
     pub checkpoints: u64,
     /// Crashes and restores.
     pub crashes: u64,
+    /// Tablets of the checkpoint that had most.
+    pub tablets_max: u64,
     /// Counters of all shards of the run.
     pub counters: ShardCounters,
 }
@@ -162,6 +164,7 @@ impl Run {
     fn end_report(mut self) -> Report {
         self.add_counters();
         self.report.trace = self.sim.trace().0;
+        self.report.tablets_max = self.sim.dfs.tablets_max() as u64;
         self.report
     }
 
