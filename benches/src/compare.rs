@@ -1,5 +1,5 @@
-//! The comparison: engines take turns, each run in its own process, so that neither caches nor a drifting disk
-//! favour one.
+//! The comparison: engines take turns, each run in its own process, so that neither caches nor a
+//! drifting disk favour one.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,9 +1,10 @@
 //! The `disk` engine: what the hardware allows.
 //!
-//! Rows lie in load order in one file of aligned blocks. A get that misses an ideal static row cache
-//! of the same memory (the most popular keys) is one direct read of one block by io_uring: one ring, one
-//! thread, registered file and buffers. There is no index, no filter, no check: a key leads to its block
-//! by arithmetic. It only loads and reads; there is no limit to show for updates without a design.
+//! Rows lie in load order in one file of aligned blocks. A get that misses an ideal static row
+//! cache of the same memory (the most popular keys) is one direct read of one block by io_uring:
+//! one ring, one thread, registered file and buffers. There is no index, no filter, no check: a
+//! key leads to its block by arithmetic. It only loads and reads; there is no limit to show for
+//! updates without a design.
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
@@ -24,7 +25,8 @@ const ROW_OVERHEAD_BYTES: u64 = 24;
 const LOAD_WRITE_BYTES: u64 = 1 << 20;
 /// The kernel registers at most this much as one buffer.
 const BUFFER_BYTES_MAX: u64 = 1 << 30;
-/// A wait takes in this share of the reads in flight, so that one system call serves several of them.
+/// A wait takes in this share of the reads in flight, so that one system call serves several of
+/// them.
 const WAIT_SHARE: usize = 16;
 const WAIT_READS_MAX: usize = 32;
 const FILE_SLOT: types::Fixed = types::Fixed(0);
@@ -171,8 +173,8 @@ impl DiskTarget {
     }
 
     fn push(&mut self, entry: &squeue::Entry) -> Result<()> {
-        // SAFETY: the entry reads into a buffer of `self.buffers`, which outlives the ring, and which
-        // nobody else touches until its completion has put it back on the free list.
+        // SAFETY: the entry reads into a buffer of `self.buffers`, which outlives the ring, and
+        // which nobody else touches until its completion has put it back on the free list.
         let pushed = unsafe { self.ring.submission().push(entry) };
         pushed.context("the submission queue has an entry for every request in flight")
     }
@@ -315,8 +317,8 @@ impl Target for DiskTarget {
     }
 }
 
-/// Writes the rows in load order, really: no hole and no extent that the file system knows to be empty,
-/// since reading either costs no disk.
+/// Writes the rows in load order, really: no hole and no extent that the file system knows to be
+/// empty, since reading either costs no disk.
 struct Loader {
     buffer: MmapMut,
     filled_bytes: u64,

@@ -59,8 +59,8 @@ impl Engine {
         Ok(())
     }
 
-    /// The batch of an engine that fixes it. Its calls block until the whole batch is there, so more in
-    /// flight would only queue before it.
+    /// The batch of an engine that fixes it. Its calls block until the whole batch is there, so
+    /// more in flight would only queue before it.
     pub fn batch(self) -> Option<u32> {
         match self {
             Self::Aquifer | Self::Disk | Self::Null => None,

@@ -1,4 +1,5 @@
-//! Rivals of the engine and the comparison with them, kept apart so that the product never builds them.
+//! Rivals of the engine and the comparison with them, kept apart so that the product never builds
+//! them.
 
 pub mod compare;
 pub mod disk;

@@ -1,4 +1,5 @@
-//! The `null` engine answers everything at once from nothing: what it costs is what the load generator costs.
+//! The `null` engine answers everything at once from nothing: what it costs is what the load
+//! generator costs.
 
 use std::time::Duration;
 

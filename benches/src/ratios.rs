@@ -1,4 +1,5 @@
-//! How the first engine compares with the others: neighbours in time only, since a shared disk drifts.
+//! How the first engine compares with the others: neighbours in time only, since a shared disk
+//! drifts.
 
 use aquifer_tools::load::PhaseReport;
 use serde::Serialize;

@@ -1,8 +1,10 @@
-//! RocksDB, tuned as its guide says for point reads under a memory limit: io_uring, direct I/O on every path,
-//! no log, one limit over block cache and write buffers, bloom filters of 10 bits, index and filter in
-//! the cache and pinned there, hash index in data blocks, `multi_get` with `async_io`.
+//! RocksDB, tuned as its guide says for point reads under a memory limit: io_uring, direct I/O on
+//! every path, no log, one limit over block cache and write buffers, bloom filters of 10 bits,
+//! index and filter in the cache and pinned there, hash index in data blocks, `multi_get` with
+//! `async_io`.
 //!
-//! One call takes everything that is in flight, so the batch of the load generator is the batch of `multi_get`.
+//! One call takes everything that is in flight, so the batch of the load generator is the batch of
+//! `multi_get`.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -21,7 +23,8 @@ const BLOCK_BYTES: u64 = 4096;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 /// An index entry per block: a separator, a block handle, a restart point.
 const INDEX_ENTRY_BYTES: u64 = 36;
-/// Index and filter are pinned whole up to this share of the memory; beyond it they are partitioned.
+/// Index and filter are pinned whole up to this share of the memory; beyond it they are
+/// partitioned.
 const PINNED_SHARE_MAX: f64 = 0.4;
 /// Write buffers take at most this share of the memory, and their memory comes out of the cache.
 const WRITE_SHARE: u64 = 4;
@@ -114,8 +117,8 @@ impl RocksTarget {
         Ok(())
     }
 
-    /// Puts what the operations write into the batch, in their order: a change of a key that the same
-    /// batch wrote before sees that value, not the one read.
+    /// Puts what the operations write into the batch, in their order: a change of a key that the
+    /// same batch wrote before sees that value, not the one read.
     fn stage(&self, found: &[Found<'_>], batch: &mut WriteBatch) -> Result<()> {
         let mut written: HashMap<&[u8], Vec<u8>> = HashMap::new();
         // Only a change looks at what the batch wrote before.

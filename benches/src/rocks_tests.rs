@@ -19,14 +19,6 @@ fn run_rocks(options: &str, lz4: bool) -> RunReport {
     .unwrap()
 }
 
-fn rings_open() -> usize {
-    std::fs::read_dir("/proc/self/fd")
-        .unwrap()
-        .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
-        .filter(|target| target.to_string_lossy().contains("io_uring"))
-        .count()
-}
-
 #[test]
 fn every_workload_verifies_within_the_batch_and_across() {
     // A hot record occurs many times in one batch: changes must see each other.
@@ -45,21 +37,6 @@ fn lz4_is_off_and_on() {
     };
     let (plain, compressed) = (written(false), written(true));
     assert!(compressed < plain * 0.8, "{compressed} of {plain}");
-}
-
-#[test]
-fn reads_go_through_io_uring() {
-    let args = "bench get --records 20000 --seconds 0.3 --warmup 0 --quiet --memory 1M";
-    let args = Command::try_parse_from(args.split_whitespace()).unwrap().load;
-    let mut rings = 0;
-    run(&args, "rocksdb", 1, &mut |setup| {
-        let target = RocksTarget::open(setup, false)?;
-        rings = rings_open();
-        Ok(Box::new(target))
-    })
-    .unwrap();
-    // A ring belongs to the thread that read and stays until it ends.
-    assert!(rings_open() > rings, "no ring was opened: reads went another way");
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl Manifest {
                     .iter()
                     .map(|run| {
                         *numbers.entry(*run.open.table.name()).or_insert_with(|| {
-                            tables.push(run.open.table.table_ref().clone());
+                            tables.push(*run.open.table.table_ref());
                             (tables.len() - 1) as u32
                         })
                     })

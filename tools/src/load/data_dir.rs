@@ -35,7 +35,8 @@ pub(super) struct DataDir {
 }
 
 impl DataDir {
-    /// Prepares the directory: empty, or with the data of an earlier run if the options ask to reuse it.
+    /// Prepares the directory: empty, or with the data of an earlier run if the options ask to
+    /// reuse it.
     pub(super) fn open(args: &LoadArgs, engine: &str) -> Result<Self> {
         let wanted = Marker {
             engine: engine.to_owned(),
@@ -104,7 +105,8 @@ impl DataDir {
         Ok(())
     }
 
-    /// Removes the data of an earlier run; the marker stays, so that a failure half-way can be repeated.
+    /// Removes the data of an earlier run; the marker stays, so that a failure half-way can be
+    /// repeated.
     fn restart(&mut self) -> Result<()> {
         self.write_marker()?;
         for entry in fs::read_dir(&self.path)? {

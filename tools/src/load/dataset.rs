@@ -2,9 +2,9 @@
 //! check what an engine returns.
 //!
 //! Key: `mix64(index)`, big-endian, then filler. Keys are unique in their first 8 bytes and evenly
-//! spread over the key space. Value: a first word that hides a 40-bit version and a 24-bit check of (seed,
-//! index, version), then words of a multiplicative sequence that starts from the three, then zeros
-//! where the values shall compress.
+//! spread over the key space. Value: a first word that hides a 40-bit version and a 24-bit check
+//! of (seed, index, version), then words of a multiplicative sequence that starts from the three,
+//! then zeros where the values shall compress.
 
 use super::rng::{mix64, unmix64};
 
@@ -69,7 +69,8 @@ impl Dataset {
         fill_words(filler, word);
     }
 
-    /// The record a key belongs to, loaded or not. `None` if the key is too short to be one of this data set.
+    /// The record a key belongs to, loaded or not. `None` if the key is too short to be one of
+    /// this data set.
     #[inline]
     pub fn index_of(&self, key: &[u8]) -> Option<u64> {
         key.first_chunk().map(|word| unmix64(u64::from_be_bytes(*word)))
@@ -104,8 +105,9 @@ impl Dataset {
         }
     }
 
-    /// The change of a read-modify-write: the next version of the value, the first if there is none.
-    /// A current value that is none of this data set is left as it is, for the next check to find.
+    /// The change of a read-modify-write: the next version of the value, the first if there is
+    /// none. A current value that is none of this data set is left as it is, for the next check to
+    /// find.
     pub fn next_value(&self, key: &[u8], current: Option<&[u8]>, out: &mut Vec<u8>) {
         out.clear();
         let index = self.index_of(key).unwrap_or(ABSENT_BASE);

@@ -83,7 +83,8 @@ impl From<Dist> for String {
     }
 }
 
-/// The order of the records by popularity, known to the sampler and to an engine that plays the ideal.
+/// The order of the records by popularity, known to the sampler and to an engine that plays the
+/// ideal.
 #[derive(Clone, Debug)]
 pub struct Popularity {
     /// `None` where ranks are the load order itself.

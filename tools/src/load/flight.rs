@@ -118,7 +118,8 @@ impl Flight {
         }
     }
 
-    /// Start times of what completed since the last call to [`forget_finished`](Self::forget_finished).
+    /// Start times of what completed since the last call to
+    /// [`forget_finished`](Self::forget_finished).
     pub(super) fn finished_ns(&self) -> &[u64] {
         &self.finished_ns
     }
@@ -164,7 +165,8 @@ impl Flight {
         }
     }
 
-    /// Raises the floor of a record. Concurrent changes of one key may raise it by less than they should, never by more.
+    /// Raises the floor of a record. Concurrent changes of one key may raise it by less than they
+    /// should, never by more.
     #[inline]
     fn acknowledge(&mut self, slot: &Slot) {
         let Some(floors) = &mut self.floors else { return };

@@ -1,5 +1,5 @@
-//! The live line and the memory watch: one thread that wakes twenty times a second, so that both go on
-//! while the load generator's thread is inside the engine.
+//! The live line and the memory watch: one thread that wakes twenty times a second, so that both
+//! go on while the load generator's thread is inside the engine.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,11 +1,12 @@
 //! The load generator: `aquifer bench`, and the ruler that compares engines.
 //!
-//! An engine is a [`Target`]. [`run`] opens it, loads the records of a [`Dataset`], keeps requests in flight for
-//! each workload and reports: latencies by histogram, CPU of the whole process, bytes by the kernel,
-//! counters by the engine. The harness costs tens of nanoseconds a request: one clock per batch and
-//! per poll, no allocation, keys and values computed and never stored.
+//! An engine is a [`Target`]. [`run`] opens it, loads the records of a [`Dataset`], keeps requests
+//! in flight for each workload and reports: latencies by histogram, CPU of the whole process,
+//! bytes by the kernel, counters by the engine. The harness costs tens of nanoseconds a request:
+//! one clock per batch and per poll, no allocation, keys and values computed and never stored.
 //!
-//! Reading order: `session` (a run), `runner` (the loop), `target` (the interface), `dataset` (keys and values).
+//! Reading order: `session` (a run), `runner` (the loop), `target` (the interface), `dataset`
+//! (keys and values).
 
 pub mod aquifer;
 mod data_dir;

@@ -15,7 +15,8 @@ use super::workload::Workload;
 const ROW_SIZE_BYTES_MAX: u32 = 1 << 20;
 const IN_FLIGHT_MAX: u32 = 1 << 16;
 
-/// Everything one run needs to know. It serialises to the `options` of the report, so fields keep their names.
+/// Everything one run needs to know. It serialises to the `options` of the report, so fields keep
+/// their names.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LoadArgs {
@@ -95,7 +96,8 @@ pub struct LoadArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
 
-    /// Check every value returned; fail the run on the first wrong or missing one (4 more bytes of memory per record)
+    /// Check every value returned; fail the run on the first wrong or missing one (4 more bytes of
+    /// memory per record)
     #[arg(long)]
     pub verify: bool,
 
@@ -155,7 +157,8 @@ impl LoadArgs {
         );
         ensure!(
             self.key_size <= ROW_SIZE_BYTES_MAX && self.value_size <= ROW_SIZE_BYTES_MAX,
-            "keys and values have at most {ROW_SIZE_BYTES_MAX} bytes: lower --key-size or --value-size"
+            "keys and values have at most {ROW_SIZE_BYTES_MAX} bytes: \
+             lower --key-size or --value-size"
         );
         ensure!(
             self.compressible.is_none_or(|ratio| (1.0..=1000.0).contains(&ratio)),

@@ -52,7 +52,8 @@ impl Pace {
         }
     }
 
-    /// How long nothing needs to start; `None` in a closed loop, where only a completion makes room.
+    /// How long nothing needs to start; `None` in a closed loop, where only a completion makes
+    /// room.
     pub(super) fn idle(&self, now_ns: u64) -> Option<Duration> {
         match self {
             Self::Closed => None,

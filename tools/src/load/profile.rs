@@ -23,7 +23,8 @@ impl Profile {
         } else {
             file.to_owned()
         };
-        // Stacks are walked by frame pointers, which is safe in any code a signal may interrupt: nothing is excluded.
+        // Stacks are walked by frame pointers, which is safe in any code a signal may interrupt:
+        // nothing is excluded.
         let guard = pprof::ProfilerGuardBuilder::default()
             .frequency(SAMPLES_PER_S)
             .build()
@@ -38,7 +39,8 @@ impl Profile {
         let bare = report.data.iter().filter(|(stack, _)| stack.frames.is_empty());
         if bare.map(|(_, count)| *count).sum::<isize>() * 2 > samples {
             eprintln!(
-                "--flamegraph {} lacks most stacks: build with RUSTFLAGS=-Cforce-frame-pointers=yes",
+                "--flamegraph {} lacks most stacks: \
+                 build with RUSTFLAGS=-Cforce-frame-pointers=yes",
                 self.path.display()
             );
         }

@@ -1,4 +1,5 @@
-//! The report: one JSON object a run. Other programs read it, so fields are added, never renamed or dropped.
+//! The report: one JSON object a run. Other programs read it, so fields are added, never renamed
+//! or dropped.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -174,7 +175,8 @@ impl PhaseReport {
     pub fn row(&self) -> String {
         let or_dash = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.2}"));
         format!(
-            "{:<14} {:<13} {:>5} {:>11.0} {:>9.2} {:>9.1} {:>9.1} {:>9.1} {:>8} {:>10.1} {:>9} {:>9}",
+            "{:<14} {:<13} {:>5} {:>11.0} {:>9.2} {:>9.1} {:>9.1} {:>9.1} \
+             {:>8} {:>10.1} {:>9} {:>9}",
             self.engine,
             self.name,
             self.round,

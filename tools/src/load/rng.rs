@@ -23,7 +23,8 @@ pub fn unmix64(word: u64) -> u64 {
     x ^ (x >> 30) ^ (x >> 60)
 }
 
-/// The inverse of an odd number modulo 2^64, by Newton's iteration: each step doubles the correct bits.
+/// The inverse of an odd number modulo 2^64, by Newton's iteration: each step doubles the correct
+/// bits.
 pub const fn inverse_of_odd(odd: u64) -> u64 {
     let mut inverse = odd;
     let mut step = 0;

@@ -1,7 +1,8 @@
 //! A bijection of `[0, count)` that scatters popularity ranks over the records, and its inverse.
 //!
 //! Three rounds of multiply, add and xor-shift permute the words of the smallest power of two that
-//! holds `count`; a result outside `[0, count)` goes through again (cycle walking), on average less than twice.
+//! holds `count`; a result outside `[0, count)` goes through again (cycle walking), on average
+//! less than twice.
 
 use super::rng::{Rng, inverse_of_odd};
 

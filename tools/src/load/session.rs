@@ -45,8 +45,8 @@ impl Setup {
     }
 }
 
-/// Runs the workloads of `args` against the engine that `open` opens, and writes the JSON report if one is
-/// asked for. Printing it is the caller's.
+/// Runs the workloads of `args` against the engine that `open` opens, and writes the JSON report
+/// if one is asked for. Printing it is the caller's.
 pub fn run(
     args: &LoadArgs,
     engine: &str,
@@ -111,7 +111,8 @@ fn settings(about: &About) -> BTreeMap<String, String> {
     named.collect()
 }
 
-/// The phases to run: nothing reads before the data is there, and data that is there is not loaded again.
+/// The phases to run: nothing reads before the data is there, and data that is there is not loaded
+/// again.
 fn plan(args: &LoadArgs, loaded: bool) -> Vec<Workload> {
     let rest = args.workloads.iter().copied().filter(|workload| *workload != Workload::Load);
     let load = (!loaded).then_some(Workload::Load);

@@ -18,7 +18,8 @@ pub(super) struct Draft {
 /// The operations of one phase.
 ///
 /// Versions come from one counter that also moves for every read-modify-write, so that a put always
-/// writes a higher version than its key has: a read-modify-write adds 1 to one key, the counter adds 1 for all.
+/// writes a higher version than its key has: a read-modify-write adds 1 to one key, the counter
+/// adds 1 for all.
 #[derive(Debug)]
 pub(super) struct OpSource {
     mix: Mix,

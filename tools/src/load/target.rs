@@ -1,4 +1,5 @@
-//! The engine under test, as the load generator sees it: batches go in, completions come out by tag.
+//! The engine under test, as the load generator sees it: batches go in, completions come out by
+//! tag.
 
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ pub enum OpKind {
     Get,
     /// Write a value blindly.
     Put,
-    /// Read a value, change it by [`Dataset::next_value`](super::Dataset::next_value), write it back.
-    /// The change is the engine's to call: the load generator never sees the value.
+    /// Read a value, change it by [`Dataset::next_value`](super::Dataset::next_value), write it
+    /// back. The change is the engine's to call: the load generator never sees the value.
     Rmw,
 }
 
@@ -202,15 +203,17 @@ pub trait Target {
     /// back-pressure: the rest comes again after a poll. Bytes are borrowed for the call only.
     fn submit(&mut self, ops: Ops<'_>) -> Result<usize>;
 
-    /// Hands out completions and returns how many. While operations are in flight it blocks until at
-    /// least one completes, though not longer than `wait`; `None` is as long as it takes. With nothing in flight it returns at once.
+    /// Hands out completions and returns how many. While operations are in flight it blocks until
+    /// at least one completes, though not longer than `wait`; `None` is as long as it takes. With
+    /// nothing in flight it returns at once.
     fn poll(
         &mut self,
         wait: Option<Duration>,
         done: &mut dyn FnMut(u64, Outcome<'_>),
     ) -> Result<usize>;
 
-    /// Finishes flushes and merges, and leaves the data so that `--reuse` finds it. Called with nothing in flight.
+    /// Finishes flushes and merges, and leaves the data so that `--reuse` finds it. Called with
+    /// nothing in flight.
     fn drain_background(&mut self) -> Result<()>;
 
     /// What it has counted so far.

@@ -20,7 +20,8 @@ pub struct Zipf {
 
 impl Zipf {
     /// # Panics
-    /// If `count` is 0 or `theta` is not a positive finite number: options are checked when they are parsed.
+    /// If `count` is 0 or `theta` is not a positive finite number: options are checked when they
+    /// are parsed.
     pub fn new(count: u64, theta: f64) -> Self {
         assert!(count > 0 && theta > 0.0 && theta.is_finite(), "zipf({theta}) of {count}");
         let last = i64::try_from(count).expect("no data set has 2^63 records");
@@ -57,7 +58,8 @@ impl Zipf {
         if rest == 0.0 { x.ln() } else { (rest * x.ln()).exp_m1() / rest }
     }
 
-    /// `ln` of a sum costs a third of `ln_1p`, and what it loses matters for exponents nearer to 1 only.
+    /// `ln` of a sum costs a third of `ln_1p`, and what it loses matters for exponents nearer to 1
+    /// only.
     #[inline]
     fn area_inverse(&self, area: f64) -> f64 {
         let rest = 1.0 - self.theta;
