@@ -1,3 +1,7 @@
-//! Tests of the engine as a whole; see the files in `tests/`.
+//! Tests of the engine as a whole: the simulated driver (`sim`), the model it is compared with
+//! and the random programs that run against both (`model`), the rules of the source tree (`rules`);
+//! see the files in `tests/`.
 
+pub mod model;
 pub mod rules;
+pub mod sim;

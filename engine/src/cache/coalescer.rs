@@ -89,6 +89,12 @@ impl Coalescer {
         self.flights.is_empty()
     }
 
+    /// True if a read of the object is wanted or in flight, whether or not anybody still waits.
+    #[must_use]
+    pub fn reads(&self, object: ObjectSlot) -> bool {
+        self.flights.iter().any(|flight| flight.object == object)
+    }
+
     /// `waiter` needs whole pages `extent` of `object`.
     pub fn need(&mut self, object: ObjectSlot, extent: Extent, waiter: Token) {
         self.counters.needs += 1;
@@ -179,6 +185,13 @@ impl Coalescer {
         let token = self.reads.insert(Read { offset, flights });
         io.push(IoRequest::Read { token, object, offset, buf });
         Ok(())
+    }
+
+    /// Who waits for a read in flight.
+    pub fn waiters(&self, token: Token) -> impl Iterator<Item = Token> {
+        let flights = self.reads.get(token).map(|read| &read.flights[..]).unwrap_or_default();
+        let flights = flights.iter().filter_map(|&flight| self.flights.get(flight));
+        flights.flat_map(|flight| flight.waiters.iter().copied())
     }
 
     /// A read ended. Take its flights one by one with `next_landed`.

@@ -1,7 +1,7 @@
 //! Which objects may be deleted. An object goes when three things hold: this incarnation wrote it,
 //! no live version, request or job reads it, and no checkpoint that the host holds names it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::checkpoint::handle::Handle;
 use crate::types::{Incarnation, ObjectName};
@@ -10,7 +10,8 @@ use crate::types::{Incarnation, ObjectName};
 #[derive(Debug)]
 pub struct Ownership {
     incarnation: Incarnation,
-    retained: HashMap<Handle, HashSet<ObjectName>>,
+    // In order, since deletes leave in the order of names.
+    retained: HashMap<Handle, BTreeSet<ObjectName>>,
     // Left every version while a checkpoint still named them.
     waiting: HashSet<ObjectName>,
 }

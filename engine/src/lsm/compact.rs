@@ -42,6 +42,7 @@ pub struct CompactJob {
     folder: Folder,
     output: Output,
     rows_in: u64,
+    ended: bool,
 }
 
 impl CompactJob {
@@ -64,6 +65,7 @@ impl CompactJob {
             order,
             output,
             rows_in: 0,
+            ended: false,
         }
     }
 
@@ -179,11 +181,15 @@ impl CompactJob {
     }
 
     fn end(&mut self, io: &mut JobIo) -> Result<JobState> {
-        self.folder.finish(&mut self.output, io)?;
-        if !self.order.bottom {
-            self.keep_clears()?;
+        // Asked again until its writes ended, it must not start another table for the clears.
+        if !self.ended {
+            self.ended = true;
+            self.folder.finish(&mut self.output, io)?;
+            if !self.order.bottom {
+                self.keep_clears()?;
+            }
+            self.output.finish_table(io)?;
         }
-        self.output.finish_table(io)?;
         Ok(if self.settled() { JobState::Finished } else { JobState::Waiting })
     }
 

@@ -28,8 +28,8 @@ pub struct Output {
 }
 
 impl Output {
-    /// Tables of about `target_bytes` under these names, at least one and enough for
-    /// all.
+    /// Tables of about `target_bytes` under these names, at least one. The last takes all that is
+    /// left: how many are enough is an estimate.
     #[must_use]
     pub fn new(names: Vec<ObjectName>, bits: FilterBits, target_bytes: u64) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl Output {
         let target = self.target_bytes;
         let builder = self.builder()?;
         builder.add(hash, row);
-        let full = builder.data_bytes() >= target;
+        let full = builder.data_bytes() >= target && self.names.len() > 0;
         self.append(io);
         if full { self.finish_table(io) } else { Ok(()) }
     }

@@ -71,8 +71,8 @@ pub enum ScanStep {
 
 impl Scan {
     /// Entries of the map `prefix` from the stored key `from` on, at most `limit`. `dirty`: the
-    /// map's dirty entries from there on in order, with one more than `limit` unless these are
-    /// all. `runs`: false if the map was cleared and no run knows it yet.
+    /// map's dirty entries from there on in order, with one more than `limit` that were not removed
+    /// unless these are all. `runs`: false if the map was cleared and no run knows it yet.
     #[must_use]
     pub fn new(
         version: Rc<Version>,
@@ -88,7 +88,8 @@ impl Scan {
             Some(end) => version.tablet_of(&end) + 1,
             None => version.tablets().len(),
         };
-        let cut = dirty.len() > limit as usize;
+        // Removed entries do not count: a batch of nothing else would name no key to go on from.
+        let cut = dirty.iter().filter(|(_, value)| value.is_some()).count() > limit as usize;
         let dirty_cut = if cut { dirty.last().map(|(key, _)| key.clone()) } else { None };
         Self {
             prefix: prefix.into(),

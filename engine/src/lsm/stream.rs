@@ -31,6 +31,7 @@ struct Piece {
     // First unit and the one behind the last.
     units: std::ops::Range<u32>,
     offset: u64,
+    tag: u32,
     bytes: Option<Vec<u8>>,
 }
 
@@ -56,6 +57,7 @@ pub struct Stream {
     end_unit: u32,
     current: Piece,
     ahead: Option<Piece>,
+    odd: bool,
     unit: u32,
     image: Vec<u8>,
     scratch: Vec<u8>,
@@ -68,9 +70,11 @@ pub struct Stream {
 
 /// Tag of the request for a large value, beside the stream's own number.
 const LARGE: u32 = 1 << 31;
+/// Tag of every second piece: of two that are on their way, either may arrive first.
+const ODD: u32 = 1 << 30;
 
 impl Stream {
-    /// The rows of `table` in `[low, high)`; `tag` (below 2^31) names the stream in answers.
+    /// The rows of `table` in `[low, high)`; `tag` (below 2^30) names the stream in answers.
     #[must_use]
     pub fn new(table: Arc<Table>, tag: u32, low: Box<[u8]>, high: Option<Box<[u8]>>) -> Self {
         let next_unit = table.unit_at(&low);
@@ -87,6 +91,7 @@ impl Stream {
             end_unit,
             current: Piece::default(),
             ahead: None,
+            odd: false,
             unit: 0,
             image: Vec::new(),
             scratch: Vec::new(),
@@ -107,7 +112,7 @@ impl Stream {
     /// The stream that an answer with `tag` belongs to.
     #[must_use]
     pub fn source_of(tag: u32) -> usize {
-        (tag & !LARGE) as usize
+        (tag & !(LARGE | ODD)) as usize
     }
 
     /// Takes the answer to a read.
@@ -118,9 +123,9 @@ impl Stream {
         let bytes = result?;
         if tag & LARGE != 0 {
             self.large = Some(bytes);
-        } else if self.current.bytes.is_none() && !self.current.units.is_empty() {
+        } else if self.current.tag == tag && !self.current.units.is_empty() {
             self.current.bytes = Some(bytes);
-        } else if let Some(ahead) = &mut self.ahead {
+        } else if let Some(ahead) = self.ahead.as_mut().filter(|ahead| ahead.tag == tag) {
             ahead.bytes = Some(bytes);
         }
         Ok(())
@@ -145,13 +150,15 @@ impl Stream {
             units.end += 1;
         }
         self.next_unit = units.end;
+        let tag = self.tag | if self.odd { ODD } else { 0 };
+        self.odd = !self.odd;
         io.requests.push(JobRequest::Read {
-            tag: self.tag,
+            tag,
             object: *self.table.name(),
             offset: first.offset,
             len: (end - first.offset) as usize,
         });
-        Some(Piece { units, offset: first.offset, bytes: None })
+        Some(Piece { units, offset: first.offset, tag, bytes: None })
     }
 
     /// Moves to a row with its value. Call until `Row` or `Ended`.

@@ -6,6 +6,7 @@ use crate::lsm::job::{Job, Left, Outcome, Unfinished, Work};
 use crate::lsm::stream::Stream;
 use crate::lsm::version::{MergeEdit, OpenTable};
 use crate::mem::slab::Token;
+use crate::shard::control::give_up;
 use crate::shard::shard::Shard;
 use crate::shard::values::{JobOrder, JobReport, Outbox};
 use crate::sst::table::Table;
@@ -25,6 +26,7 @@ pub(super) struct RunningJob {
 impl Shard {
     /// Starts what is due: flushes before merges, within the memory that jobs may hold.
     pub(super) fn start_jobs(&mut self, outbox: &mut Outbox) {
+        self.freeze_for_room();
         for index in 0..self.stores.len() {
             self.freeze_if_full(index);
             if let Some(work) = self.store_mut(index).and_then(|s| s.next_flush()) {
@@ -35,7 +37,7 @@ impl Shard {
         for index in 0..self.stores.len() {
             while self.jobs.iter().filter(|j| j.merge).count() < MERGES_MAX {
                 let held: usize = self.jobs.iter().map(|j| j.grant_bytes).sum();
-                if held > 0 && held >= self.job_bytes_max() {
+                if held > 0 && held >= self.limits.job_bytes_max {
                     return;
                 }
                 let Some(work) = self.store_mut(index).and_then(|s| s.next_merge()) else { break };
@@ -53,8 +55,19 @@ impl Shard {
         self.stores[index].as_mut().filter(|s| s.poison.is_none())
     }
 
+    // Memory is full and nothing is being flushed: no store is full by itself, all together are.
+    fn freeze_for_room(&mut self) {
+        if self.room_wanted == 0 || self.stores.iter().flatten().any(|s| s.unflushed()) {
+            return;
+        }
+        let stores = self.stores.iter_mut().flatten().filter(|s| s.poison.is_none());
+        if let Some(store) = stores.max_by_key(|s| s.rows.active_segments()) {
+            store.freeze();
+        }
+    }
+
     fn freeze_if_full(&mut self, index: usize) {
-        let flush_bytes = self.flush_bytes();
+        let flush_bytes = self.limits.flush_bytes;
         let Some(store) = self.store_mut(index) else { return };
         let draining = !store.drains.is_empty();
         let full = store.rows.active_bytes() >= flush_bytes;
@@ -85,9 +98,15 @@ impl Shard {
             opened_tables(outcome, opened)
         });
         if let Some(control) = job.control {
+            if result.is_err() {
+                close_all(opened, outbox);
+            }
             return self.tables_opened(control, result, outbox);
         }
-        let Some(store) = self.stores[job.store].as_mut() else { return };
+        let store = self.stores[job.store].as_mut().expect("a store outlives its jobs");
+        if store.closed {
+            return close_all(opened, outbox);
+        }
         match result {
             Ok(Applied::Flush { generation, table }) => {
                 store.apply_flush(generation, table);
@@ -105,19 +124,29 @@ impl Shard {
                 self.counters.job_failures += 1;
                 close_all(opened, outbox);
                 store.job_failed(unfinished);
+                give_up(store, outbox);
             }
         }
         self.finish_drains(job.store, outbox);
     }
 
     /// Closes the tables nobody reads any more, and deletes those that are this store's to delete.
+    /// Frees the places of closed stores that nothing names any more.
     pub(super) fn close_retired(&mut self, outbox: &mut Outbox) {
-        for store in self.stores.iter_mut().flatten() {
-            for (open, delete) in store.reap_retired() {
+        for (index, slot) in self.stores.iter_mut().enumerate() {
+            let Some(store) = slot else { continue };
+            for (open, delete) in store.reap_retired(|object| self.coalescer.reads(object)) {
                 outbox.io.push(IoRequest::Close { object: open.object });
                 if delete {
                     outbox.io.push(IoRequest::Delete { name: *open.table.name() });
                 }
+            }
+            let named = || {
+                self.jobs.iter().any(|job| job.store == index)
+                    || self.stalled.iter().any(|stalled| stalled.is_of(index))
+            };
+            if store.is_gone() && !named() {
+                *slot = None;
             }
         }
     }
@@ -165,9 +194,10 @@ fn opened_tables(outcome: Outcome, opened: &Opened) -> std::result::Result<Appli
 }
 
 fn close_all(opened: &Opened, outbox: &mut Outbox) {
-    for (_, result) in opened {
-        if let Ok(object) = result {
-            outbox.io.push(IoRequest::Close { object: *object });
-        }
-    }
+    close_objects(opened.iter().filter_map(|(_, object)| object.as_ref().ok().copied()), outbox);
+}
+
+/// Closes objects that no table names.
+pub(super) fn close_objects(objects: impl Iterator<Item = ObjectSlot>, outbox: &mut Outbox) {
+    outbox.io.extend(objects.map(|object| IoRequest::Close { object }));
 }

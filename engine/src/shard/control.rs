@@ -12,7 +12,8 @@ use crate::lsm::manifest::Manifest;
 use crate::lsm::open::OpenJob;
 use crate::lsm::version::{OpenTable, Tablet, Version};
 use crate::mem::slab::Token;
-use crate::shard::background::Applied;
+use crate::shard::background::{Applied, close_objects};
+use crate::shard::serve::Stalled;
 use crate::shard::shard::Shard;
 use crate::shard::store::{Cut, Store};
 use crate::shard::values::{Control, ControlDone, ControlOp, ControlResult, OpenStore, Outbox};
@@ -43,11 +44,29 @@ fn done(outbox: &mut Outbox, session: u16, user_data: u64, result: Result<Contro
 }
 
 impl Shard {
+    /// Cuts a checkpoint that waited behind requests.
+    pub(super) fn stalled_cut(
+        &mut self,
+        session: u16,
+        user_data: u64,
+        id: StoreId,
+        outbox: &mut Outbox,
+    ) {
+        if let Err(error) = self.cut(session, user_data, id, outbox) {
+            done(outbox, session, user_data, Err(error));
+        }
+    }
+
     /// Takes a control request.
     pub(super) fn control(&mut self, control: Control, outbox: &mut Outbox) {
-        let Control { session, user_data, op } = control;
+        let Control { session, user_data, op, .. } = control;
         let result = match op {
             ControlOp::Open(open) => self.open(session, user_data, open, outbox),
+            // Requests that wait for memory were submitted before.
+            ControlOp::Checkpoint(id) if !self.stalled.is_empty() => {
+                self.stalled.push_back(Stalled::Cut { session, user_data, store: id });
+                Ok(None)
+            }
             ControlOp::Checkpoint(id) => self.cut(session, user_data, id, outbox),
             ControlOp::Release(id, handle) => self.release(id, &handle, outbox).map(Some),
             ControlOp::Drain(id) => self.index(id).map(|index| {
@@ -84,7 +103,7 @@ impl Shard {
         outbox: &mut Outbox,
     ) -> Result<Option<ControlResult>> {
         let Some(handle) = open.handle.clone() else {
-            return self.add(Store::new(*open)?).map(Some);
+            return self.add(Store::new(*open, self.limits.table_bytes_target)?).map(Some);
         };
         let handle = Handle::decode(&handle)?;
         if handle.manifest.store != open.number {
@@ -164,7 +183,11 @@ impl Shard {
             return;
         };
         let result = match result {
-            Ok(Applied::Open(tables)) => self.restore(*open, handle, &manifest, &tables),
+            Ok(Applied::Open(tables)) => {
+                self.restore(*open, handle, &manifest, &tables).inspect_err(|_| {
+                    close_objects(tables.iter().map(|open| open.object), outbox);
+                })
+            }
             Ok(_) => Err(Error::new(ErrorKind::Poisoned, "an open job did something else")),
             Err(unfinished) => Err(unfinished.error),
         };
@@ -183,7 +206,7 @@ impl Shard {
             states.declare(&state.name, state.kind)?;
         }
         open.states = states;
-        let mut store = Store::new(open)?;
+        let mut store = Store::new(open, self.limits.table_bytes_target)?;
         store.restore(version_of(manifest, tables));
         // Until the host releases it, the checkpoint it restored from stays whole.
         let names = tables.iter().map(|open| *open.table.name());
@@ -287,21 +310,24 @@ impl Shard {
 
     fn close(&mut self, id: StoreId, outbox: &mut Outbox) -> Result<ControlResult> {
         let index = usize::from(id.0);
-        let store = self.stores.get_mut(index).and_then(Option::take);
+        let store = self.stores.get_mut(index).and_then(Option::as_mut).filter(|s| !s.closed);
         let Some(store) = store else {
             return Err(Error::new(ErrorKind::Closed, format!("store {index} is not open")));
         };
-        let gone = || Error::new(ErrorKind::Closed, "the store was closed");
-        for cut in &store.cuts {
-            done(outbox, cut.session, cut.user_data, Err(gone()));
-        }
-        for &(session, user_data) in &store.drains {
-            done(outbox, session, user_data, Err(gone()));
-        }
-        for open in store.into_tables() {
-            outbox.io.push(IoRequest::Close { object: open.object });
-        }
+        store.close();
+        give_up(store, outbox);
         Ok(ControlResult::Done)
+    }
+}
+
+/// Answers the cuts and drains of a store that answers nothing any more.
+pub(super) fn give_up(store: &mut Store, outbox: &mut Outbox) {
+    let Some(poison) = &store.poison else { return };
+    for cut in store.cuts.drain(..) {
+        done(outbox, cut.session, cut.user_data, Err(poison.clone()));
+    }
+    for (session, user_data) in store.drains.drain(..) {
+        done(outbox, session, user_data, Err(poison.clone()));
     }
 }
 

@@ -12,7 +12,7 @@ use crate::limits::PACE_LOOK_NS;
 use crate::lsm::job::{Job, JobIo, JobState, Left, Unfinished};
 use crate::shard::executor::{Executor, ExecutorCounters, ExecutorLink, Finished, Order};
 use crate::shard::values::{Inbox, JobReport, Outbox, Park};
-use crate::shard::{Shard, ShardCounters};
+use crate::shard::{Shard, ShardCounters, ShardLimits};
 use crate::types::Result;
 
 static EXECUTOR: OnceLock<Executor<Box<Job>>> = OnceLock::new();
@@ -51,7 +51,7 @@ impl Driver {
     /// # Errors
     /// `Unsupported` where io_uring is forbidden, `NoMemory` for too small a budget.
     pub fn open(mode: RingMode, memory_bytes: usize, dfs: Dfs) -> Result<Self> {
-        let shard = Shard::new(memory_bytes)?;
+        let shard = Shard::new(ShardLimits::of_memory(memory_bytes)?);
         let ring = Uring::open(mode)?;
         let link = executor().link(ring.doorbell(), dfs)?;
         Ok(Self {

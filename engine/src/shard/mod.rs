@@ -24,4 +24,4 @@ mod shard;
 mod store;
 pub mod values;
 
-pub use shard::{Shard, ShardCounters};
+pub use shard::{Shard, ShardCounters, ShardLimits};

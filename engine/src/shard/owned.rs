@@ -295,7 +295,9 @@ impl Loop<'_> {
                 match message {
                     ToShard::Batch(batch) => self.driver.inbox.batches.push((session, batch)),
                     ToShard::Control { user_data, op } => {
-                        self.driver.inbox.controls.push(Control { session, user_data, op });
+                        let after = self.driver.inbox.batches.len();
+                        let control = Control { session, user_data, after, op };
+                        self.driver.inbox.controls.push(control);
                     }
                 }
             }

@@ -12,14 +12,22 @@ use crate::state::request::{Batch, Completions, Op, Request, Status, StoreId};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, RowKind};
 
-/// A request that waits for memory, with its bytes. Everything behind it waits too: requests take
-/// effect in the order of their submission.
+/// What waits for memory. Everything behind it waits too: requests take effect in the order of
+/// their submission, and a cut holds what was submitted before it.
 #[derive(Debug)]
-pub(super) struct Stalled {
-    session: u16,
-    request: Request,
-    key: SmallVec<[u8; 32]>,
-    value: Box<[u8]>,
+pub(super) enum Stalled {
+    /// A request with its bytes.
+    Request { session: u16, request: Request, key: SmallVec<[u8; 32]>, value: Box<[u8]> },
+    /// A checkpoint.
+    Cut { session: u16, user_data: u64, store: StoreId },
+}
+
+impl Stalled {
+    /// True if it is for the store at this place.
+    pub(super) fn is_of(&self, place: usize) -> bool {
+        let (Self::Request { request: Request { store, .. }, .. } | Self::Cut { store, .. }) = self;
+        usize::from(store.0) == place
+    }
 }
 
 /// A request with its bytes, wherever they lie.
@@ -35,8 +43,10 @@ pub(super) struct Asked<'a> {
 #[derive(Debug, PartialEq, Eq)]
 enum Served {
     Completed,
-    /// Memory is full of dirty rows: ask again after a flush.
-    NoRoom,
+    /// Flushes or merges are behind: ask again when one ended.
+    Behind,
+    /// This many bytes find no room in memory: ask again when some was freed.
+    NoRoom(usize),
 }
 
 impl Shard {
@@ -59,7 +69,7 @@ impl Shard {
                 let key = request.key.of(&batch.bytes);
                 let value = request.value.of(&batch.bytes);
                 let asked = Asked { session, request, key, value };
-                if !self.stalled.is_empty() || self.execute(asked, outbox) == Served::NoRoom {
+                if !self.stalled.is_empty() || !self.execute_or_wait(asked, outbox) {
                     self.stall(asked);
                 }
             }
@@ -69,7 +79,7 @@ impl Shard {
 
     fn stall(&mut self, asked: Asked<'_>) {
         self.counters.stalls += 1;
-        self.stalled.push_back(Stalled {
+        self.stalled.push_back(Stalled::Request {
             session: asked.session,
             request: *asked.request,
             key: SmallVec::from_slice(asked.key),
@@ -80,19 +90,52 @@ impl Shard {
     /// Tries again what waited for memory.
     pub(super) fn serve_stalled(&mut self, outbox: &mut Outbox) {
         while let Some(stalled) = self.stalled.pop_front() {
-            completions(outbox, stalled.session);
-            let asked = Asked {
-                session: stalled.session,
-                request: &stalled.request,
-                key: &stalled.key,
-                value: &stalled.value,
+            let (session, request, key, value) = match &stalled {
+                Stalled::Request { session, request, key, value } => {
+                    (*session, request, key, value)
+                }
+                &Stalled::Cut { session, user_data, store } => {
+                    self.stalled_cut(session, user_data, store, outbox);
+                    continue;
+                }
             };
-            if self.execute(asked, outbox) == Served::NoRoom {
+            completions(outbox, session);
+            let asked = Asked { session, request, key, value };
+            if !self.execute_or_wait(asked, outbox) {
                 self.stalled.push_front(stalled);
                 break;
             }
         }
         self.look_up_misses(outbox);
+    }
+
+    /// Fails the request that waits for memory: nothing is under way that could free some.
+    pub(super) fn refuse_stalled(&mut self, outbox: &mut Outbox) {
+        let Some(Stalled::Request { session, request, key, value }) = self.stalled.pop_front()
+        else {
+            return;
+        };
+        completions(outbox, session);
+        let error = Error::new(
+            ErrorKind::NoMemory,
+            format!(
+                "a row of {} bytes finds no room beside what it replaces; raise the memory budget",
+                key.len() + value.len()
+            ),
+        );
+        outbox.completions[usize::from(session)].push_error(request.user_data, error);
+    }
+
+    // False if the request must wait; what it needs is noted.
+    fn execute_or_wait(&mut self, asked: Asked<'_>, outbox: &mut Outbox) -> bool {
+        match self.execute(asked, outbox) {
+            Served::Completed => true,
+            Served::Behind => false,
+            Served::NoRoom(bytes) => {
+                self.room_wanted = bytes;
+                false
+            }
+        }
     }
 
     fn store(&self, id: StoreId) -> Option<&Store> {
@@ -101,7 +144,7 @@ impl Shard {
 
     fn execute(&mut self, asked: Asked<'_>, outbox: &mut Outbox) -> Served {
         let Asked { session, request, key, value } = asked;
-        let flush_bytes = self.flush_bytes();
+        let flush_bytes = self.limits.flush_bytes;
         let out = &mut outbox.completions[usize::from(session)];
         let slot = self.stores.get_mut(usize::from(request.store.0)).and_then(Option::as_mut);
         let Some(store) = slot else {
@@ -122,11 +165,11 @@ impl Shard {
                 Served::Completed
             }
             _ => match write(store, request, key, value, flush_bytes) {
-                Ok(true) => {
+                Ok(Served::Completed) => {
                     out.push(request.user_data, Status::Done);
                     Served::Completed
                 }
-                Ok(false) => Served::NoRoom,
+                Ok(waits) => waits,
                 Err(error) => {
                     out.push_error(request.user_data, error);
                     Served::Completed
@@ -153,18 +196,18 @@ impl Shard {
                 Err(error) => return out.push_error(request.user_data, error),
             },
         };
-        self.misses.push(ColdGet::new(session, request, key, operands, store));
+        self.misses.push(Box::new(ColdGet::new(session, request, key, operands, store)));
     }
 }
 
-/// A write takes effect at once, or finds no room (false).
+/// A write takes effect at once, or must wait.
 fn write(
     store: &mut Store,
     request: &Request,
     key: &[u8],
     value: &[u8],
     flush_bytes: usize,
-) -> Result<bool, Error> {
+) -> Result<Served, Error> {
     if value.len() > VALUE_BYTES_MAX {
         return Err(Error::new(
             ErrorKind::TooLarge,
@@ -176,14 +219,14 @@ fn write(
     let paced = store.pace(flush_bytes) > 0;
     let cost = (key.len() + value.len()) as u64;
     if behind || (paced && store.credit_bytes < cost) {
-        return Ok(false);
+        return Ok(Served::Behind);
     }
     let bytes = match request.op {
         Op::Merge(_) => store.rows.merged_bytes(request.hash, key, value.len()),
         _ => row_bytes(key.len(), value.len()),
     };
     if !store.rows.reserve(bytes) {
-        return Ok(false);
+        return Ok(Served::NoRoom(bytes));
     }
     if paced {
         store.credit_bytes -= cost;
@@ -198,7 +241,7 @@ fn write(
         }
         Op::Get | Op::Scan => unreachable!("reads are served elsewhere"),
     }
-    Ok(true)
+    Ok(Served::Completed)
 }
 
 /// Makes sure the session has a list of completions.

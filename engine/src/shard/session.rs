@@ -135,7 +135,8 @@ impl Session {
         let user_data = self.next_control;
         match &mut self.side {
             Side::Inline(driver) => {
-                driver.inbox.controls.push(Control { session: 0, user_data, op });
+                let after = driver.inbox.batches.len();
+                driver.inbox.controls.push(Control { session: 0, user_data, after, op });
             }
             Side::Owned(remote) => remote.send_control(user_data, op)?,
         }

@@ -5,7 +5,10 @@ use std::collections::VecDeque;
 
 use crate::cache::coalescer::{Coalescer, CoalescerCounters};
 use crate::io::values::IoDone;
-use crate::limits::{MEMORY_FIXED_BYTES, MEMORY_MIN_BYTES, PACE_CREDIT_BYTES_MAX, ROWS_MIN_BYTES};
+use crate::limits::{
+    FLUSH_DIVISOR, JOB_DIVISOR, MEMORY_FIXED_BYTES, MEMORY_MIN_BYTES, PACE_CREDIT_BYTES_MAX,
+    ROWS_MIN_BYTES, SEGMENT_BYTES, TABLE_BYTES_TARGET,
+};
 use crate::mem::pool::Pool;
 use crate::mem::slab::Slab;
 use crate::shard::background::RunningJob;
@@ -63,19 +66,37 @@ pub struct Shard {
     pub(super) jobs: Slab<RunningJob>,
     pub(super) controls: Slab<PendingControl>,
     pub(super) counters: ShardCounters,
-    pub(super) misses: Vec<ColdGet>,
+    pub(super) misses: Vec<Box<ColdGet>>,
+    // Bytes that the first stalled request found no room for.
+    pub(super) room_wanted: usize,
     pub(super) value: Vec<u8>,
     pub(super) scratch: Vec<u8>,
+    pub(super) limits: ShardLimits,
     job_bytes: u64,
-    memory_bytes: usize,
 }
 
-impl Shard {
-    /// A shard that may use this much memory in all.
+/// The sizes that steer a shard. Drivers take those that follow from a memory budget; a test may
+/// set them smaller, so that few rows go through everything that many go through.
+#[derive(Clone, Copy, Debug)]
+pub struct ShardLimits {
+    /// All the memory it may use.
+    pub memory_bytes: usize,
+    /// Rows get at least this, whatever else is charged.
+    pub rows_bytes_min: usize,
+    /// Dirty rows of a store are flushed when they take this.
+    pub flush_bytes: usize,
+    /// Jobs may hold this much at once.
+    pub job_bytes_max: usize,
+    /// Size at which the output of a merge starts another table.
+    pub table_bytes_target: u64,
+}
+
+impl ShardLimits {
+    /// What follows from a budget of `memory_bytes`.
     ///
     /// # Errors
     /// `NoMemory` under the minimum.
-    pub fn new(memory_bytes: usize) -> Result<Self> {
+    pub fn of_memory(memory_bytes: usize) -> Result<Self> {
         if memory_bytes < MEMORY_MIN_BYTES {
             return Err(Error::new(
                 ErrorKind::NoMemory,
@@ -86,6 +107,20 @@ impl Shard {
             ));
         }
         Ok(Self {
+            memory_bytes,
+            rows_bytes_min: ROWS_MIN_BYTES,
+            flush_bytes: memory_bytes / FLUSH_DIVISOR,
+            job_bytes_max: memory_bytes / JOB_DIVISOR,
+            table_bytes_target: TABLE_BYTES_TARGET,
+        })
+    }
+}
+
+impl Shard {
+    /// A shard that keeps to these limits.
+    #[must_use]
+    pub fn new(limits: ShardLimits) -> Self {
+        Self {
             stores: Vec::new(),
             cold: Slab::default(),
             coalescer: Coalescer::default(),
@@ -95,11 +130,12 @@ impl Shard {
             controls: Slab::default(),
             counters: ShardCounters::default(),
             misses: Vec::new(),
+            room_wanted: 0,
             value: Vec::new(),
             scratch: Vec::new(),
+            limits,
             job_bytes: 0,
-            memory_bytes,
-        })
+        }
     }
 
     /// What it counted.
@@ -118,6 +154,11 @@ impl Shard {
 
     /// Takes what arrived, does what can be done, asks for what is needed.
     pub fn tick(&mut self, inbox: &mut Inbox, outbox: &mut Outbox) -> Park {
+        for done in &inbox.io {
+            if let IoDone::Read { token, .. } = done {
+                self.prefetch_landed(*token);
+            }
+        }
         for done in inbox.io.drain(..) {
             match done {
                 IoDone::Read { token, buf, result } => self.landed(token, buf, result, outbox),
@@ -128,20 +169,33 @@ impl Shard {
         for report in inbox.jobs.drain(..) {
             self.job_ended(report, outbox);
         }
-        for control in inbox.controls.drain(..) {
-            self.control(control, outbox);
-        }
         self.share_memory();
         self.grant_credit(inbox.job_bytes);
         self.serve_stalled(outbox);
-        for (session, batch) in &inbox.batches {
+        let mut controls = inbox.controls.drain(..).peekable();
+        for (at, (session, batch)) in inbox.batches.iter().enumerate() {
+            while let Some(control) = controls.next_if(|control| control.after <= at) {
+                self.control(control, outbox);
+            }
             self.serve(*session, batch, outbox);
+        }
+        for control in controls {
+            self.control(control, outbox);
+        }
+        if self.room_wanted > 0 {
+            // Other stores may have what is missing.
+            self.share_memory();
+            self.serve_stalled(outbox);
         }
         self.start_jobs(outbox);
         self.close_retired(outbox);
         // A refusal of memory leaves the reads wanted; the next tick asks again.
         let refused = self.coalescer.issue(&mut self.pool, &mut outbox.io).is_err();
-        match (refused, self.stalled.is_empty()) {
+        let hopeless = self.room_wanted > 0 && self.jobs.is_empty() && self.coalescer.is_empty();
+        if hopeless {
+            self.refuse_stalled(outbox);
+        }
+        match (refused || hopeless, self.stalled.is_empty()) {
             (true, _) => Park::Busy,
             (false, false) => Park::Paced,
             (false, true) => Park::Idle,
@@ -150,11 +204,10 @@ impl Shard {
 
     /// Writes of a store whose jobs are behind follow their progress.
     fn grant_credit(&mut self, job_bytes: u64) {
-        let flush_bytes = self.flush_bytes();
         let progress = job_bytes.saturating_sub(self.job_bytes);
         self.job_bytes = job_bytes;
         for store in self.stores.iter_mut().flatten() {
-            let pace = store.pace(flush_bytes);
+            let pace = store.pace(self.limits.flush_bytes);
             let credit = store.credit_bytes + progress / pace.max(1);
             store.credit_bytes = credit.min(PACE_CREDIT_BYTES_MAX);
         }
@@ -162,27 +215,38 @@ impl Shard {
 
     /// Rows may take what nothing else needs.
     fn share_memory(&mut self) {
-        let held: Vec<usize> =
-            self.stores.iter().map(|s| s.as_ref().map_or(0, |s| s.rows.bytes())).collect();
         let tables: usize = self.stores.iter().flatten().map(Store::table_bytes).sum();
         let jobs: usize = self.jobs.iter().map(|j| j.grant_bytes).sum();
         let other = MEMORY_FIXED_BYTES + tables + jobs + self.pool.bytes();
-        let rows = self.memory_bytes.saturating_sub(other).max(ROWS_MIN_BYTES);
-        let all: usize = held.iter().sum();
-        for (store, mine) in self.stores.iter_mut().zip(&held) {
-            if let Some(store) = store {
-                store.rows.set_limit(rows.saturating_sub(all - mine));
-            }
+        let rows = self.limits.memory_bytes.saturating_sub(other).max(self.limits.rows_bytes_min);
+        self.give_back(rows);
+        let all: usize = self.stores.iter().flatten().map(|s| s.rows.bytes()).sum();
+        for store in self.stores.iter_mut().flatten() {
+            let others = all - store.rows.bytes();
+            store.rows.set_limit(rows.saturating_sub(others));
         }
     }
 
-    /// Bytes that dirty rows may take before they are flushed.
-    pub(super) fn flush_bytes(&self) -> usize {
-        self.memory_bytes / crate::limits::FLUSH_DIVISOR
+    fn rows_held(&self) -> Vec<usize> {
+        self.stores.iter().map(|s| s.as_ref().map_or(0, |s| s.rows.bytes())).collect()
     }
 
-    /// Most memory that jobs may hold at once.
-    pub(super) fn job_bytes_max(&self) -> usize {
-        self.memory_bytes / crate::limits::JOB_DIVISOR
+    /// Has stores give clean rows back for the request that found no room, those that hold most
+    /// first: a store that only reads would keep them for ever.
+    fn give_back(&mut self, rows: usize) {
+        let wanted = std::mem::take(&mut self.room_wanted);
+        if wanted == 0 {
+            return;
+        }
+        let held = self.rows_held();
+        let mut missing =
+            (held.iter().sum::<usize>() + wanted + SEGMENT_BYTES).saturating_sub(rows);
+        let mut order: Vec<usize> = (0..held.len()).collect();
+        order.sort_unstable_by_key(|&index| std::cmp::Reverse(held[index]));
+        for index in order {
+            if let Some(store) = &mut self.stores[index] {
+                missing = missing.saturating_sub(store.rows.give_back(missing));
+            }
+        }
     }
 }

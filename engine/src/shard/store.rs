@@ -1,13 +1,14 @@
 //! One store on its shard: rows in memory, the version below them, and what is going on in the
 //! background.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use crate::checkpoint::handle::Handle;
 use crate::checkpoint::ownership::Ownership;
 use crate::codec::hash::hash64;
-use crate::limits::{KEY_GROUPS_MAX, PACE_QUARTERS, RUNS_MAX, RUNS_PACE, TABLE_BYTES_TARGET};
+use crate::io::values::ObjectSlot;
+use crate::limits::{KEY_GROUPS_MAX, PACE_QUARTERS, RUNS_MAX, RUNS_PACE};
 use crate::lsm::compact::{CompactJob, MergeOrder};
 use crate::lsm::flush::FlushJob;
 use crate::lsm::fold::MergeOps;
@@ -20,6 +21,7 @@ use crate::lsm::version::{MergeEdit, OpenTable, Version};
 use crate::shard::values::OpenStore;
 use crate::sst::filter::FilterBits;
 use crate::state::StateTable;
+use crate::types::error::ErrorKind;
 use crate::types::{Error, Incarnation, ObjectKind, ObjectName, Result};
 
 /// A cut whose rows are not all flushed yet.
@@ -50,25 +52,29 @@ pub(super) struct Store {
     pub drains: Vec<(u16, u64)>,
     /// Why the last flush or merge failed; new work waits a little.
     pub failure: Option<Error>,
-    /// Set when an invariant broke: every request is answered with it.
+    /// Set when an invariant broke or the store was closed: every request is answered with it.
     pub poison: Option<Error>,
     /// Bytes of writes that the progress of jobs allows while the store is paced.
     pub credit_bytes: u64,
     // Of the version of now; every write looks at them.
     excess_runs: usize,
     table_bytes: usize,
+    /// The store was closed. It keeps its place until nothing names it any more: jobs, reads and
+    /// stalled requests must not meet the next store.
+    pub closed: bool,
     frozen: VecDeque<FrozenRows>,
     flushing: bool,
     merging: Vec<Box<[u8]>>,
-    tables: HashMap<ObjectName, OpenTable>,
+    tables: BTreeMap<ObjectName, OpenTable>,
     retired: Vec<OpenTable>,
     incarnation: Incarnation,
     next_seq: u64,
     random: u64,
+    table_bytes_target: u64,
 }
 
 impl Store {
-    pub fn new(open: OpenStore) -> Result<Self> {
+    pub fn new(open: OpenStore, table_bytes_target: u64) -> Result<Self> {
         if open.key_groups == 0 || open.key_groups > KEY_GROUPS_MAX {
             return Err(Error::invalid(format!(
                 "{} key groups: choose 1 to {KEY_GROUPS_MAX}",
@@ -93,14 +99,16 @@ impl Store {
             credit_bytes: 0,
             excess_runs: 0,
             table_bytes: 0,
+            closed: false,
             frozen: VecDeque::new(),
             flushing: false,
             merging: Vec::new(),
-            tables: HashMap::new(),
+            tables: BTreeMap::new(),
             retired: Vec::new(),
             incarnation: open.incarnation,
             next_seq: 1,
             random: open.seed,
+            table_bytes_target,
         })
     }
 
@@ -197,7 +205,7 @@ impl Store {
         };
         // Only a merge of all runs may split: a run in the middle is one table.
         let (target, bits) = if bottom {
-            (split_bytes(bytes), FilterBits::Eight)
+            (split_bytes(bytes, self.table_bytes_target), FilterBits::Eight)
         } else {
             (u64::MAX, FilterBits::Sixteen)
         };
@@ -256,17 +264,20 @@ impl Store {
     }
 
     /// Tables that nobody reads any more: close them, and delete those that come with `true`.
-    pub fn reap_retired(&mut self) -> Vec<(OpenTable, bool)> {
+    /// `reads`: a read of the object is on its way.
+    pub fn reap_retired(&mut self, reads: impl Fn(ObjectSlot) -> bool) -> Vec<(OpenTable, bool)> {
         let mut gone = Vec::new();
         let mut at = 0;
         while at < self.retired.len() {
             // The only other owners are versions that requests hold, and jobs.
-            if std::sync::Arc::strong_count(&self.retired[at].table) > 1 {
+            let open = &self.retired[at];
+            if std::sync::Arc::strong_count(&open.table) > 1 || reads(open.object) {
                 at += 1;
                 continue;
             }
             let open = self.retired.swap_remove(at);
-            let delete = self.ownership.retire(*open.table.name());
+            // What a closed store leaves is a checkpoint's or a scrub's.
+            let delete = !self.closed && self.ownership.retire(*open.table.name());
             gone.push((open, delete));
         }
         if !gone.is_empty() {
@@ -284,7 +295,13 @@ impl Store {
             }
             Left::Merge(low) => self.merging.retain(|m| *m != low),
             Left::Open => {}
-            Left::Lost => self.poison = Some(unfinished.error.clone()),
+            Left::Lost => {
+                let what = format!(
+                    "what a job wrote is lost ({}); restore from a checkpoint",
+                    unfinished.error
+                );
+                self.poison = Some(Error::new(ErrorKind::Poisoned, what));
+            }
         }
         self.failure = Some(unfinished.error);
     }
@@ -296,9 +313,20 @@ impl Store {
         self.measure();
     }
 
-    /// All open tables, to be closed with the store.
-    pub fn into_tables(self) -> Vec<OpenTable> {
-        self.tables.into_values().chain(self.retired).collect()
+    /// Answers nothing any more; its tables are closed when nobody reads them.
+    pub fn close(&mut self) {
+        self.closed = true;
+        self.poison = Some(Error::new(ErrorKind::Closed, "the store was closed"));
+        self.rows = Rows::default();
+        self.frozen.clear();
+        self.version = Rc::default();
+        self.retired.extend(std::mem::take(&mut self.tables).into_values());
+        self.measure();
+    }
+
+    /// True if a closed store has nothing open any more.
+    pub fn is_gone(&self) -> bool {
+        self.closed && self.retired.is_empty()
     }
 
     /// Keeps the tables of the version of now for a checkpoint.
@@ -306,23 +334,34 @@ impl Store {
         self.ownership.retain(handle, self.tables.keys().copied());
     }
 
-    /// The dirty entries of a map from `from` on, with their values, at most `count`.
+    /// The dirty entries of a map from `from` on, with their values: up to `count` that were not
+    /// removed, and the removed ones before them.
     pub fn dirty_entries(&mut self, prefix: &[u8], from: &[u8], count: usize) -> Vec<DirtyEntry> {
-        let keys = self.rows.dirty_entries(prefix, from, count);
-        keys.into_iter()
-            .map(|key| {
+        let mut entries: Vec<DirtyEntry> = Vec::new();
+        let (mut from, mut live) = (from.to_vec(), 0);
+        while live < count {
+            let keys = self.rows.dirty_entries(prefix, &from, count - live);
+            let Some(last) = keys.last() else { break };
+            // The successor in byte order.
+            from.clear();
+            from.extend_from_slice(last);
+            from.push(0);
+            for key in keys {
                 let value = match self.rows.probe(hash64(&key), &key) {
                     Found::Put(value) => Some(value.into()),
                     _ => None,
                 };
-                (key, value)
-            })
-            .collect()
+                live += usize::from(value.is_some());
+                entries.push((key, value));
+            }
+        }
+        entries
     }
 }
 
 // Output tables of equal size near the target.
-fn split_bytes(bytes: u64) -> u64 {
-    let parts = (bytes + TABLE_BYTES_TARGET / 2) / TABLE_BYTES_TARGET;
-    bytes / parts.max(1) + 1
+fn split_bytes(bytes: u64, target: u64) -> u64 {
+    let parts = (bytes + target / 2) / target;
+    // What makes one table is an estimate: it must not be cut into crumbs for being low.
+    if parts <= 1 { target.max(bytes + 1) } else { bytes / parts + 1 }
 }

@@ -62,6 +62,8 @@ pub struct Control {
     pub session: u16,
     /// The caller's; comes back.
     pub user_data: u64,
+    /// How many of the inbox's batches were submitted before it.
+    pub after: usize,
     /// What to do.
     pub op: ControlOp,
 }

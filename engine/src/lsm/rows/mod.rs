@@ -28,7 +28,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::limits::{SEGMENT_BYTES, SEGMENT_ROW_BYTES_MAX};
 use crate::lsm::index::{EntryAt, Index, Pos};
-use crate::lsm::segment::{self, MemRow, Memory, NewRow};
+use crate::lsm::segment::{self, Block, MemRow, Memory, NewRow};
 use crate::mem::prefetch::prefetch;
 use crate::types::RowKind;
 use crate::types::key::collection_prefix;
@@ -96,7 +96,7 @@ pub struct Rows {
     index: Index,
     segments: Vec<Segment>,
     free: Vec<u32>,
-    spare: Vec<Box<[u8]>>,
+    spare: Vec<Block>,
     active: Generation,
     frozen: VecDeque<Generation>,
     clean: VecDeque<u32>,
@@ -137,6 +137,12 @@ impl Rows {
     #[must_use]
     pub fn active_bytes(&self) -> usize {
         self.active.bytes
+    }
+
+    /// Segments that a flush would turn clean.
+    #[must_use]
+    pub fn active_segments(&self) -> usize {
+        self.active.segments.len()
     }
 
     /// True if a freeze would have nothing to flush.
@@ -237,10 +243,13 @@ impl Rows {
         operands.push(newest.value);
         let mut next = newest.chain;
         while let Some((pos, lease)) = next {
-            let (row, segment) = self.row(pos);
+            let (index, offset) = segment::place(pos);
+            let segment = &self.segments[index];
+            // A stale chain may name the middle of a row: look at the lease first.
             if segment.lease != lease || segment.owner != Owner::Frozen {
                 break;
             }
+            let row = segment::read(segment.memory.bytes(), offset);
             operands.insert(0, row.value);
             next = row.chain;
         }
@@ -349,11 +358,16 @@ impl Rows {
             self.append_to(id, hash, &mut row, existing);
             return;
         }
-        let mut id = *self.active.segments.last().expect("room was reserved");
-        if self.clear_count - self.segments[id as usize].clears_before > u64::from(u16::MAX) {
-            id = self.lease_beyond(SEGMENT_BYTES, Owner::Active);
+        let epoch_fits = |s: &Segment| self.clear_count - s.clears_before <= u64::from(u16::MAX);
+        let open = self.active.segments.last().copied();
+        let open = open.filter(|&id| epoch_fits(&self.segments[id as usize]));
+        // A merge reserves for the row to grow: what is left over may be a row of usual size, for
+        // which no segment was opened.
+        let id = open.filter(|_| self.active_room() >= bytes).unwrap_or_else(|| {
+            let id = self.lease_beyond(SEGMENT_BYTES, Owner::Active);
             self.active.segments.push(id);
-        }
+            id
+        });
         self.append_to(id, hash, &mut row, existing);
     }
 

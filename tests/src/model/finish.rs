@@ -1,0 +1,119 @@
+//! The end of a run: faults stop, everything is read back, every kept checkpoint is restored.
+
+use aquifer::shard::values::{ControlOp, ControlResult};
+use aquifer::state::request::Batch;
+
+use crate::model::oracle::{Op, RowKey, SMALL_STATES, State};
+use crate::model::run::{Failure, Run};
+use crate::model::shape::map_key;
+use crate::sim::faults::FaultMix;
+
+type Outcome<T> = std::result::Result<T, Failure>;
+
+/// Requests of a read back in flight.
+const READ_BACK_BATCH: usize = 256;
+
+impl Run {
+    /// See the module.
+    pub(super) fn finish(&mut self) -> Outcome<()> {
+        let orphans = self.sim.faults.leaves_orphans();
+        self.sim.faults = FaultMix::calm();
+        self.settle("faults stopped")?;
+        self.idle()?;
+        if self.is_poisoned() {
+            self.crash()?;
+            self.idle()?;
+        }
+        self.calm = true;
+        for store in 0..self.stores.len() {
+            self.drain(store)?;
+        }
+        for store in 0..self.stores.len() {
+            self.read_back(store)?;
+        }
+        self.leaves_no_garbage(orphans)?;
+        self.restores_everything()
+    }
+
+    fn drain(&mut self, store: usize) -> Outcome<()> {
+        match self.control(ControlOp::Drain(self.id(store)))? {
+            Ok(ControlResult::Done) => Ok(()),
+            other => Err(format!("a drain without faults ended with {other:?}")),
+        }
+    }
+
+    /// Reads every row that may exist, and scans every map in pages.
+    fn read_back(&mut self, store: usize) -> Outcome<()> {
+        let mut batch = Batch::default();
+        for key in 0..self.shape.keys as u8 {
+            for namespace in 0..3 {
+                for state in SMALL_STATES {
+                    let row = RowKey { state, key, namespace, map_key: Vec::new() };
+                    self.add(&mut batch, store, &Op::Get(row))?;
+                }
+                let map = RowKey { state: State::Map, key, namespace, map_key: Vec::new() };
+                self.add(&mut batch, store, &Op::Scan(map.clone(), 5000))?;
+                let some = self.rng.below(self.shape.map_keys);
+                let after = RowKey { map_key: map_key(some), ..map.clone() };
+                self.add(&mut batch, store, &Op::Scan(after.clone(), 3))?;
+                self.add(&mut batch, store, &Op::Get(after))?;
+                if batch.requests.len() >= READ_BACK_BATCH {
+                    self.sim.submit(0, std::mem::take(&mut batch));
+                    self.settle("a read back")?;
+                }
+            }
+        }
+        self.sim.submit(0, batch);
+        self.settle("a read back")
+    }
+
+    // After a checkpoint of a drained store, nothing of its incarnation may exist that no kept
+    // checkpoint needs, unless jobs failed: what they wrote is left to a scrub.
+    fn leaves_no_garbage(&mut self, orphans: bool) -> Outcome<()> {
+        for store in 0..self.stores.len() {
+            self.start_checkpoint(store);
+        }
+        self.settle("the last checkpoint")?;
+        let last: Vec<Vec<u8>> = self.kept.iter().rev().map(|kept| kept.handle.clone()).collect();
+        for handle in &last[self.stores.len()..] {
+            let at = self.kept.iter().position(|kept| kept.handle == *handle);
+            let at = at.expect("it was just listed");
+            if self.rng.chance(3000) {
+                self.release_at(at);
+            }
+        }
+        self.settle("the last releases")?;
+        self.idle()?;
+        for slot in self.stores.iter().filter(|_| !orphans) {
+            let mine = |name: &&aquifer::types::ObjectName| name.incarnation == slot.incarnation;
+            let left = self.sim.dfs.names().filter(mine);
+            if let Some(name) = left.into_iter().find(|name| !self.sim.dfs.is_retained(name)) {
+                return Err(format!("{name} is left, and no checkpoint needs it"));
+            }
+        }
+        Ok(())
+    }
+
+    fn restores_everything(&mut self) -> Outcome<()> {
+        for store in 0..self.stores.len() {
+            self.close(store)?;
+        }
+        if self.sim.dfs.open_count() > 0 {
+            return Err(format!("{} objects are open, and no store is", self.sim.dfs.open_count()));
+        }
+        for kept in self.kept.clone() {
+            let store = kept.store;
+            self.open(store, Some(kept))?;
+            self.read_back(store)?;
+            self.close(store)?;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, store: usize) -> Outcome<()> {
+        match self.control(ControlOp::Close(self.id(store)))? {
+            Ok(ControlResult::Done) => self.idle(),
+            other => Err(format!("a close ended with {other:?}")),
+        }
+    }
+}

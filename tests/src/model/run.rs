@@ -1,0 +1,521 @@
+//! Runs the program of a seed: operations, checkpoints, releases, drains, crashes and restores,
+//! each answer compared with the model at the moment the request was submitted.
+
+use std::collections::BTreeMap;
+
+use aquifer::shard::ShardCounters;
+use aquifer::shard::values::{ControlDone, ControlOp, ControlResult, OpenStore};
+use aquifer::state::request::{Batch, StoreId};
+use aquifer::types::Incarnation;
+use aquifer::types::error::ErrorKind;
+
+use crate::model::oracle::{Expected, KEY_GROUPS, Model, Op, States, compare, declared};
+use crate::model::shape::Shape;
+use crate::sim::driver::{Answer, Arrived, Sabotage, Sim};
+use crate::sim::faults::FaultMix;
+use crate::sim::rng::Rng;
+
+/// How a run failed.
+pub type Failure = String;
+type Outcome<T> = std::result::Result<T, Failure>;
+
+/// Turns without an end of which a run counts as stuck.
+const TURNS_MAX: usize = 400_000;
+/// Attempts at opening a store under faults.
+const OPENS_MAX: usize = 300;
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report {
+    /// Hash over everything that crossed the boundary.
+    pub trace: u64,
+    /// Requests answered.
+    pub requests: u64,
+    /// Requests that failed under faults.
+    pub failed: u64,
+    /// Checkpoints that gave a handle.
+    pub checkpoints: u64,
+    /// Crashes and restores.
+    pub crashes: u64,
+    /// Counters of all shards of the run.
+    pub counters: ShardCounters,
+}
+
+/// A store of the program; it is open between the steps of the program.
+#[derive(Debug)]
+pub(super) struct StoreRun {
+    pub number: u64,
+    pub open: Option<(StoreId, States)>,
+    pub model: Model,
+    // The model before the last write: what `Sabotage::LateSnapshot` takes for the cut.
+    before: Model,
+    pub incarnation: Incarnation,
+}
+
+#[derive(Debug)]
+struct Pending {
+    store: usize,
+    what: String,
+    expected: Expected,
+    may_fail: bool,
+}
+
+/// A checkpoint that the host keeps.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub store: usize,
+    pub handle: Vec<u8>,
+    pub model: Model,
+}
+
+#[derive(Debug)]
+enum PendingControl {
+    Checkpoint { store: usize, model: Model },
+    Drain,
+    Other,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub sim: Sim,
+    pub shape: Shape,
+    pub rng: Rng,
+    pub stores: Vec<StoreRun>,
+    pub kept: Vec<Kept>,
+    pub report: Report,
+    pub calm: bool,
+    pending: BTreeMap<u64, Pending>,
+    controls: BTreeMap<u64, PendingControl>,
+    finished: BTreeMap<u64, ControlDone>,
+    next_number: u64,
+    next_nonce: u128,
+    writes: u64,
+    poisoned: bool,
+}
+
+/// Runs a seed.
+///
+/// # Errors
+/// What the engine did wrong, for people.
+pub fn run(seed: u64, sabotage: Sabotage) -> Outcome<Report> {
+    let caught = std::panic::catch_unwind(|| {
+        let mut run = Run::new(seed, sabotage);
+        let outcome = run.program().and_then(|()| run.finish());
+        outcome.map(|()| run.end_report())
+    });
+    match caught {
+        Ok(outcome) => outcome,
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(format!("panic: {}", text.unwrap_or_default()))
+        }
+    }
+}
+
+/// The shape of a seed, for people.
+#[must_use]
+pub fn describe(seed: u64) -> String {
+    let run = Run::new(seed, Sabotage::None);
+    format!("{:#?}\n{:#?}", run.shape, run.sim.faults)
+}
+
+impl Run {
+    fn new(seed: u64, sabotage: Sabotage) -> Self {
+        let mut rng = Rng::new(seed);
+        let shape = Shape::draw(&mut rng.fork());
+        let mut faults = FaultMix::draw(&mut rng.fork());
+        if sabotage != Sabotage::None {
+            // Nothing else may explain what is found.
+            faults = FaultMix { latency_max: faults.latency_max, ..FaultMix::calm() };
+        }
+        let mut sim = Sim::new(shape.limits, faults, rng.fork());
+        sim.sabotage = sabotage;
+        let stores = (0..shape.stores)
+            .map(|at| StoreRun {
+                number: 100 + at as u64,
+                open: None,
+                model: Model::default(),
+                before: Model::default(),
+                incarnation: Incarnation { host_epoch: 0, nonce: 0 },
+            })
+            .collect();
+        Self {
+            sim,
+            shape,
+            rng,
+            stores,
+            kept: Vec::new(),
+            report: Report::default(),
+            calm: false,
+            pending: BTreeMap::new(),
+            controls: BTreeMap::new(),
+            finished: BTreeMap::new(),
+            next_number: 0,
+            next_nonce: 0,
+            writes: 0,
+            poisoned: false,
+        }
+    }
+
+    fn end_report(mut self) -> Report {
+        self.add_counters();
+        self.report.trace = self.sim.trace().0;
+        self.report
+    }
+
+    // The counters of the shard that is about to end.
+    fn add_counters(&mut self) {
+        let now = self.sim.counters();
+        let sum = &mut self.report.counters;
+        sum.flushes += now.flushes;
+        sum.merges += now.merges;
+        sum.stalls += now.stalls;
+        sum.rows_evicted += now.rows_evicted;
+        sum.row_hits += now.row_hits;
+        sum.job_failures += now.job_failures;
+        sum.coalescer.reads += now.coalescer.reads;
+        sum.coalescer.joins += now.coalescer.joins;
+        sum.coalescer.merged += now.coalescer.merged;
+    }
+
+    fn program(&mut self) -> Outcome<()> {
+        for store in 0..self.stores.len() {
+            self.open(store, None)?;
+        }
+        for _ in 0..self.shape.batches {
+            if self.poisoned || self.rng.chance(self.shape.crash) {
+                self.crash()?;
+            }
+            let store = self.rng.below(self.stores.len());
+            if self.rng.chance(self.shape.reopen) {
+                self.reopen(store)?;
+            }
+            if self.rng.chance(self.shape.checkpoint) {
+                self.start_checkpoint(store);
+            }
+            if self.rng.chance(self.shape.release) {
+                self.release();
+            }
+            if self.rng.chance(self.shape.drain) {
+                let id = self.id(store);
+                self.start_control(ControlOp::Drain(id), PendingControl::Drain);
+            }
+            self.submit_batch()?;
+            for _ in 0..self.rng.pick(&[0, 1, 1, 3, 20]) {
+                self.turn(false)?;
+            }
+            if self.pending.len() > 4000 {
+                self.settle("the backlog of requests")?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn id(&self, store: usize) -> StoreId {
+        self.stores[store].open.expect("stores are open between steps").0
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    fn start_control(&mut self, op: ControlOp, pending: PendingControl) -> u64 {
+        let user_data = self.number();
+        self.controls.insert(user_data, pending);
+        self.sim.control(0, user_data, op);
+        user_data
+    }
+
+    fn submit_batch(&mut self) -> Outcome<()> {
+        let mut batch = Batch::default();
+        for _ in 0..self.rng.between(1, self.shape.batch_max) {
+            let store = self.rng.below(self.stores.len());
+            let op = self.shape.op(&mut self.rng, &self.stores[store].model);
+            self.add(&mut batch, store, &op)?;
+        }
+        let session = self.rng.below(self.shape.sessions) as u16;
+        self.sim.submit(session, batch);
+        Ok(())
+    }
+
+    /// Adds an operation to a batch and to the model.
+    pub(super) fn add(&mut self, batch: &mut Batch, store: usize, op: &Op) -> Outcome<()> {
+        let user_data = self.number();
+        let lost = self.is_lost(op);
+        let slot = &mut self.stores[store];
+        if self.sim.sabotage == Sabotage::LateSnapshot && !matches!(op, Op::Get(_) | Op::Scan(..)) {
+            slot.before = slot.model.clone();
+        }
+        let expected = slot.model.apply(op);
+        if lost {
+            return Ok(());
+        }
+        let (_, states) = slot.open.expect("stores are open between steps");
+        states.request(batch, op, user_data).map_err(|error| format!("{op:?}: {error}"))?;
+        let reads = matches!(op, Op::Get(_) | Op::Scan(..));
+        let what = match op {
+            Op::Get(row) | Op::Scan(row, _) => format!("{row:?}"),
+            _ => String::new(),
+        };
+        let may_fail = reads && self.sim.faults.reads_fail();
+        self.pending.insert(user_data, Pending { store, what, expected, may_fail });
+        Ok(())
+    }
+
+    fn is_lost(&mut self, op: &Op) -> bool {
+        let meant = match self.sim.sabotage {
+            Sabotage::LostWrite => matches!(op, Op::Put(..) | Op::Append(..) | Op::Add(..)),
+            Sabotage::LostDelete => matches!(op, Op::Delete(_) | Op::Clear(_)),
+            _ => false,
+        };
+        self.writes += u64::from(meant);
+        meant && self.writes % 20 == 0
+    }
+
+    /// One turn, with everything it brought checked.
+    pub(super) fn turn(&mut self, wait: bool) -> Outcome<()> {
+        let mut arrived = self.sim.turn(wait);
+        self.spoil(&mut arrived);
+        for (number, answer) in arrived.answers {
+            self.check(number, &answer)?;
+        }
+        for done in arrived.controls {
+            self.control_done(done)?;
+        }
+        match self.sim.dfs.violations().first() {
+            Some(violation) => Err(violation.clone()),
+            None => Ok(()),
+        }
+    }
+
+    fn check(&mut self, number: u64, answer: &Answer) -> Outcome<()> {
+        let Some(pending) = self.pending.remove(&number) else {
+            return Err(format!("request {number} was answered and nobody waits for it"));
+        };
+        self.report.requests += 1;
+        if let Answer::Failed(kind, text) = answer {
+            self.report.failed += 1;
+            if *kind == ErrorKind::Poisoned && self.sim.faults.open_error > 0 {
+                self.poisoned = true;
+                return Ok(());
+            }
+            let kinds = [ErrorKind::Io, ErrorKind::Corrupt, ErrorKind::Closed];
+            return if pending.may_fail && kinds.contains(kind) {
+                Ok(())
+            } else {
+                Err(format!("request {number} {} failed: {text}", pending.what))
+            };
+        }
+        compare(&pending.expected, answer).map_err(|difference| {
+            let store = self.stores[pending.store].number;
+            format!("request {number} of store {store} {}: {difference}", pending.what)
+        })
+    }
+
+    fn spoil(&self, arrived: &mut Arrived) {
+        let sabotage = self.sim.sabotage;
+        for (number, answer) in &mut arrived.answers {
+            match answer {
+                Answer::Value(value) if sabotage == Sabotage::WrongValue && *number % 20 == 0 => {
+                    if let Some(first) = value.first_mut() {
+                        *first ^= 1;
+                    }
+                }
+                Answer::Entries(rows, more) if sabotage == Sabotage::LostEntry => {
+                    rows.clear();
+                    *more = false;
+                }
+                _ => {}
+            }
+        }
+        if sabotage == Sabotage::LostAnswer && arrived.answers.len() > 3 {
+            arrived.answers.pop();
+        }
+        if sabotage == Sabotage::DoubleAnswer
+            && let Some(last) = arrived.answers.last().cloned()
+        {
+            arrived.answers.push(last);
+        }
+    }
+
+    fn control_done(&mut self, done: ControlDone) -> Outcome<()> {
+        let Some(pending) = self.controls.remove(&done.user_data) else {
+            return Err(format!("control {} ended and nobody waits for it", done.user_data));
+        };
+        match (pending, &done.result) {
+            (PendingControl::Checkpoint { store, model }, Ok(ControlResult::Handle(handle))) => {
+                self.sim.dfs.retain(handle);
+                self.report.checkpoints += 1;
+                let handle = handle.clone();
+                self.kept.push(Kept { store, handle, model });
+            }
+            (PendingControl::Drain, Ok(ControlResult::Done)) => {}
+            (PendingControl::Checkpoint { .. } | PendingControl::Drain, Err(error)) => {
+                self.poisoned |= error.kind == ErrorKind::Poisoned;
+                if self.calm && error.kind != ErrorKind::Closed {
+                    return Err(format!("a control request failed without a fault: {error}"));
+                }
+            }
+            (PendingControl::Other, _) => {
+                self.finished.insert(done.user_data, done);
+            }
+            (pending, result) => {
+                return Err(format!("{pending:?} was answered with {result:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Turns until everything asked for was answered.
+    pub(super) fn settle(&mut self, what: &str) -> Outcome<()> {
+        let mut idle = 0;
+        for _ in 0..TURNS_MAX {
+            if self.pending.is_empty() && self.controls.is_empty() {
+                return Ok(());
+            }
+            self.turn(true)?;
+            idle = if self.sim.is_idle() { idle + 1 } else { 0 };
+            if idle > 5 {
+                break;
+            }
+        }
+        let first = self.pending.iter().next();
+        Err(format!(
+            "{what}: stuck with {} requests and {:?}; the first: {first:.200?}; {:?}",
+            self.pending.len(),
+            self.controls.keys(),
+            self.sim.counters()
+        ))
+    }
+
+    /// Turns until nothing is on its way.
+    pub(super) fn idle(&mut self) -> Outcome<()> {
+        for _ in 0..TURNS_MAX {
+            // The first turn brings out what can be done at once.
+            self.turn(true)?;
+            if self.sim.is_idle() {
+                return Ok(());
+            }
+        }
+        Err(format!("background work never ends: {:?}", self.sim.counters()))
+    }
+
+    pub(super) fn control(
+        &mut self,
+        op: ControlOp,
+    ) -> Outcome<aquifer::types::Result<ControlResult>> {
+        let user_data = self.start_control(op, PendingControl::Other);
+        self.settle("a control request")?;
+        let done = self.finished.remove(&user_data);
+        done.map(|done| done.result).ok_or_else(|| "a control request got lost".to_owned())
+    }
+
+    pub(super) fn start_checkpoint(&mut self, store: usize) {
+        let id = self.id(store);
+        let slot = &self.stores[store];
+        let late = self.sim.sabotage == Sabotage::LateSnapshot;
+        let model = if late { slot.before.clone() } else { slot.model.clone() };
+        self.start_control(ControlOp::Checkpoint(id), PendingControl::Checkpoint { store, model });
+    }
+
+    fn release(&mut self) {
+        if self.kept.is_empty() {
+            return;
+        }
+        let at = self.rng.below(self.kept.len());
+        self.release_at(at);
+    }
+
+    pub(super) fn release_at(&mut self, at: usize) {
+        let kept = self.kept.swap_remove(at);
+        self.sim.dfs.give_up(&kept.handle);
+        let id = self.id(kept.store);
+        self.start_control(ControlOp::Release(id, kept.handle), PendingControl::Other);
+    }
+
+    /// Opens a store, empty or from a checkpoint, as often as faults make it fail.
+    pub(super) fn open(&mut self, store: usize, from: Option<Kept>) -> Outcome<()> {
+        for _ in 0..OPENS_MAX {
+            self.next_nonce += 1;
+            let incarnation =
+                Incarnation { host_epoch: self.next_nonce as u64, nonce: self.next_nonce };
+            let open = OpenStore {
+                number: self.stores[store].number,
+                incarnation,
+                seed: self.rng.next_u64(),
+                key_groups: KEY_GROUPS,
+                range: (0, (KEY_GROUPS - 1) as u16),
+                states: declared(),
+                handle: from.as_ref().map(|kept| kept.handle.clone()),
+            };
+            let result = self.control(ControlOp::Open(Box::new(open)))?;
+            match result {
+                Ok(ControlResult::Opened(id, table)) => {
+                    let states = States::of(id, &table).map_err(|error| error.to_string())?;
+                    let slot = &mut self.stores[store];
+                    slot.open = Some((id, states));
+                    slot.model = from.map(|kept| kept.model).unwrap_or_default();
+                    slot.before = slot.model.clone();
+                    slot.incarnation = incarnation;
+                    return Ok(());
+                }
+                Ok(other) => return Err(format!("an open was answered with {other:?}")),
+                Err(error) if self.calm => return Err(format!("an open failed: {error}")),
+                Err(_) => {}
+            }
+        }
+        Err("a store never opened".to_owned())
+    }
+
+    fn some_kept(&mut self, store: usize) -> Option<Kept> {
+        let mine: Vec<usize> =
+            (0..self.kept.len()).filter(|&at| self.kept[at].store == store).collect();
+        if mine.is_empty() || self.rng.chance(300) {
+            return None;
+        }
+        Some(self.kept[self.rng.pick(&mine)].clone())
+    }
+
+    /// True if a store answers that it is poisoned.
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+
+    pub(super) fn crash(&mut self) -> Outcome<()> {
+        if self.poisoned {
+            // A poisoned store still answers what it was asked.
+            self.settle("a poisoned store")?;
+        }
+        self.poisoned = false;
+        self.report.crashes += 1;
+        self.add_counters();
+        self.pending.clear();
+        self.controls.clear();
+        self.sim.crash(self.shape.limits);
+        if self.sim.sabotage == Sabotage::DeletedTable {
+            self.sim.dfs.lose_tables();
+        }
+        for store in 0..self.stores.len() {
+            let from = self.some_kept(store);
+            self.open(store, from)?;
+        }
+        Ok(())
+    }
+
+    // Closes a store with requests in flight and opens it from a checkpoint; others go on.
+    fn reopen(&mut self, store: usize) -> Outcome<()> {
+        let id = self.id(store);
+        for pending in self.pending.values_mut().filter(|pending| pending.store == store) {
+            pending.may_fail = true;
+        }
+        self.start_control(ControlOp::Close(id), PendingControl::Other);
+        let from = self.some_kept(store);
+        if self.rng.chance(5000) {
+            self.turn(false)?;
+        }
+        self.open(store, from)
+    }
+}

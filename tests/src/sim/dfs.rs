@@ -1,0 +1,213 @@
+//! The DFS in memory. What was sealed or put is durable; what a job appended and did not seal
+//! vanishes in a crash. It also watches what the engine promises about objects: a name is written
+//! once, and nothing that the host's checkpoints need is deleted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use aquifer::checkpoint::handle::Handle;
+use aquifer::io::values::ObjectSlot;
+use aquifer::lsm::manifest::Manifest;
+use aquifer::types::error::ErrorKind;
+use aquifer::types::{Error, ObjectKind, ObjectName, Result};
+
+/// An object that is open for the shard.
+#[derive(Debug)]
+struct Open {
+    bytes: Arc<Vec<u8>>,
+    reads: usize,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Dfs {
+    objects: BTreeMap<ObjectName, Arc<Vec<u8>>>,
+    writing: BTreeMap<ObjectName, Option<Vec<u8>>>,
+    ever: BTreeSet<ObjectName>,
+    slots: Vec<Option<Open>>,
+    retained: BTreeMap<Vec<u8>, BTreeSet<ObjectName>>,
+    violations: Vec<String>,
+}
+
+impl Dfs {
+    /// What was broken so far.
+    #[must_use]
+    pub fn violations(&self) -> &[String] {
+        &self.violations
+    }
+
+    fn violation(&mut self, what: String) {
+        self.violations.push(what);
+    }
+
+    /// The bytes of an object.
+    ///
+    /// # Errors
+    /// `MissingObject`.
+    pub fn object(&self, name: &ObjectName) -> Result<Arc<Vec<u8>>> {
+        self.objects.get(name).cloned().ok_or_else(|| {
+            Error::new(ErrorKind::MissingObject, format!("{name} is not on the DFS"))
+        })
+    }
+
+    /// As `object`, for a reader that must find it.
+    ///
+    /// # Errors
+    /// `MissingObject`.
+    pub fn needed(&mut self, name: &ObjectName, who: &str) -> Result<Arc<Vec<u8>>> {
+        let found = self.object(name);
+        if found.is_err() {
+            self.violation(format!("{who} needs {name}, which is not on the DFS"));
+        }
+        found
+    }
+
+    /// Names of all objects.
+    pub fn names(&self) -> impl Iterator<Item = &ObjectName> {
+        self.objects.keys()
+    }
+
+    /// Appends to an object that a job writes.
+    pub fn append(&mut self, name: ObjectName, bytes: &[u8], fails: bool) -> Result<()> {
+        let writer = self.writing.entry(name).or_insert_with(|| Some(Vec::new()));
+        match writer {
+            Some(written) if !fails => {
+                written.extend_from_slice(bytes);
+                Ok(())
+            }
+            // A writer that failed once never recovers: a gap would be worse.
+            _ => {
+                *writer = None;
+                Err(Error::new(ErrorKind::Io, format!("injected: append to {name}")))
+            }
+        }
+    }
+
+    /// Makes what was appended durable.
+    pub fn seal(&mut self, name: ObjectName, fails: bool) -> Result<()> {
+        match self.writing.remove(&name).flatten() {
+            Some(bytes) if !fails => {
+                self.put(name, bytes);
+                Ok(())
+            }
+            _ => Err(Error::new(ErrorKind::Io, format!("injected: seal of {name}"))),
+        }
+    }
+
+    /// Makes an object durable and visible.
+    pub fn put(&mut self, name: ObjectName, bytes: Vec<u8>) {
+        if !self.ever.insert(name) {
+            self.violation(format!("{name} was written twice"));
+        }
+        self.objects.insert(name, Arc::new(bytes));
+    }
+
+    /// Deletes an object.
+    pub fn delete(&mut self, name: &ObjectName) {
+        if self.retained.values().any(|names| names.contains(name)) {
+            self.violation(format!("{name} was deleted, and a retained checkpoint needs it"));
+        }
+        self.objects.remove(name);
+    }
+
+    /// Loses every table, behind the back of everything that watches: a planted fault.
+    pub fn lose_tables(&mut self) {
+        self.objects.retain(|name, _| name.kind != ObjectKind::Sst);
+    }
+
+    /// Opens an object for the shard, under the lowest free number: reuse finds stale users.
+    ///
+    /// # Errors
+    /// `MissingObject`.
+    pub fn open(&mut self, name: &ObjectName) -> Result<ObjectSlot> {
+        let open = Open { bytes: self.needed(name, "an open")?, reads: 0 };
+        let free = self.slots.iter().position(Option::is_none);
+        let at = free.unwrap_or(self.slots.len());
+        if at == self.slots.len() {
+            self.slots.push(None);
+        }
+        self.slots[at] = Some(open);
+        Ok(ObjectSlot(at as u32))
+    }
+
+    /// Closes an object.
+    pub fn close(&mut self, slot: ObjectSlot) {
+        match self.slots[slot.0 as usize].take() {
+            Some(open) if open.reads == 0 => {}
+            Some(open) => {
+                self.violation(format!("{slot:?} was closed with {} reads in flight", open.reads));
+            }
+            None => self.violation(format!("{slot:?} was closed twice")),
+        }
+    }
+
+    /// Objects open for the shard.
+    #[must_use]
+    pub fn open_count(&self) -> usize {
+        self.slots.iter().flatten().count()
+    }
+
+    /// A read of an open object starts: its bytes, whatever becomes of the name.
+    pub fn start_read(&mut self, slot: ObjectSlot) -> Option<Arc<Vec<u8>>> {
+        let open = self.slots.get_mut(slot.0 as usize).and_then(Option::as_mut);
+        match open {
+            Some(open) => {
+                open.reads += 1;
+                Some(Arc::clone(&open.bytes))
+            }
+            None => {
+                self.violation(format!("a read of {slot:?}, which is not open"));
+                None
+            }
+        }
+    }
+
+    /// A read of an open object ended.
+    pub fn end_read(&mut self, slot: ObjectSlot) {
+        if let Some(open) = self.slots.get_mut(slot.0 as usize).and_then(Option::as_mut) {
+            open.reads = open.reads.saturating_sub(1);
+        }
+    }
+
+    /// The host keeps a checkpoint from here on: all it needs must be there, and stay.
+    pub fn retain(&mut self, handle: &[u8]) {
+        match self.reachable(handle) {
+            Ok(names) => {
+                for name in &names {
+                    if !self.objects.contains_key(name) {
+                        self.violation(format!("a checkpoint needs {name}, which is gone"));
+                    }
+                }
+                self.retained.insert(handle.to_vec(), names);
+            }
+            Err(error) => self.violation(format!("a new checkpoint does not read: {error}")),
+        }
+    }
+
+    /// The host gives a checkpoint up.
+    pub fn give_up(&mut self, handle: &[u8]) {
+        self.retained.remove(handle);
+    }
+
+    /// Everything a checkpoint needs.
+    fn reachable(&self, handle: &[u8]) -> Result<BTreeSet<ObjectName>> {
+        let handle = Handle::decode(handle)?;
+        let bytes = self.object(&handle.manifest)?;
+        handle.verify(&bytes)?;
+        let manifest = Manifest::decode(&handle.manifest, &bytes)?;
+        let tables = manifest.tables.iter().map(|table| table.name);
+        Ok(tables.chain([handle.manifest]).collect())
+    }
+
+    /// True if a retained checkpoint needs the object.
+    #[must_use]
+    pub fn is_retained(&self, name: &ObjectName) -> bool {
+        self.retained.values().any(|names| names.contains(name))
+    }
+
+    /// The process died: what was not durable is gone, and nothing is open.
+    pub fn crash(&mut self) {
+        self.writing.clear();
+        self.slots.clear();
+    }
+}

@@ -1,0 +1,412 @@
+//! The loop around `Shard::tick`: it carries out what the shard asks for, in virtual time, on one
+//! thread. Requests take effect when they are made or, for deletes and some puts, when they are
+//! answered; answers arrive in the order of their seeded latencies.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aquifer::io::values::{IoDone, IoRequest, JobDone, ObjectSlot};
+use aquifer::limits::PAGE_BYTES;
+use aquifer::shard::values::{Control, ControlDone, ControlOp, Inbox, JobReport, Outbox, Park};
+use aquifer::shard::{Shard, ShardCounters, ShardLimits};
+use aquifer::state::request::{Batch, Status};
+use aquifer::types::error::ErrorKind;
+use aquifer::types::{Error, ObjectName, Result};
+
+use crate::sim::dfs::Dfs;
+use crate::sim::faults::FaultMix;
+use crate::sim::jobs::Running;
+use crate::sim::rng::Rng;
+use crate::sim::trace::Trace;
+
+// Goes on from run to run: what `Sabotage::HiddenRandomness` lets in.
+static HIDDEN: AtomicU64 = AtomicU64::new(0);
+
+/// What will reach the shard or a job.
+#[derive(Debug)]
+pub(super) enum Event {
+    Io(IoDone, Option<ObjectSlot>),
+    Put(IoDone, ObjectName, Vec<u8>),
+    Delete(ObjectName),
+    Job(u64, JobDone),
+    Report(JobReport),
+}
+
+/// A fault that the engine is not built to survive: the tests of the tests plant one and must see
+/// it detected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// None.
+    None,
+    /// Reads of the shard bring bytes of the object that was opened first.
+    OlderObject,
+    /// Reads of the shard bring the page behind the one asked for.
+    NeighbourPage,
+    /// A write is acknowledged and never reaches the shard.
+    LostWrite,
+    /// A delete is acknowledged and never reaches the shard.
+    LostDelete,
+    /// The first byte of a value is another on its way out.
+    WrongValue,
+    /// The last entry of a scan is missing.
+    LostEntry,
+    /// An answer is missing.
+    LostAnswer,
+    /// An answer comes twice.
+    DoubleAnswer,
+    /// A table of a retained checkpoint is deleted.
+    DeletedTable,
+    /// Two writes of one key change places.
+    SwappedWrites,
+    /// The model's snapshot of a checkpoint misses the write before the cut.
+    LateSnapshot,
+    /// Latencies depend on something that is not the seed.
+    HiddenRandomness,
+}
+
+/// How a request ended, by value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A write took effect.
+    Done,
+    /// A get found this.
+    Value(Vec<u8>),
+    /// A get found nothing.
+    Absent,
+    /// Entries of a scan, encoded; true: there may be more.
+    Entries(Vec<u8>, bool),
+    /// It failed.
+    Failed(ErrorKind, String),
+}
+
+/// What a turn brought.
+#[derive(Debug, Default)]
+pub struct Arrived {
+    /// Ends of requests, with the number of the request.
+    pub answers: Vec<(u64, Answer)>,
+    /// Ends of control requests.
+    pub controls: Vec<ControlDone>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Sim {
+    shard: Shard,
+    inbox: Inbox,
+    outbox: Outbox,
+    /// The objects; they outlive the shard.
+    pub dfs: Dfs,
+    /// What goes wrong, and how often.
+    pub faults: FaultMix,
+    /// What was planted.
+    pub sabotage: Sabotage,
+    pub(super) rng: Rng,
+    pub(super) jobs: Vec<Running>,
+    pub(super) next_job: u64,
+    events: BTreeMap<(u64, u64), Event>,
+    now: u64,
+    sequence: u64,
+    trace: Trace,
+}
+
+impl Sim {
+    /// A shard without stores over an empty DFS.
+    #[must_use]
+    pub fn new(limits: ShardLimits, faults: FaultMix, rng: Rng) -> Self {
+        Self {
+            shard: Shard::new(limits),
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            dfs: Dfs::default(),
+            faults,
+            sabotage: Sabotage::None,
+            rng,
+            jobs: Vec::new(),
+            next_job: 0,
+            events: BTreeMap::new(),
+            now: 0,
+            sequence: 0,
+            trace: Trace::default(),
+        }
+    }
+
+    /// The hash of all that happened.
+    #[must_use]
+    pub fn trace(&self) -> Trace {
+        self.trace
+    }
+
+    /// What the shard counted.
+    #[must_use]
+    pub fn counters(&self) -> ShardCounters {
+        self.shard.counters()
+    }
+
+    /// True if nothing is on its way: without new requests nothing will happen any more.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.events.is_empty()
+            && self.jobs.is_empty()
+            && self.inbox.batches.is_empty()
+            && self.inbox.controls.is_empty()
+    }
+
+    /// Hands a batch to the shard with its next tick.
+    pub fn submit(&mut self, session: u16, batch: Batch) {
+        self.inbox.batches.push((session, Box::new(batch)));
+    }
+
+    /// Hands a control request to the shard with its next tick, behind the batches before it.
+    pub fn control(&mut self, session: u16, user_data: u64, op: ControlOp) {
+        let after = self.inbox.batches.len();
+        self.inbox.controls.push(Control { session, user_data, after, op });
+    }
+
+    /// The process dies and another takes its place. Puts on their way may have been applied.
+    pub fn crash(&mut self, limits: ShardLimits) {
+        for (_, event) in std::mem::take(&mut self.events) {
+            if let Event::Put(_, name, bytes) = event
+                && self.rng.chance(5000)
+            {
+                self.dfs.put(name, bytes);
+            }
+        }
+        self.jobs.clear();
+        self.inbox = Inbox::default();
+        self.outbox = Outbox::default();
+        self.shard = Shard::new(limits);
+        self.dfs.crash();
+    }
+
+    /// One turn: deliver what is due, tick, carry out what the shard asks for, let jobs step.
+    /// With `wait`, time jumps to the next answer.
+    pub fn turn(&mut self, wait: bool) -> Arrived {
+        self.now += self.rng.below(10) as u64;
+        if wait
+            && self.jobs.is_empty()
+            && let Some((&(time, _), _)) = self.events.first_key_value()
+        {
+            self.now = self.now.max(time);
+        }
+        self.deliver();
+        let park = self.shard.tick(&mut self.inbox, &mut self.outbox);
+        self.trace.number(u64::from(park == Park::Busy));
+        self.inbox.batches.clear();
+        for request in std::mem::take(&mut self.outbox.io) {
+            self.start(request);
+        }
+        for order in std::mem::take(&mut self.outbox.jobs) {
+            self.start_job(order);
+        }
+        self.step_jobs();
+        self.take_output()
+    }
+
+    fn deliver(&mut self) {
+        while let Some(entry) = self.events.first_entry() {
+            if entry.key().0 > self.now {
+                break;
+            }
+            match entry.remove() {
+                Event::Io(done, slot) => {
+                    if let Some(slot) = slot {
+                        self.dfs.end_read(slot);
+                    }
+                    self.trace_io(&done);
+                    self.inbox.io.push(done);
+                }
+                Event::Put(done, name, bytes) => {
+                    self.dfs.put(name, bytes);
+                    self.trace_io(&done);
+                    self.inbox.io.push(done);
+                }
+                Event::Delete(name) => self.dfs.delete(&name),
+                Event::Job(number, done) => {
+                    if let Some(job) = self.jobs.iter_mut().find(|job| job.number == number) {
+                        job.mailbox.done.push(done);
+                    }
+                }
+                Event::Report(report) => {
+                    self.trace.number(report.token.0);
+                    self.trace.result(&report.result);
+                    for (name, slot) in &report.opened {
+                        self.trace.bytes(&name.encode());
+                        self.trace.number(slot.as_ref().map_or(u64::MAX, |s| u64::from(s.0)));
+                    }
+                    self.inbox.jobs.push(report);
+                }
+            }
+        }
+    }
+
+    fn trace_io(&mut self, done: &IoDone) {
+        match done {
+            IoDone::Read { token, buf, result } => {
+                self.trace.number(token.0);
+                self.trace.result(result);
+                if result.is_ok() {
+                    self.trace.bytes(buf.bytes());
+                }
+            }
+            IoDone::Put { token, result } => {
+                self.trace.number(token.0);
+                self.trace.result(result);
+            }
+            IoDone::Load { token, result } => {
+                self.trace.number(token.0);
+                self.trace.bytes(result.as_deref().unwrap_or_default());
+            }
+        }
+    }
+
+    /// Puts an event behind its latency.
+    pub(super) fn later(&mut self, event: Event) {
+        let mut latency = 1 + self.rng.below(self.faults.latency_max as usize) as u64;
+        if self.rng.chance(self.faults.slow) {
+            latency *= 100;
+        }
+        if self.sabotage == Sabotage::HiddenRandomness {
+            latency += HIDDEN.fetch_add(1, Ordering::Relaxed) % 7;
+        }
+        self.sequence += 1;
+        self.events.insert((self.now + latency, self.sequence), event);
+    }
+
+    pub(super) fn injected(&self, what: &str) -> Error {
+        Error::new(ErrorKind::Io, format!("injected: {what}"))
+    }
+
+    fn start(&mut self, request: IoRequest) {
+        match request {
+            IoRequest::Read { token, object, offset, mut buf } => {
+                self.trace.number(offset);
+                let result = match self.dfs.start_read(object) {
+                    Some(bytes) => self.read_for_shard(&bytes, offset, buf.bytes_mut()),
+                    None => Err(self.injected("the object is not open")),
+                };
+                self.later(Event::Io(IoDone::Read { token, buf, result }, Some(object)));
+            }
+            IoRequest::Put { token, name, bytes } => {
+                self.trace.bytes(&bytes);
+                self.start_put(token, name, bytes);
+            }
+            IoRequest::Load { token, name, bytes_max } => {
+                let result = self.load(&name, bytes_max);
+                self.later(Event::Io(IoDone::Load { token, result }, None));
+            }
+            IoRequest::Close { object } => {
+                self.trace.number(u64::from(object.0));
+                self.dfs.close(object);
+            }
+            IoRequest::Delete { name } => {
+                self.trace.bytes(&name.encode());
+                if !self.rng.chance(self.faults.delete_lost) {
+                    self.later(Event::Delete(name));
+                }
+            }
+        }
+    }
+
+    fn start_put(&mut self, token: aquifer::mem::slab::Token, name: ObjectName, bytes: Vec<u8>) {
+        if self.rng.chance(self.faults.put_error) {
+            let result = Err(self.injected("put"));
+            return self.later(Event::Io(IoDone::Put { token, result }, None));
+        }
+        if self.rng.chance(self.faults.put_lost_reply) {
+            self.dfs.put(name, bytes);
+            let result = Err(self.injected("the reply to a put was lost"));
+            return self.later(Event::Io(IoDone::Put { token, result }, None));
+        }
+        let done = IoDone::Put { token, result: Ok(()) };
+        if self.rng.chance(5000) {
+            self.dfs.put(name, bytes);
+            self.later(Event::Io(done, None));
+        } else {
+            self.later(Event::Put(done, name, bytes));
+        }
+    }
+
+    fn load(&mut self, name: &ObjectName, bytes_max: u64) -> Result<Vec<u8>> {
+        if self.rng.chance(self.faults.load_error) {
+            return Err(self.injected("load"));
+        }
+        let bytes = self.dfs.needed(name, "a load")?;
+        if bytes.len() as u64 > bytes_max {
+            return Err(Error::new(ErrorKind::TooLarge, "an object is larger than asked for"));
+        }
+        let mut bytes = bytes.to_vec();
+        self.flip(&mut bytes);
+        Ok(bytes)
+    }
+
+    fn read_for_shard(&mut self, bytes: &Arc<Vec<u8>>, offset: u64, out: &mut [u8]) -> Result<()> {
+        match self.sabotage {
+            Sabotage::OlderObject => {
+                let Some(older) = self.dfs.names().next().copied() else { return Ok(()) };
+                let older = self.dfs.object(&older)?;
+                out.fill(0);
+                let from = &older[(offset as usize).min(older.len())..];
+                let len = from.len().min(out.len());
+                out[..len].copy_from_slice(&from[..len]);
+                Ok(())
+            }
+            Sabotage::NeighbourPage => {
+                let mut shifted = bytes.to_vec();
+                shifted.rotate_left(PAGE_BYTES);
+                self.read(&shifted, offset, out)
+            }
+            _ => self.read(bytes, offset, out),
+        }
+    }
+
+    /// Fills `out` from `offset`, or fails as the seed has it.
+    pub(super) fn read(&mut self, bytes: &[u8], offset: u64, out: &mut [u8]) -> Result<()> {
+        assert!(offset.is_multiple_of(PAGE_BYTES as u64), "reads start at a page");
+        if self.rng.chance(self.faults.read_error) {
+            return Err(self.injected("read"));
+        }
+        let from = offset as usize;
+        assert!(from + out.len() <= bytes.len(), "a read past the end of an object");
+        out.copy_from_slice(&bytes[from..from + out.len()]);
+        self.flip(out);
+        Ok(())
+    }
+
+    fn flip(&mut self, bytes: &mut [u8]) {
+        if !bytes.is_empty() && self.rng.chance(self.faults.read_flip) {
+            let at = self.rng.below(bytes.len());
+            bytes[at] ^= 1 << self.rng.below(8);
+        }
+    }
+
+    fn take_output(&mut self) -> Arrived {
+        let mut arrived = Arrived::default();
+        for done in &mut self.outbox.completions {
+            for item in &done.items {
+                let value = done.value(item);
+                let answer = match item.status {
+                    Status::Done => Answer::Done,
+                    Status::Value => Answer::Value(value.to_vec()),
+                    Status::Absent => Answer::Absent,
+                    Status::Entries { more } => Answer::Entries(value.to_vec(), more),
+                    Status::Failed { index } => {
+                        let error = &done.errors[index as usize];
+                        Answer::Failed(error.kind, error.text.to_string())
+                    }
+                };
+                self.trace.number(item.user_data);
+                self.trace.number(u64::from(matches!(answer, Answer::Failed(..))));
+                self.trace.bytes(value);
+                arrived.answers.push((item.user_data, answer));
+            }
+            done.clear();
+        }
+        for done in self.outbox.controls.drain(..) {
+            self.trace.number(done.user_data);
+            self.trace.result(&done.result);
+            arrived.controls.push(done);
+        }
+        arrived
+    }
+}

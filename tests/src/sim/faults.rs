@@ -1,0 +1,87 @@
+//! Which faults a seed injects, and how often. Each seed draws its own mix (swarm testing): a
+//! fault that is always on hides what needs a long undisturbed run.
+
+use crate::sim::rng::Rng;
+
+/// Chances in ten thousand.
+#[derive(Clone, Debug, Default)]
+pub struct FaultMix {
+    /// A read of the shard or a job fails.
+    pub read_error: u32,
+    /// A bit of what a read returns is flipped.
+    pub read_flip: u32,
+    /// An append of a job fails.
+    pub append_error: u32,
+    /// A seal fails, the object did not become visible.
+    pub seal_error: u32,
+    /// A seal fails although the object became visible.
+    pub seal_lost_reply: u32,
+    /// A put fails and was not applied.
+    pub put_error: u32,
+    /// A put fails although it was applied.
+    pub put_lost_reply: u32,
+    /// A load fails.
+    pub load_error: u32,
+    /// An object that was sealed cannot be opened.
+    pub open_error: u32,
+    /// A delete never happens.
+    pub delete_lost: u32,
+    /// An answer takes a hundred times as long.
+    pub slow: u32,
+    /// Longest usual latency, virtual microseconds.
+    pub latency_max: u64,
+    /// Most steps a job makes between two ticks.
+    pub job_steps_max: usize,
+}
+
+impl FaultMix {
+    /// No fault, and some latency.
+    #[must_use]
+    pub fn calm() -> Self {
+        Self { latency_max: 100, job_steps_max: 16, ..Self::default() }
+    }
+
+    /// The mix of a seed.
+    pub fn draw(rng: &mut Rng) -> Self {
+        let mut mix = Self {
+            latency_max: rng.pick(&[1, 20, 200, 2000]),
+            job_steps_max: rng.pick(&[1, 3, 16, 64]),
+            ..Self::default()
+        };
+        if rng.chance(3000) {
+            return mix;
+        }
+        let mut rate =
+            |often: u32| if rng.chance(4000) { rng.below(often as usize) as u32 } else { 0 };
+        mix.read_error = rate(500);
+        mix.read_flip = rate(500);
+        mix.append_error = rate(500);
+        mix.seal_error = rate(2000);
+        mix.seal_lost_reply = rate(2000);
+        mix.put_error = rate(3000);
+        mix.put_lost_reply = rate(3000);
+        mix.load_error = rate(3000);
+        mix.open_error = rate(20);
+        mix.delete_lost = rate(2000);
+        mix.slow = rate(1000);
+        mix
+    }
+
+    /// True if reads may fail.
+    #[must_use]
+    pub fn reads_fail(&self) -> bool {
+        self.read_error + self.read_flip > 0
+    }
+
+    /// True if what a job wrote may stay behind without an owner.
+    #[must_use]
+    pub fn leaves_orphans(&self) -> bool {
+        self.reads_fail()
+            || self.append_error
+                + self.seal_error
+                + self.seal_lost_reply
+                + self.open_error
+                + self.delete_lost
+                > 0
+    }
+}

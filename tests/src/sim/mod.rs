@@ -1,0 +1,9 @@
+//! The simulated driver of a shard: virtual time, one thread, a seeded random source, a DFS in
+//! memory and seeded faults. The same seed gives the same trace.
+
+pub mod dfs;
+pub mod driver;
+pub mod faults;
+mod jobs;
+pub mod rng;
+pub mod trace;
