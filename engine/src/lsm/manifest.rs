@@ -179,3 +179,7 @@ fn put_span(out: &mut Vec<u8>, bytes: &[u8]) {
     varint::put(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
+
+#[cfg(test)]
+#[path = "manifest_tests.rs"]
+mod tests;
