@@ -68,12 +68,12 @@ impl Sim {
         request: JobRequest,
     ) -> JobDone {
         match request {
-            JobRequest::Read { tag, object, offset, len } => {
+            JobRequest::Read { tag, object, offset, len, mut buf } => {
                 let bytes = self.dfs.needed(&object, "a job");
                 let result = bytes.and_then(|bytes| {
-                    let mut out = vec![0; len];
-                    self.read(&bytes, offset, &mut out, JOB_READS_FAIL_RARER)?;
-                    Ok(out)
+                    let out = &mut buf.bytes_mut()[..len];
+                    self.read(&bytes, offset, out, JOB_READS_FAIL_RARER)?;
+                    Ok(buf)
                 });
                 JobDone::Read { tag, result }
             }
