@@ -1,5 +1,5 @@
-//! RocksDB falls back to plain reads in silence. This looks for its rings, alone in its process, since
-//! other tests open rings too.
+//! RocksDB falls back to plain reads in silence. This looks for its rings, alone in its process,
+//! since other tests open rings too.
 #![cfg(feature = "rocksdb")]
 
 use aquifer_benches::rocks::RocksTarget;

@@ -9,6 +9,11 @@ pub mod types;
 pub mod codec;
 pub mod mem;
 
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the floor of clocks, randomness and files"
+)]
 pub mod io;
 
 pub mod sst;

@@ -115,9 +115,14 @@ pub const JOB_ROWS_PER_STEP: usize = 512;
 /// Segments a flush sorts between two yields: about 100 us each.
 pub const JOB_SORTS_PER_STEP: usize = 1;
 
-/// A merge reads its inputs in pieces of this many bytes, one ahead of the one in use: the disk
-/// reaches its bandwidth, and nine inputs hold less than 5 MiB.
-pub const JOB_READ_BYTES: usize = 256 << 10;
+/// A merge reads its inputs in pieces of at most this many bytes: the disk reaches its bandwidth.
+pub const JOB_READ_BYTES_MAX: usize = 256 << 10;
+
+/// And of at least this many: below, a piece costs more to ask for than to read.
+pub const JOB_READ_BYTES_MIN: usize = 32 << 10;
+
+/// Pieces of an input in memory at once: the one in use, the one ahead, one being read.
+pub const JOB_PIECES: usize = 3;
 
 /// Reads of one shard in flight at the device: beyond it a virtual disk gives no more, and the
 /// completion queue has room for all.
@@ -157,6 +162,13 @@ pub const SST_META_BYTES_MAX: usize = 256 << 20;
 /// Submission entries of a shard's ring. A tick that has more to say enters the kernel once more;
 /// a larger ring would lock more of the 8 MiB that a user without privileges has in all.
 pub const RING_SQ_ENTRIES: u32 = 256;
+
+/// A parked inline shard wakes when one in this many of its reads in flight has ended: at depth 256
+/// sixteen reads share an entry into the kernel, and a lone read waits for nothing.
+pub const WAIT_SHARE: usize = 16;
+
+/// Most reads that a parked shard waits for: beyond, an entry costs next to nothing per read.
+pub const WAIT_READS_MAX: usize = 32;
 
 /// Completion entries of a shard's ring.
 pub const RING_CQ_ENTRIES: u32 = 2048;
@@ -258,9 +270,15 @@ const _: () = assert!(MEMORY_FIXED_BYTES + ROWS_MIN_BYTES < MEMORY_MIN_BYTES);
 /// what was prefetched is still there when it is used.
 pub const SERVE_CHUNK: usize = 32;
 
-/// Runs of a tablet above `RUNS_MAX` at which writes wait for merges: beyond, reads would slow
-/// down without bound.
-pub const RUNS_STALL: usize = 16;
+/// Runs of a tablet above `RUNS_MAX` from which writes are paced by the progress of merges: the
+/// further above, the slower, so that writes never stop at once.
+pub const RUNS_PACE: usize = 6;
+
+/// A flush that writes wait for is paced from this part of the next generation on, in quarters.
+pub const PACE_QUARTERS: usize = 2;
+
+/// Most bytes of writes that progress in the background can save up.
+pub const PACE_CREDIT_BYTES_MAX: u64 = 256 << 10;
 
 /// A scan ends its batch at this many bytes, whatever its limit of rows: what a completion copies.
 pub const SCAN_BYTES_MAX: usize = 1 << 20;
@@ -271,8 +289,15 @@ pub const SCAN_LIMIT_MAX: u32 = 4096;
 /// Buffers of a job beside its inputs, bytes: chunks of output, the filter and index being built.
 pub const JOB_BASE_BYTES: usize = 4 << 20;
 
-/// Jobs of one shard at once: a flush and merges beside it.
-pub const JOBS_MAX: usize = 3;
+/// Merges of one shard at once, beside a flush: more would only hold up the flush, which writes
+/// wait for.
+pub const MERGES_MAX: usize = 1;
+
+const _: () = assert!(MERGES_MAX < JOBS_PER_CORE_MAX, "a flush never waits for a merge to end");
+
+/// How long a shard with paced writes sleeps at most before it looks at the progress of its jobs,
+/// nanoseconds.
+pub const PACE_LOOK_NS: u64 = 500_000;
 
 /// Stores of one shard.
 pub const STORES_MAX: usize = 1024;
@@ -293,3 +318,7 @@ pub const SHARD_SPIN_NS: u64 = 30_000;
 
 /// A sleeping session looks whether its shard still lives every so many milliseconds.
 pub const SESSION_PARK_MS: u64 = 100;
+/// Largest single write of a background job, bytes: each object being written keeps one aligned
+/// buffer of this size at most, and a larger write was no cheaper.
+pub const WRITE_BYTES_MAX: usize = 1 << 20;
+const _: () = assert!(WRITE_BYTES_MAX.is_multiple_of(PAGE_BYTES), "direct writes are whole pages");

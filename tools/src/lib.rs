@@ -1,3 +1,7 @@
 //! The library behind the `aquifer` command.
 
+pub mod cli;
+
 pub mod load;
+
+pub mod run;

@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! The `aquifer` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    aquifer_tools::cli::main()
+}

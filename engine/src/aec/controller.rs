@@ -249,7 +249,7 @@ where
         let mut core = self.shared.core.borrow_mut();
         let ended = &mut core.lanes[lane as usize];
         if let Err(error) = result {
-            ended.failure.get_or_insert(error);
+            ended.fail(error);
         }
         ended.phase = Phase::Draining;
         if ended.operations == 0 {
@@ -267,7 +267,7 @@ where
         ended.phase = Phase::Free;
         if let Some(error) = ended.failure.take() {
             let (key, group) = (ended.key.to_vec(), ended.group);
-            self.failures.push(Failure { key, group, error });
+            self.failures.push(Failure { key, group, error: *error });
         }
         if let Some(record) = next {
             drop(core);

@@ -9,7 +9,7 @@
 //! 4. No user code runs while `core` is borrowed.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 
 use smallvec::SmallVec;
@@ -47,25 +47,33 @@ pub(super) enum Phase {
     Draining,
 }
 
-/// A busy key and the record that runs under it.
+/// A busy key and the record that runs under it. One cache line: what is rare stands apart.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
-    pub key: SmallVec<[u8; 32]>,
+    pub key: SmallVec<[u8; 23]>,
     pub hash: u64,
-    pub group: KeyGroup,
-    pub phase: Phase,
+    pub failure: Option<Box<Error>>,
     pub generation: u32,
     pub operations: u32,
-    pub failure: Option<Error>,
+    pub group: KeyGroup,
+    pub phase: Phase,
     // It stands in `Core::ready`.
     queued: bool,
     // An operation waits for another of the record to complete.
     starved: bool,
-    starved_wakers: Vec<Waker>,
+}
+
+const _: () = assert!(size_of::<Lane>() <= 64, "thousands of lanes are in use at once");
+
+impl Lane {
+    /// The first failure is the record's.
+    pub fn fail(&mut self, error: Error) {
+        self.failure.get_or_insert_with(|| Box::new(error));
+    }
 }
 
 /// How an operation was answered.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Answer {
     /// Not yet, and its future waits.
     Awaited,
@@ -73,8 +81,8 @@ enum Answer {
     Unobserved,
     /// In this turn; the bytes are in its completions.
     Here(Status, Span),
-    /// In an earlier turn, whose bytes are gone.
-    Kept(Box<Kept>),
+    /// In an earlier turn, whose bytes are gone: it stands in `Core::kept`.
+    Kept,
 }
 
 /// An answer that outlived its turn.
@@ -87,11 +95,9 @@ pub(super) struct Kept {
 #[derive(Debug)]
 struct Operation {
     record: RecordId,
+    answer: Answer,
     // Its failure fails the record if nobody observes it.
     write: bool,
-    answer: Answer,
-    // Of a combinator that polls only what was woken; the controller itself needs none.
-    waker: Option<Waker>,
 }
 
 /// A taken answer.
@@ -113,6 +119,11 @@ pub(super) struct Core {
     operations: Slab<Operation>,
     ready: VecDeque<u32>,
     unread: usize,
+    // Rare, by token and by lane: answers that outlived their turn, and wakers of combinators
+    // that poll only what was woken. The controller itself needs none.
+    kept: BTreeMap<u64, Kept>,
+    wakers: BTreeMap<u64, Waker>,
+    starved_wakers: BTreeMap<u32, Vec<Waker>>,
 }
 
 impl Core {
@@ -190,98 +201,98 @@ impl Core {
         (lane.generation == record.generation && lane.phase == Phase::Running).then_some(lane)
     }
 
-    /// True if the record may submit one more operation; else it is told when to try again.
-    #[inline]
-    pub fn has_room(&mut self, record: RecordId, waker: &Waker) -> Result<bool> {
-        if !self.in_turn {
-            return Err(Error::invalid(
-                "an operation was polled outside the controller; await it in its record",
-            ));
-        }
-        let Some(lane) = self.lane_of(record) else {
-            return Err(Error::invalid(
-                "the record of this context has ended; use the context of the running record",
-            ));
-        };
-        if lane.operations < RECORD_OPERATIONS_MAX {
-            return Ok(true);
-        }
-        lane.starved = true;
-        if let Some(waker) = foreign(waker) {
-            lane.starved_wakers.push(waker.clone());
-        }
-        Ok(false)
-    }
-
-    /// Appends the request of an operation to the batch. Only after `has_room`.
+    /// Appends the request of an operation to the batch and returns its token; none if the record
+    /// has as many operations in flight as it may, and then `waker` is called when one completes.
+    /// `encode` is taken in the first case only.
     #[inline]
     pub fn submit(
         &mut self,
         record: RecordId,
         namespace: &[u8],
         mode: Mode,
-        encode: impl FnOnce(&mut Batch, &Target<'_>) -> Result<()>,
-    ) -> Result<Token> {
-        let (write, answer) = match mode {
-            Mode::Read => (false, Answer::Awaited),
-            Mode::Write => (true, Answer::Awaited),
-            Mode::Unobserved => (true, Answer::Unobserved),
+        waker: &Waker,
+        encode: &mut Option<impl FnOnce(&mut Batch, &Target<'_>) -> Result<()>>,
+    ) -> Result<Option<Token>> {
+        let in_turn = self.in_turn;
+        let Some(lane) = self.lanes.get_mut(record.lane as usize).filter(|lane| {
+            in_turn && lane.generation == record.generation && lane.phase == Phase::Running
+        }) else {
+            return Err(misplaced(in_turn));
         };
-        let operation = Operation { record, write, answer, waker: None };
+        if lane.operations >= RECORD_OPERATIONS_MAX {
+            lane.starved = true;
+            if let Some(waker) = foreign(waker) {
+                self.starved_wakers.entry(record.lane).or_default().push(waker.clone());
+            }
+            return Ok(None);
+        }
+        let answer = if mode == Mode::Unobserved { Answer::Unobserved } else { Answer::Awaited };
+        let operation = Operation { record, answer, write: mode != Mode::Read };
         let token = self.operations.insert(operation);
-        let lane = &mut self.lanes[record.lane as usize];
         let key = Key { group: lane.group, bytes: &lane.key };
-        if let Err(error) = encode(&mut self.batch, &Target { key, namespace, user_data: token.0 })
-        {
+        let target = Target { key, namespace, user_data: token.0 };
+        let encode = encode.take().expect("an operation is not polled after its end");
+        if let Err(error) = encode(&mut self.batch, &target) {
             self.operations.remove(token);
             return Err(error);
         }
         lane.operations += 1;
         self.requests += 1;
-        Ok(token)
+        if mode != Mode::Unobserved {
+            self.wake_on_answer(token, waker);
+        }
+        Ok(Some(token))
     }
 
     /// Takes the answer of an operation, or has `waker` called when it is there.
-    #[inline]
+    #[inline(always)]
     pub fn take(&mut self, token: Token, waker: &Waker) -> Option<Taken> {
         let operation = self.operations.get_mut(token).expect("its future holds the operation");
-        if matches!(operation.answer, Answer::Awaited) {
-            if let Some(waker) = foreign(waker) {
-                operation.waker = Some(waker.clone());
-            }
+        let Answer::Here(status, value) = operation.answer else {
+            return self.take_later(token, waker);
+        };
+        self.operations.remove(token);
+        self.unread -= 1;
+        Some(Taken::Here(status, value))
+    }
+
+    // Not in this turn: in an earlier one, or not yet.
+    #[cold]
+    fn take_later(&mut self, token: Token, waker: &Waker) -> Option<Taken> {
+        let Some(kept) = self.kept.remove(&token.0) else {
+            self.wake_on_answer(token, waker);
             return None;
-        }
-        match self.operations.remove(token)?.answer {
-            Answer::Here(status, value) => {
-                self.unread -= 1;
-                Some(Taken::Here(status, value))
-            }
-            Answer::Kept(kept) => Some(Taken::Kept(kept)),
-            Answer::Awaited | Answer::Unobserved => None,
+        };
+        self.operations.remove(token);
+        Some(Taken::Kept(Box::new(kept)))
+    }
+
+    #[inline]
+    fn wake_on_answer(&mut self, token: Token, waker: &Waker) {
+        if let Some(waker) = foreign(waker) {
+            self.wakers.insert(token.0, waker.clone());
         }
     }
 
     /// The future of an operation is gone. The operation goes on.
     pub fn abandon(&mut self, token: Token, completions: &Completions) {
         let Some(operation) = self.operations.get_mut(token) else { return };
-        if matches!(operation.answer, Answer::Awaited) {
-            operation.answer = Answer::Unobserved;
-            operation.waker = None;
-            return;
-        }
-        let Some(operation) = self.operations.remove(token) else { return };
+        let (record, write) = (operation.record, operation.write);
         let error = match operation.answer {
+            Answer::Awaited | Answer::Unobserved => {
+                operation.answer = Answer::Unobserved;
+                self.wakers.remove(&token.0);
+                return;
+            }
             Answer::Here(status, _) => {
                 self.unread -= 1;
                 error_of(status, completions)
             }
-            Answer::Kept(kept) => kept.value.err(),
-            Answer::Awaited | Answer::Unobserved => None,
+            Answer::Kept => self.kept.remove(&token.0).and_then(|kept| kept.value.err()),
         };
-        if let (true, Some(error), Some(lane)) =
-            (operation.write, error, self.lane_of(operation.record))
-        {
-            lane.failure.get_or_insert(error);
+        self.operations.remove(token);
+        if let (true, Some(error), Some(lane)) = (write, error, self.lane_of(record)) {
+            lane.fail(error);
         }
     }
 
@@ -300,7 +311,9 @@ impl Core {
             match operation.answer {
                 Answer::Awaited => {
                     operation.answer = Answer::Here(completion.status, completion.value);
-                    wakers.extend(operation.waker.take());
+                    if !self.wakers.is_empty() {
+                        wakers.extend(self.wakers.remove(&completion.user_data));
+                    }
                     self.unread += 1;
                     wake = true;
                 }
@@ -308,11 +321,11 @@ impl Core {
                     if let (true, Some(error)) =
                         (operation.write, error_of(completion.status, completions))
                     {
-                        lane.failure.get_or_insert(error);
+                        lane.fail(error);
                     }
                     self.operations.remove(token);
                 }
-                Answer::Here(..) | Answer::Kept(_) => {
+                Answer::Here(..) | Answer::Kept => {
                     self.strays += 1;
                     continue;
                 }
@@ -320,7 +333,7 @@ impl Core {
             lane.operations -= 1;
             if lane.starved {
                 lane.starved = false;
-                wakers.append(&mut lane.starved_wakers);
+                wakers.extend(self.starved_wakers.remove(&index).into_iter().flatten());
                 wake = true;
             }
             let due = match lane.phase {
@@ -350,7 +363,8 @@ impl Core {
                     Some(error) => Err(error),
                     None => Ok(value.of(&completions.bytes).to_vec()),
                 };
-                operation.answer = Answer::Kept(Box::new(Kept { status, value }));
+                operation.answer = Answer::Kept;
+                self.kept.insert(completion.user_data, Kept { status, value });
             }
         }
         self.unread = 0;
@@ -371,6 +385,15 @@ pub(super) enum Mode {
 pub(super) fn error_of(status: Status, completions: &Completions) -> Option<Error> {
     let Status::Failed { index } = status else { return None };
     Some(completions.errors[index as usize].clone())
+}
+
+#[cold]
+fn misplaced(in_turn: bool) -> Error {
+    Error::invalid(if in_turn {
+        "the record of this context has ended; use the context of the running record"
+    } else {
+        "an operation was polled outside the controller; await it in its record"
+    })
 }
 
 // The controller polls with the no-op waker: whoever comes with another wants it called.

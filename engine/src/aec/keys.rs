@@ -9,10 +9,17 @@ pub(super) struct KeyTable {
 }
 
 // The low half of the hash: the high half is spent on the key group, which a store's keys share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 struct Entry {
     tag: u32,
     lane: u32,
+}
+
+impl Entry {
+    #[inline]
+    fn is_vacant(self) -> bool {
+        self.lane == u32::MAX
+    }
 }
 
 const VACANT: Entry = Entry { tag: 0, lane: u32::MAX };
@@ -31,7 +38,7 @@ impl KeyTable {
         let mut at = self.home(hash as u32);
         loop {
             let entry = self.entries[at];
-            if entry == VACANT {
+            if entry.is_vacant() {
                 return None;
             }
             if entry.tag == hash as u32 && holds(entry.lane) {
@@ -58,7 +65,7 @@ impl KeyTable {
     pub fn remove(&mut self, hash: u64, lane: u32) {
         let mut hole = self.home(hash as u32);
         while self.entries[hole].lane != lane {
-            assert!(self.entries[hole] != VACANT, "lane {lane} is not in the key table");
+            assert!(!self.entries[hole].is_vacant(), "lane {lane} is not in the key table");
             hole = self.after(hole);
         }
         let mask = self.entries.len() - 1;
@@ -66,7 +73,7 @@ impl KeyTable {
         loop {
             at = self.after(at);
             let entry = self.entries[at];
-            if entry == VACANT {
+            if entry.is_vacant() {
                 break;
             }
             // It may move into the hole unless that lies before its home.
@@ -93,7 +100,7 @@ impl KeyTable {
     #[inline]
     fn place(&mut self, entry: Entry) {
         let mut at = self.home(entry.tag);
-        while self.entries[at] != VACANT {
+        while !self.entries[at].is_vacant() {
             at = self.after(at);
         }
         self.entries[at] = entry;
@@ -103,7 +110,7 @@ impl KeyTable {
     fn grow(&mut self) {
         let doubled = vec![VACANT; self.entries.len() * 2];
         for entry in std::mem::replace(&mut self.entries, doubled) {
-            if entry != VACANT {
+            if !entry.is_vacant() {
                 self.place(entry);
             }
         }

@@ -2,7 +2,6 @@
 //! where the completion brought it.
 
 use std::future::Future;
-use std::mem;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, Waker};
 
@@ -16,14 +15,10 @@ use crate::types::Result;
 // What both kinds of operation do: submit, take the answer, let go.
 struct Call<'a, S> {
     scope: Scope<'a>,
-    step: Step<S>,
-}
-
-enum Step<S> {
-    // Writes the request.
-    Waiting(S),
-    Submitted(Token),
-    Ended,
+    // Writes the request; gone once it did.
+    encode: Option<S>,
+    // From submission until the answer is taken.
+    token: Option<Token>,
 }
 
 impl<'a, S> Call<'a, S>
@@ -32,34 +27,20 @@ where
 {
     #[inline]
     fn new(scope: Scope<'a>, encode: S) -> Self {
-        Self { scope, step: Step::Waiting(encode) }
+        Self { scope, encode: Some(encode), token: None }
     }
 
     // Submits the request unless the record has as many as it may; then it is polled again when
     // one of them has completed.
     #[inline]
-    fn poll_submit(&mut self, mode: Mode, waker: &Waker) -> Poll<Result<()>> {
-        if let Step::Submitted(_) = self.step {
-            return Poll::Ready(Ok(()));
-        }
+    fn poll_submit(&mut self, mode: Mode, waker: &Waker) -> Poll<Result<Token>> {
         let Scope { context, namespace } = self.scope;
         let mut core = context.shared.core.borrow_mut();
-        match core.has_room(context.record, waker) {
-            Ok(true) => {}
-            Ok(false) => return Poll::Pending,
-            Err(error) => {
-                self.step = Step::Ended;
-                return Poll::Ready(Err(error));
-            }
+        match core.submit(context.record, namespace, mode, waker, &mut self.encode) {
+            Ok(Some(token)) => Poll::Ready(Ok(token)),
+            Ok(None) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
         }
-        let Step::Waiting(encode) = mem::replace(&mut self.step, Step::Ended) else {
-            panic!("an operation was polled after its end");
-        };
-        Poll::Ready(core.submit(context.record, namespace, mode, encode).map(|token| {
-            if mode != Mode::Unobserved {
-                self.step = Step::Submitted(token);
-            }
-        }))
     }
 
     #[inline]
@@ -69,19 +50,22 @@ where
         waker: &Waker,
         read: impl FnOnce(Status, &[u8]) -> Result<T>,
     ) -> Poll<Result<T>> {
-        match self.poll_submit(mode, waker) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Ready(Ok(())) => {}
-        }
-        let Step::Submitted(token) = self.step else {
-            panic!("an operation was polled after its end");
+        let Some(token) = self.token else {
+            return match self.poll_submit(mode, waker) {
+                Poll::Ready(Ok(token)) => {
+                    // Its completion comes with a later turn.
+                    self.token = Some(token);
+                    Poll::Pending
+                }
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending => Poll::Pending,
+            };
         };
         let shared = &self.scope.context.shared;
         let Some(taken) = shared.core.borrow_mut().take(token, waker) else {
             return Poll::Pending;
         };
-        self.step = Step::Ended;
+        self.token = None;
         Poll::Ready(match taken {
             Taken::Here(status, value) => {
                 let completions = shared.completions.borrow();
@@ -98,7 +82,7 @@ where
 impl<S> Drop for Call<'_, S> {
     #[inline]
     fn drop(&mut self) {
-        if let Step::Submitted(token) = self.step {
+        if let Some(token) = self.token {
             let shared = &self.scope.context.shared;
             shared.core.borrow_mut().abandon(token, &shared.completions.borrow());
         }
@@ -208,6 +192,6 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Result<()>> {
-        self.write.call.poll_submit(Mode::Unobserved, task.waker())
+        self.write.call.poll_submit(Mode::Unobserved, task.waker()).map_ok(drop)
     }
 }

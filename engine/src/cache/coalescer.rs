@@ -187,6 +187,13 @@ impl Coalescer {
         Ok(())
     }
 
+    /// Who waits for a read in flight.
+    pub fn waiters(&self, token: Token) -> impl Iterator<Item = Token> {
+        let flights = self.reads.get(token).map(|read| &read.flights[..]).unwrap_or_default();
+        let flights = flights.iter().filter_map(|&flight| self.flights.get(flight));
+        flights.flat_map(|flight| flight.waiters.iter().copied())
+    }
+
     /// A read ended. Take its flights one by one with `next_landed`.
     pub fn finish(&mut self, token: Token) -> Landed {
         let read = self.reads.remove(token).expect("each read ends once");

@@ -94,3 +94,7 @@ impl Handle {
         )))
     }
 }
+
+#[cfg(test)]
+#[path = "handle_tests.rs"]
+mod tests;

@@ -2,15 +2,16 @@
 //! glommio executor's thread only, past the page cache, which belongs to the host.
 
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use glommio::GlommioError;
-use glommio::io::{DmaFile, OpenOptions};
+use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
 
 use crate::io::dfs::{Dfs, Draft};
 use crate::io::objects::Source;
 use crate::io::read_op;
-use crate::limits::PAGE_BYTES;
+use crate::limits::{PAGE_BYTES, WRITE_BYTES_MAX};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, ObjectName, Result};
 
@@ -75,8 +76,39 @@ pub(crate) struct ObjectWriter {
 }
 
 enum Sink {
-    File { file: DmaFile, draft: Draft, bytes: u64 },
+    File(FileSink),
     Memory(Vec<u8>),
+}
+
+struct FileSink {
+    file: DmaFile,
+    draft: Draft,
+    bytes: u64,
+    // Direct writes need aligned memory. Kept from one write to the next: mapping and faulting a
+    // fresh megabyte costs more than writing it (0.8 ms of CPU against 0.14).
+    aligned: Option<Rc<DmaBuffer>>,
+}
+
+impl FileSink {
+    async fn write(&mut self, part: &[u8]) -> Result<()> {
+        let fits = |kept: &Rc<DmaBuffer>| kept.len() == part.len() && Rc::strong_count(kept) == 1;
+        let kept = self.aligned.take().filter(fits);
+        let mut aligned = kept.unwrap_or_else(|| Rc::new(self.file.alloc_dma_buffer(part.len())));
+        let buffer = Rc::get_mut(&mut aligned).expect("nobody shares it");
+        buffer.as_bytes_mut().copy_from_slice(part);
+        let written = self.file.write_rc_at(aligned.clone(), self.bytes).await;
+        let written = written.map_err(|e| failed("writing", &self.draft.tmp, e))?;
+        if written < part.len() {
+            let (tmp, len) = (self.draft.tmp.display(), part.len());
+            return Err(Error::new(
+                ErrorKind::NoSpace,
+                format!("{tmp}: {written} of {len} bytes written; is the DFS full?"),
+            ));
+        }
+        self.bytes += part.len() as u64;
+        self.aligned = Some(aligned);
+        Ok(())
+    }
 }
 
 impl ObjectWriter {
@@ -89,7 +121,10 @@ impl ObjectWriter {
         let drafter = dfs.clone();
         let draft = glommio::executor().spawn_blocking(move || drafter.draft(&name)).await?;
         match OpenOptions::new().write(true).create_new(true).dma_open(&draft.tmp).await {
-            Ok(file) => Ok(Self { dfs, name, sink: Sink::File { file, draft, bytes: 0 } }),
+            Ok(file) => {
+                let sink = FileSink { file, draft, bytes: 0, aligned: None };
+                Ok(Self { dfs, name, sink: Sink::File(sink) })
+            }
             Err(error) => {
                 let error = failed("creating", &draft.tmp, error);
                 // It may exist: that the file system refuses direct I/O shows after creation.
@@ -103,29 +138,13 @@ impl ObjectWriter {
     pub(crate) async fn append(&mut self, piece: &[u8]) -> Result<()> {
         match &mut self.sink {
             Sink::Memory(bytes) => bytes.extend_from_slice(piece),
-            Sink::File { file, draft, bytes } => {
+            Sink::File(sink) => {
                 if !piece.len().is_multiple_of(PAGE_BYTES) {
                     return Err(Error::invalid("objects are written in whole pages"));
                 }
-                if piece.is_empty() {
-                    return Ok(());
+                for part in piece.chunks(WRITE_BYTES_MAX) {
+                    sink.write(part).await?;
                 }
-                // Direct writes need aligned memory; the copy costs a tenth of the write.
-                let mut aligned = file.alloc_dma_buffer(piece.len());
-                aligned.as_bytes_mut().copy_from_slice(piece);
-                let written = file.write_at(aligned, *bytes).await;
-                let written = written.map_err(|e| failed("writing", &draft.tmp, e))?;
-                if written < piece.len() {
-                    return Err(Error::new(
-                        ErrorKind::NoSpace,
-                        format!(
-                            "{}: {written} of {} bytes written; is the DFS full?",
-                            draft.tmp.display(),
-                            piece.len()
-                        ),
-                    ));
-                }
-                *bytes += piece.len() as u64;
             }
         }
         Ok(())
@@ -137,7 +156,7 @@ impl ObjectWriter {
         let Self { dfs, name, sink } = self;
         match sink {
             Sink::Memory(bytes) => dfs.adopt(&name, bytes)?,
-            Sink::File { file, draft, bytes } => {
+            Sink::File(FileSink { file, draft, bytes, .. }) => {
                 let synced = file.fdatasync().await;
                 let closed = file.close().await;
                 let settled = synced.and(closed).map_err(|e| failed("syncing", &draft.tmp, e));
@@ -157,7 +176,7 @@ impl ObjectWriter {
 
     /// Gives the object up.
     pub(crate) async fn discard(self) {
-        if let Sink::File { file, draft, .. } = self.sink {
+        if let Sink::File(FileSink { file, draft, .. }) = self.sink {
             let _closed = file.close().await;
             glommio::executor().spawn_blocking(move || draft.discard()).await;
         }

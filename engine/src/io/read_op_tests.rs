@@ -14,7 +14,8 @@ fn results_of_reads_are_judged_once() {
         buf: pool.take(3 * PAGE_BYTES).unwrap(),
     };
     let page = PAGE_BYTES as i32;
-    // (bytes the object is too short, filled before, tries before, result) -> (verdict, filled after)
+    // (bytes the object is too short, filled before, tries before, result)
+    // -> (verdict, filled after)
     let table = [
         (0, 0, 0, 3 * page, "done", 0),
         (0, PAGE_BYTES as u32, 1, 2 * page, "done", PAGE_BYTES as u32),

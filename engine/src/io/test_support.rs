@@ -34,6 +34,21 @@ impl Drop for Folder {
     }
 }
 
+/// Compares what is written today with a golden file. Where they differ, today's bytes are put
+/// beside the test's program: for a new version of the format they become the new golden file.
+pub(crate) fn check_golden(file: &str, golden: &[u8], written: &[u8]) {
+    if golden == written {
+        return;
+    }
+    let path = std::env::current_exe().unwrap().with_file_name(file);
+    std::fs::write(&path, written).unwrap();
+    panic!(
+        "{file} drifted. A reader in the field has the old bytes: that needs a new version in \
+         FORMAT.md and a golden file of its own; today's bytes are in {}",
+        path.display()
+    );
+}
+
 /// The `seq`th object of some incarnation.
 pub(crate) fn name(seq: u64) -> ObjectName {
     let incarnation = Incarnation { host_epoch: 1, nonce: 2 };

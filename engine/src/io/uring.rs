@@ -22,7 +22,7 @@ use crate::io::objects::{self, Objects, OpenObject, Route, Source};
 use crate::io::read_op::{self, Op, Verdict};
 use crate::io::ring_open;
 use crate::io::values::{IoDone, ObjectSlot};
-use crate::limits::{RING_DRAIN_MS_MAX, RING_READS_MAX};
+use crate::limits::{RING_DRAIN_MS_MAX, RING_READS_MAX, WAIT_READS_MAX, WAIT_SHARE};
 use crate::mem::pool::Buf;
 use crate::mem::slab::{Slab, Token};
 use crate::types::{Error, Nanos, Result};
@@ -299,7 +299,9 @@ impl Uring {
         self.check_caller()?;
         self.push_queued()?;
         self.enter_if_needed()?;
-        if !self.ready.is_empty() || !self.doorbell.try_sleep() {
+        // The kernel may have taken nothing at the moment; what it does not have will not signal.
+        let unsubmitted = !self.ring.submission().is_empty();
+        if unsubmitted || !self.ready.is_empty() || !self.doorbell.try_sleep() {
             return Ok(false);
         }
         self.host_polls = true;
@@ -405,7 +407,13 @@ impl Uring {
         if !self.doorbell.try_sleep() {
             return self.enter_if_needed();
         }
-        let entered = self.enter(|ring| wait_one(ring, timeout));
+        // A share of what is in flight, so that one entry serves several reads; requests from
+        // other threads come by the doorbell, which must not wait for reads.
+        let want = match self.mode {
+            RingMode::Inline => (self.in_kernel / WAIT_SHARE).clamp(1, WAIT_READS_MAX),
+            RingMode::Owned => 1,
+        };
+        let entered = self.enter(|ring| wait_for(ring, want, timeout));
         self.doorbell.wake();
         entered
     }
@@ -496,7 +504,7 @@ impl Uring {
             if self.in_kernel == 0 || now >= deadline {
                 return self.in_kernel == 0;
             }
-            if self.enter(|ring| wait_one(ring, Some(deadline - now))).is_err() {
+            if self.enter(|ring| wait_for(ring, 1, Some(deadline - now))).is_err() {
                 return false;
             }
         }
@@ -513,12 +521,12 @@ impl Drop for Uring {
 }
 
 /// Submits and waits for one completion, for `timeout` nanoseconds at most.
-fn wait_one(ring: &IoUring, timeout: Option<Nanos>) -> io::Result<usize> {
-    let Some(ns) = timeout else { return ring.submit_and_wait(1) };
+fn wait_for(ring: &IoUring, want: usize, timeout: Option<Nanos>) -> io::Result<usize> {
+    let Some(ns) = timeout else { return ring.submit_and_wait(want) };
     let second = 1_000_000_000;
     let span =
         Timespec::new().sec(ns / second).nsec(u32::try_from(ns % second).expect("below 2^30"));
-    ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&span))
+    ring.submitter().submit_with_args(want, &SubmitArgs::new().timespec(&span))
 }
 
 #[cfg(test)]

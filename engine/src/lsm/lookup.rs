@@ -3,6 +3,8 @@
 
 use std::rc::Rc;
 
+use smallvec::SmallVec;
+
 use crate::io::values::ObjectSlot;
 use crate::lsm::fold::MergeOps;
 use crate::lsm::merge::fold;
@@ -43,6 +45,8 @@ pub enum Answer {
 pub struct Lookup {
     tablet: Rc<Tablet>,
     run: usize,
+    // Of each run, where in its table to look.
+    partitions: SmallVec<[Option<u32>; 8]>,
     // A newer run cleared the map: older ones say nothing.
     ended: bool,
     // Operands found so far, folded; newer than everything still to come.
@@ -55,7 +59,8 @@ impl Lookup {
     /// A lookup in a tablet, on top of operands that memory holds.
     #[must_use]
     pub fn new(tablet: Rc<Tablet>, operands: Option<Vec<u8>>) -> Self {
-        Self { tablet, run: 0, ended: false, operands, large: None }
+        let partitions = SmallVec::new();
+        Self { tablet, run: 0, partitions, ended: false, operands, large: None }
     }
 
     /// True if memory or a run held operands.
@@ -64,11 +69,13 @@ impl Lookup {
         self.operands.is_some()
     }
 
-    /// Asks the CPU for what the search of all runs looks at.
+    /// Finds the place in each run's table and asks the CPU for what the search will look at. Once,
+    /// before `next`.
     #[inline]
-    pub fn prefetch(&self, hash: u64, key: &[u8]) {
+    pub fn start(&mut self, hash: u64, key: &[u8]) {
         for run in &self.tablet.runs {
-            run.open.table.prefetch(hash, key);
+            let partition = run.open.table.start_probe(hash, key);
+            self.partitions.push(partition.map(|p| p as u32));
         }
     }
 
@@ -77,10 +84,12 @@ impl Lookup {
     pub fn next(&mut self, hash: u64, key: &[u8]) -> Option<Need> {
         while !self.ended {
             let run = self.tablet.runs.get(self.run)?;
+            let partition = self.partitions[self.run];
             self.run += 1;
             let OpenTable { table, object } = &run.open;
             self.ended = table.clears(key);
-            if let Some(extent) = table.probe(hash, key) {
+            let Some(partition) = partition else { continue };
+            if let Some(extent) = table.finish_probe(partition as usize, hash, key) {
                 let object_key = table.object_key();
                 return Some(Need { object: *object, extent, object_key, large: None });
             }

@@ -59,7 +59,7 @@ impl Manifest {
                     .iter()
                     .map(|run| {
                         *numbers.entry(*run.open.table.name()).or_insert_with(|| {
-                            tables.push(run.open.table.table_ref().clone());
+                            tables.push(*run.open.table.table_ref());
                             (tables.len() - 1) as u32
                         })
                     })
@@ -179,3 +179,7 @@ fn put_span(out: &mut Vec<u8>, bytes: &[u8]) {
     varint::put(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
+
+#[cfg(test)]
+#[path = "manifest_tests.rs"]
+mod tests;

@@ -42,7 +42,7 @@ impl OpenJob {
             match done {
                 JobDone::Read { tag, result } => {
                     self.reads -= 1;
-                    let table_ref = self.refs[tag as usize].clone();
+                    let table_ref = self.refs[tag as usize];
                     let from = (table_ref.meta_offset - table_ref.meta().pages().offset) as usize;
                     let bytes = result?;
                     let meta = &bytes[from..from + table_ref.meta_len as usize];

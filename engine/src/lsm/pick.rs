@@ -4,8 +4,8 @@
 //! than `RUNS_MAX` runs, the newest are merged, and the merge takes in each older run that is at
 //! most `RUN_RATIO` times what it has gathered. So older runs are more than `RUN_RATIO` times the
 //! sum of the newer ones whenever they are left alone: levels, without numbering them, that adapt
-//! to the size of the tablet. Measured with a simulation of uniform inserts (flush 48 MB, tablets of
-//! 128 MB): write amplification 3.5 at 2.9 GB and 5.6 at 10 GB, 4.5 runs a tablet on average.
+//! to the size of the tablet. Measured with a simulation of uniform inserts (flush 48 MB, tablets
+//! of 128 MB): write amplification 3.5 at 2.9 GB and 5.6 at 10 GB, 4.5 runs a tablet on average.
 
 use crate::limits::{RUN_RATIO, RUNS_MAX};
 

@@ -15,6 +15,8 @@
 
 use std::sync::Arc;
 
+use memmap2::MmapMut;
+
 use crate::limits::{SEGMENT_BYTES, STORED_KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::lsm::index::Pos;
 use crate::types::RowKind;
@@ -49,13 +51,28 @@ pub fn place(pos: Pos) -> (usize, usize) {
 /// Most segments that positions can name.
 pub const SEGMENTS_MAX: usize = 1 << (32 - OFFSET_BITS);
 
+/// The bytes of a segment: a map of its own, so that what is given back leaves the process at once
+/// instead of lying in an allocator's arena.
+pub type Block = MmapMut;
+
+/// Maps a block of zeros.
+///
+/// # Panics
+/// If the kernel has no memory or no room for a map.
+#[must_use]
+pub fn map_block(bytes: usize) -> Block {
+    MmapMut::map_anon(bytes).expect("the kernel maps row memory within the budget")
+}
+
 /// Memory of a segment: owned while rows may change, shared from the freeze on.
 #[derive(Debug)]
 pub enum Memory {
     /// Only the shard sees it.
-    Owned(Box<[u8]>),
+    Owned(Block),
+    /// Taken out for a moment, or given back.
+    None,
     /// Frozen: jobs may read it too.
-    Shared(Arc<Box<[u8]>>),
+    Shared(Arc<Block>),
 }
 
 impl Memory {
@@ -63,8 +80,9 @@ impl Memory {
     #[inline]
     pub fn bytes(&self) -> &[u8] {
         match self {
-            Self::Owned(bytes) => bytes,
-            Self::Shared(bytes) => bytes,
+            Self::Owned(block) => block,
+            Self::Shared(block) => block,
+            Self::None => &[],
         }
     }
 
@@ -72,8 +90,8 @@ impl Memory {
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         match self {
-            Self::Owned(bytes) => bytes,
-            Self::Shared(_) => unreachable!("a frozen segment never changes"),
+            Self::Owned(block) => block,
+            Self::Shared(_) | Self::None => unreachable!("a frozen segment never changes"),
         }
     }
 }

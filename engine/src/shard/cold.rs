@@ -23,7 +23,7 @@ use crate::types::{Result, RowKind};
 /// A suspended request.
 #[derive(Debug)]
 pub(super) enum Waiting {
-    Get(ColdGet),
+    Get(Box<ColdGet>),
     Scan(Box<ColdScan>),
 }
 
@@ -94,8 +94,8 @@ impl Shard {
             return;
         }
         let mut misses = std::mem::take(&mut self.misses);
-        for get in &misses {
-            get.lookup.prefetch(get.hash, &get.key);
+        for get in &mut misses {
+            get.lookup.start(get.hash, &get.key);
         }
         for mut get in misses.drain(..) {
             let step = self.next_run(&mut get);
@@ -122,7 +122,7 @@ impl Shard {
     }
 
     // Suspends the get or completes it.
-    fn settle(&mut self, mut get: ColdGet, step: Result<Step>, outbox: &mut Outbox) {
+    fn settle(&mut self, mut get: Box<ColdGet>, step: Result<Step>, outbox: &mut Outbox) {
         let out = &mut outbox.completions[usize::from(get.session)];
         match step {
             Ok(Step::Read(need)) => {
@@ -157,6 +157,17 @@ impl Shard {
         };
         if same && store.rows.reserve(row_bytes(get.key.len(), self.value.len())) {
             store.rows.write(get.hash, &get.key, RowKind::Put, &self.value);
+        }
+    }
+
+    /// Asks the CPU for what resuming the waiters of a finished read will look at.
+    pub(super) fn prefetch_landed(&self, token: Token) {
+        for waiter in self.coalescer.waiters(token) {
+            if let Some(Waiting::Get(get)) = self.cold.get(waiter)
+                && let Some(Some(store)) = self.stores.get(usize::from(get.store.0))
+            {
+                store.rows.prefetch(get.hash);
+            }
         }
     }
 
@@ -195,9 +206,9 @@ impl Shard {
                 completions(outbox, scan.session);
                 let needs: SmallVec<[Need; 4]> = scan.scan.needs().collect();
                 let at = |n: &&Need| (n.object, n.extent.pages().offset) == place;
-                let landed = needs.iter().filter(at);
+                let mut landed = needs.iter().filter(at);
                 let result = pages.and_then(|pages| {
-                    landed.map(|n| scan.scan.land(n, pages, &mut self.scratch)).collect()
+                    landed.try_for_each(|n| scan.scan.land(n, pages, &mut self.scratch))
                 });
                 self.continue_scan(scan, result, outbox);
             }
@@ -205,7 +216,7 @@ impl Shard {
         }
     }
 
-    fn resume_get(&mut self, mut get: ColdGet, pages: Result<&[u8]>, outbox: &mut Outbox) {
+    fn resume_get(&mut self, mut get: Box<ColdGet>, pages: Result<&[u8]>, outbox: &mut Outbox) {
         let answer = pages.and_then(|pages| self.read_answer(&mut get, pages));
         let step = match answer {
             Ok(Answer::Found) => Ok(Step::Found),

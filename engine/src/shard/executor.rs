@@ -219,6 +219,12 @@ impl<J> ExecutorLink<J> {
         Some(finished)
     }
 
+    /// Bytes that jobs of this executor have written in all.
+    #[must_use]
+    pub fn bytes_written(&self) -> u64 {
+        self.core.bytes_written.load(Ordering::Relaxed)
+    }
+
     /// Answers the executor owes.
     #[must_use]
     pub fn owed(&self) -> usize {
@@ -468,5 +474,6 @@ impl<J> Link<J> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "a test that hangs must end")]
 #[path = "executor_tests.rs"]
 mod tests;

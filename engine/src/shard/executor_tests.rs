@@ -149,6 +149,38 @@ fn jobs_write_and_read_objects() {
 }
 
 #[test]
+fn appends_of_any_size_keep_their_order() {
+    let folder = Folder::new();
+    let pieces: Vec<Vec<u8>> = [3, 3, 700, 1, 1, 256, 256]
+        .iter()
+        .enumerate()
+        .map(|(at, pages)| vec![at as u8 + 1; pages * PAGE_BYTES])
+        .collect();
+    for url in urls(&folder) {
+        let (mut link, _bell) = link(&url);
+        let mut left = Some(pieces.clone());
+        start(
+            &mut link,
+            Box::new(move |io| {
+                let Some(pieces) = left.take() else {
+                    let sealed = |done: &JobDone| matches!(done, JobDone::Sealed { .. });
+                    let over = io.done.drain(..).any(|done| sealed(&done));
+                    return if over { JobState::Finished } else { JobState::Waiting };
+                };
+                let object = name(4);
+                let append = |bytes| JobRequest::Append { object, bytes };
+                io.requests.extend(pieces.into_iter().map(append));
+                io.requests.push(JobRequest::Seal { object });
+                JobState::Waiting
+            }),
+        );
+        assert!(job_of(answer(&mut link)).0.is_ok());
+        let whole = Dfs::open(&url).unwrap().load(&name(4), 1 << 30).unwrap();
+        assert!(whole == pieces.concat());
+    }
+}
+
+#[test]
 fn control_orders_are_carried_out() {
     let folder = Folder::new();
     for url in urls(&folder) {
@@ -234,9 +266,9 @@ fn failures_reach_the_job_and_seal_nothing() {
                 for done in io.done.drain(..) {
                     let failed = match done {
                         JobDone::Read { result, .. } => result.is_err(),
-                        JobDone::Appended { result, .. } | JobDone::Sealed { result, .. } => {
-                            result.is_err()
-                        }
+                        JobDone::Appended { result, .. }
+                        | JobDone::Sealed { result, .. }
+                        | JobDone::Opened { result, .. } => result.is_err(),
                     };
                     counted.fetch_add(u32::from(failed), Ordering::Relaxed);
                 }

@@ -1,15 +1,25 @@
 //! Floor 9: a shard as a state machine, the drivers around it, and the engine's face.
+//!
+//! The drivers alone read the clock, draw names and start threads; the shard is a function of what
+//! they pass in.
 
 mod background;
 mod cold;
 mod control;
+#[expect(clippy::disallowed_methods, reason = "a driver reads the clock")]
 pub mod driver;
+#[expect(clippy::disallowed_methods, reason = "an opening draws its nonce and seed")]
 pub mod engine;
+#[expect(clippy::disallowed_methods, reason = "an executor is a thread with a heartbeat")]
 pub mod executor;
+#[expect(clippy::disallowed_methods, reason = "a job is timed by its slice")]
 mod job_run;
+#[expect(clippy::disallowed_methods, reason = "an owned shard is a thread that spins and parks")]
 mod owned;
 mod serve;
+#[expect(clippy::disallowed_methods, reason = "a waiting session has a deadline")]
 pub mod session;
+#[expect(clippy::module_inception, reason = "the file of the machine itself")]
 mod shard;
 mod store;
 pub mod values;

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::limits::{RUNS_STALL, SERVE_CHUNK, VALUE_BYTES_MAX};
+use crate::limits::{SERVE_CHUNK, VALUE_BYTES_MAX};
 use crate::lsm::rows::{Found, row_bytes};
 use crate::shard::cold::ColdGet;
 use crate::shard::shard::Shard;
@@ -196,7 +196,7 @@ impl Shard {
                 Err(error) => return out.push_error(request.user_data, error),
             },
         };
-        self.misses.push(ColdGet::new(session, request, key, operands, store));
+        self.misses.push(Box::new(ColdGet::new(session, request, key, operands, store)));
     }
 }
 
@@ -216,7 +216,9 @@ fn write(
     }
     // Dirty rows may take what one flush writes while the flush before it runs.
     let behind = store.unflushed() && store.rows.active_bytes() >= flush_bytes;
-    if behind || store.excess_runs() > RUNS_STALL {
+    let paced = store.pace(flush_bytes) > 0;
+    let cost = (key.len() + value.len()) as u64;
+    if behind || (paced && store.credit_bytes < cost) {
         return Ok(Served::Behind);
     }
     let bytes = match request.op {
@@ -225,6 +227,9 @@ fn write(
     };
     if !store.rows.reserve(bytes) {
         return Ok(Served::NoRoom(bytes));
+    }
+    if paced {
+        store.credit_bytes -= cost;
     }
     match request.op {
         Op::Put => store.rows.write(request.hash, key, RowKind::Put, value),

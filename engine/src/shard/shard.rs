@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use crate::cache::coalescer::{Coalescer, CoalescerCounters};
 use crate::io::values::IoDone;
 use crate::limits::{
-    FLUSH_DIVISOR, JOB_DIVISOR, MEMORY_FIXED_BYTES, MEMORY_MIN_BYTES, ROWS_MIN_BYTES,
-    SEGMENT_BYTES, TABLE_BYTES_TARGET,
+    FLUSH_DIVISOR, JOB_DIVISOR, MEMORY_FIXED_BYTES, MEMORY_MIN_BYTES, PACE_CREDIT_BYTES_MAX,
+    ROWS_MIN_BYTES, SEGMENT_BYTES, TABLE_BYTES_TARGET,
 };
 use crate::mem::pool::Pool;
 use crate::mem::slab::Slab;
@@ -66,12 +66,13 @@ pub struct Shard {
     pub(super) jobs: Slab<RunningJob>,
     pub(super) controls: Slab<PendingControl>,
     pub(super) counters: ShardCounters,
-    pub(super) misses: Vec<ColdGet>,
+    pub(super) misses: Vec<Box<ColdGet>>,
     // Bytes that the first stalled request found no room for.
     pub(super) room_wanted: usize,
     pub(super) value: Vec<u8>,
     pub(super) scratch: Vec<u8>,
     pub(super) limits: ShardLimits,
+    job_bytes: u64,
 }
 
 /// The sizes that steer a shard. Drivers take those that follow from a memory budget; a test may
@@ -133,6 +134,7 @@ impl Shard {
             value: Vec::new(),
             scratch: Vec::new(),
             limits,
+            job_bytes: 0,
         }
     }
 
@@ -152,6 +154,11 @@ impl Shard {
 
     /// Takes what arrived, does what can be done, asks for what is needed.
     pub fn tick(&mut self, inbox: &mut Inbox, outbox: &mut Outbox) -> Park {
+        for done in &inbox.io {
+            if let IoDone::Read { token, .. } = done {
+                self.prefetch_landed(*token);
+            }
+        }
         for done in inbox.io.drain(..) {
             match done {
                 IoDone::Read { token, buf, result } => self.landed(token, buf, result, outbox),
@@ -163,6 +170,7 @@ impl Shard {
             self.job_ended(report, outbox);
         }
         self.share_memory();
+        self.grant_credit(inbox.job_bytes);
         self.serve_stalled(outbox);
         let mut controls = inbox.controls.drain(..).peekable();
         for (at, (session, batch)) in inbox.batches.iter().enumerate() {
@@ -187,7 +195,22 @@ impl Shard {
         if hopeless {
             self.refuse_stalled(outbox);
         }
-        if refused || hopeless { Park::Busy } else { Park::Idle }
+        match (refused || hopeless, self.stalled.is_empty()) {
+            (true, _) => Park::Busy,
+            (false, false) => Park::Paced,
+            (false, true) => Park::Idle,
+        }
+    }
+
+    /// Writes of a store whose jobs are behind follow their progress.
+    fn grant_credit(&mut self, job_bytes: u64) {
+        let progress = job_bytes.saturating_sub(self.job_bytes);
+        self.job_bytes = job_bytes;
+        for store in self.stores.iter_mut().flatten() {
+            let pace = store.pace(self.limits.flush_bytes);
+            let credit = store.credit_bytes + progress / pace.max(1);
+            store.credit_bytes = credit.min(PACE_CREDIT_BYTES_MAX);
+        }
     }
 
     /// Rows may take what nothing else needs.
@@ -197,12 +220,10 @@ impl Shard {
         let other = MEMORY_FIXED_BYTES + tables + jobs + self.pool.bytes();
         let rows = self.limits.memory_bytes.saturating_sub(other).max(self.limits.rows_bytes_min);
         self.give_back(rows);
-        let held = self.rows_held();
-        let all: usize = held.iter().sum();
-        for (store, mine) in self.stores.iter_mut().zip(&held) {
-            if let Some(store) = store {
-                store.rows.set_limit(rows.saturating_sub(all - mine));
-            }
+        let all: usize = self.stores.iter().flatten().map(|s| s.rows.bytes()).sum();
+        for store in self.stores.iter_mut().flatten() {
+            let others = all - store.rows.bytes();
+            store.rows.set_limit(rows.saturating_sub(others));
         }
     }
 

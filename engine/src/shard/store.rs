@@ -8,11 +8,14 @@ use crate::checkpoint::handle::Handle;
 use crate::checkpoint::ownership::Ownership;
 use crate::codec::hash::hash64;
 use crate::io::values::ObjectSlot;
-use crate::limits::{KEY_GROUPS_MAX, RUNS_MAX};
+use crate::limits::{
+    JOB_PIECES, JOB_READ_BYTES_MAX, JOB_READ_BYTES_MIN, KEY_GROUPS_MAX, PACE_QUARTERS, PAGE_BYTES,
+    RUNS_MAX, RUNS_PACE,
+};
 use crate::lsm::compact::{CompactJob, MergeOrder};
 use crate::lsm::flush::FlushJob;
 use crate::lsm::fold::MergeOps;
-use crate::lsm::job::{Left, Unfinished, Work};
+use crate::lsm::job::{Left, Unfinished};
 use crate::lsm::output::Output;
 use crate::lsm::pick::{self, Choice};
 use crate::lsm::rows::{Found, FrozenRows, Rows};
@@ -54,6 +57,11 @@ pub(super) struct Store {
     pub failure: Option<Error>,
     /// Set when an invariant broke or the store was closed: every request is answered with it.
     pub poison: Option<Error>,
+    /// Bytes of writes that the progress of jobs allows while the store is paced.
+    pub credit_bytes: u64,
+    // Of the version of now; every write looks at them.
+    excess_runs: usize,
+    table_bytes: usize,
     /// The store was closed. It keeps its place until nothing names it any more: jobs, reads and
     /// stalled requests must not meet the next store.
     pub closed: bool,
@@ -91,6 +99,9 @@ impl Store {
             drains: Vec::new(),
             failure: None,
             poison: None,
+            credit_bytes: 0,
+            excess_runs: 0,
+            table_bytes: 0,
             closed: false,
             frozen: VecDeque::new(),
             flushing: false,
@@ -119,8 +130,22 @@ impl Store {
 
     /// Memory of the resident parts of all its tables, bytes.
     pub fn table_bytes(&self) -> usize {
+        self.table_bytes
+    }
+
+    // After an edit of the version or the tables.
+    fn measure(&mut self) {
         let open = self.tables.values().chain(&self.retired);
-        open.map(|t| t.table.memory_bytes()).sum()
+        self.table_bytes = open.map(|t| t.table.memory_bytes()).sum();
+        let runs = self.version.tablets().iter().map(|t| &t.run_bytes[..]);
+        self.excess_runs = pick::excess_runs(runs);
+    }
+
+    /// How many bytes jobs must write for each byte of writes; zero while nothing is behind.
+    pub fn pace(&self, flush_bytes: usize) -> u64 {
+        let merges = self.excess_runs.saturating_sub(RUNS_PACE) as u64;
+        let near = self.rows.active_bytes() * 4 >= flush_bytes * PACE_QUARTERS;
+        merges + u64::from(self.unflushed() && near)
     }
 
     /// Freezes what was written; the flush starts when its turn comes.
@@ -147,7 +172,7 @@ impl Store {
     }
 
     /// The next flush, if one waits and none runs: flushes are applied in order.
-    pub fn next_flush(&mut self) -> Option<Work> {
+    pub fn next_flush(&mut self) -> Option<FlushJob> {
         if self.flushing {
             return None;
         }
@@ -155,7 +180,7 @@ impl Store {
         self.flushing = true;
         let names = vec![self.new_name(ObjectKind::Sst)];
         let output = Output::new(names, FilterBits::Sixteen, u64::MAX);
-        Some(Work::Flush(FlushJob::new(rows, self.ops.clone(), output)))
+        Some(FlushJob::new(rows, self.ops.clone(), output))
     }
 
     fn idle_tablets(&self) -> impl Iterator<Item = (usize, &[u64])> {
@@ -164,13 +189,13 @@ impl Store {
         tablets.filter(move |(_, t)| !busy(&t.low)).map(|(i, t)| (i, &t.run_bytes[..]))
     }
 
-    /// The next merge, if one is due.
-    pub fn next_merge(&mut self) -> Option<Work> {
+    /// The next merge, if one is due; its inputs are read through about `read_bytes_max`.
+    pub fn next_merge(&mut self, read_bytes_max: usize) -> Option<CompactJob> {
         let choice = pick::pick(self.idle_tablets())?;
-        Some(self.merge(choice))
+        Some(self.merge(choice, read_bytes_max))
     }
 
-    fn merge(&mut self, choice: Choice) -> Work {
+    fn merge(&mut self, choice: Choice, read_bytes_max: usize) -> CompactJob {
         let version = Rc::clone(&self.version);
         let tablet = &version.tablets()[choice.tablet];
         let bottom = choice.runs == tablet.runs.len();
@@ -180,6 +205,7 @@ impl Store {
             high: tablet.high.clone(),
             inputs: tablet.runs[..choice.runs].iter().map(|r| r.open.table.clone()).collect(),
             bottom,
+            read_bytes: read_bytes(read_bytes_max, choice.runs),
         };
         // Only a merge of all runs may split: a run in the middle is one table.
         let (target, bits) = if bottom {
@@ -191,12 +217,7 @@ impl Store {
         let names = (0..count).map(|_| self.new_name(ObjectKind::Sst)).collect();
         self.merging.push(order.low.clone());
         let output = Output::new(names, bits, target);
-        Work::Merge(CompactJob::new(order, self.ops.clone(), output))
-    }
-
-    /// Runs of the fullest tablet above the target.
-    pub fn excess_runs(&self) -> usize {
-        pick::excess_runs(self.version.tablets().iter().map(|t| &t.run_bytes[..]))
+        CompactJob::new(order, self.ops.clone(), output)
     }
 
     /// True if no flush or merge runs, waits or is due.
@@ -216,6 +237,7 @@ impl Store {
         self.rows.turn_clean(generation);
         self.flushes += 1;
         self.flushing = false;
+        self.measure();
     }
 
     /// A merge was written: its outputs replace its inputs.
@@ -232,6 +254,7 @@ impl Store {
             None => self.retired.extend(outputs),
         }
         self.retire(&edit.inputs);
+        self.measure();
     }
 
     // Tables that no run names any more wait until nobody reads them.
@@ -261,6 +284,9 @@ impl Store {
             let delete = !self.closed && self.ownership.retire(*open.table.name());
             gone.push((open, delete));
         }
+        if !gone.is_empty() {
+            self.measure();
+        }
         gone
     }
 
@@ -288,6 +314,7 @@ impl Store {
     pub fn restore(&mut self, version: Version) {
         self.tables = version.tables().map(|open| (*open.table.name(), open.clone())).collect();
         self.version = Rc::new(version);
+        self.measure();
     }
 
     /// Answers nothing any more; its tables are closed when nobody reads them.
@@ -298,6 +325,7 @@ impl Store {
         self.frozen.clear();
         self.version = Rc::default();
         self.retired.extend(std::mem::take(&mut self.tables).into_values());
+        self.measure();
     }
 
     /// True if a closed store has nothing open any more.
@@ -333,6 +361,12 @@ impl Store {
         }
         entries
     }
+}
+
+// Each input reads pieces of this size, within the memory of all.
+fn read_bytes(read_bytes_max: usize, inputs: usize) -> usize {
+    let piece = read_bytes_max / (inputs * JOB_PIECES);
+    (piece & !(PAGE_BYTES - 1)).clamp(JOB_READ_BYTES_MIN, JOB_READ_BYTES_MAX)
 }
 
 // Output tables of equal size near the target.

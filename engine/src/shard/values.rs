@@ -34,6 +34,8 @@ pub struct Inbox {
     pub io: Vec<IoDone>,
     /// Ends of jobs.
     pub jobs: Vec<JobReport>,
+    /// Bytes that the executor of this shard's jobs has written in all: how far they are.
+    pub job_bytes: u64,
     /// Control requests of sessions.
     pub controls: Vec<Control>,
     /// Batches of sessions, with the number of the session.
@@ -127,6 +129,9 @@ pub enum ControlResult {
 pub enum Park {
     /// Tick again soon: there is work left.
     Busy,
+    /// Wait for an answer, a report or a request, though not for long: writes follow the progress
+    /// of jobs.
+    Paced,
     /// Wait for an answer, a report or a request.
     Idle,
 }

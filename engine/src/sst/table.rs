@@ -116,28 +116,35 @@ impl Table {
             + self.clears.memory_bytes()
     }
 
-    /// Asks the CPU for the filter lines that `probe` looks at, so that the misses of several
-    /// tables overlap. Not for the index: most tables say no before they need it.
+    /// The first half of `probe`: the partition that may hold `key`, `None` out of range. Asks the
+    /// CPU for the filter lines that the second half looks at, so that the misses of several tables
+    /// overlap; not for the index, since most tables say no before they need it.
     #[inline]
-    pub fn prefetch(&self, hash: u64, key: &[u8]) {
-        if self.in_range(key) {
-            let partition = self.fences.partition(key);
-            self.filters[partition].prefetch(hash);
+    #[must_use]
+    pub fn start_probe(&self, hash: u64, key: &[u8]) -> Option<usize> {
+        if !self.in_range(key) {
+            return None;
         }
+        let partition = self.fences.partition(key);
+        self.filters[partition].prefetch(hash);
+        Some(partition)
+    }
+
+    /// The second half of `probe`, in the partition that the first half gave.
+    #[inline]
+    #[must_use]
+    pub fn finish_probe(&self, partition: usize, hash: u64, key: &[u8]) -> Option<Extent> {
+        if !self.filters[partition].may_hold(hash) {
+            return None;
+        }
+        self.fences.extent(self.fences.unit_in(partition, key))
     }
 
     /// The unit to read for `key` with this hash; `None` if the table does not hold it.
     #[inline]
     #[must_use]
     pub fn probe(&self, hash: u64, key: &[u8]) -> Option<Extent> {
-        if !self.in_range(key) {
-            return None;
-        }
-        let partition = self.fences.partition(key);
-        if !self.filters[partition].may_hold(hash) {
-            return None;
-        }
-        self.fences.extent(self.fences.unit_in(partition, key))
+        self.finish_probe(self.start_probe(hash, key)?, hash, key)
     }
 
     /// The unit that holds `key` if any does; `None` if the key is out of range.

@@ -116,7 +116,7 @@ fn a_table_without_rows_answers_no_and_keeps_its_clears() {
     assert!(!built.table.may_hold_collection(1, b"gone"));
     assert_eq!(built.table.units_from(b"").count(), 0);
     assert_eq!(built.table.bytes_between(b"a", Some(b"z")), 0);
-    built.table.prefetch(1, b"");
+    assert!(built.table.start_probe(1, b"").is_none());
     assert!(built.table.clears(b"gone/1") && !built.table.clears(b"gon"));
 }
 
@@ -207,7 +207,7 @@ fn forged_resident_parts_never_panic() {
         forged.meta_crc = crate::codec::crc::keyed_crc(key, forged.meta_offset, bytes);
         let Ok(table) = Table::decode(forged, bytes) else { return };
         for probe in &probes {
-            table.prefetch(hash64(probe), probe);
+            let _ = table.start_probe(hash64(probe), probe);
             let _ = table.probe(hash64(probe), probe);
             let _ = (table.locate(probe), table.bytes_between(probe, None));
             assert!(table.units_from(probe).count() <= table.units() as usize);

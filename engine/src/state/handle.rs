@@ -292,10 +292,13 @@ impl Row<'_> {
         Row { store, id, locality: Locality::Small, map_key: &[] }
     }
 
-    #[inline]
+    // Inlined into each operation, where most of what it is given is constant.
+    #[inline(always)]
     fn push(&self, batch: &mut Batch, target: &Target<'_>, op: Op, value: &[u8]) -> Result<()> {
         let (key, hash) = self.push_key(batch, target, value.len())?;
-        batch.bytes.extend_from_slice(value);
+        if !value.is_empty() {
+            batch.bytes.extend_from_slice(value);
+        }
         self.push_request(batch, target, op, key, hash);
         Ok(())
     }
@@ -318,7 +321,7 @@ impl Row<'_> {
     }
 
     // Every limit is checked before the first byte is written.
-    #[inline]
+    #[inline(always)]
     fn push_key(
         &self,
         batch: &mut Batch,
@@ -338,13 +341,15 @@ impl Row<'_> {
             return Err(batch_full(at));
         }
         encode_key(&mut batch.bytes, key.group, self.locality, key.bytes, self.id, namespace)?;
-        batch.bytes.extend_from_slice(self.map_key);
+        if !self.map_key.is_empty() {
+            batch.bytes.extend_from_slice(self.map_key);
+        }
         let hash = hash64(&batch.bytes[at..]);
         Ok((Span { at: at as u32, len: (batch.bytes.len() - at) as u32 }, hash))
     }
 
     // The value is what was appended behind the key.
-    #[inline]
+    #[inline(always)]
     fn push_request(&self, batch: &mut Batch, target: &Target<'_>, op: Op, key: Span, hash: u64) {
         let at = key.at + key.len;
         let value = Span { at, len: batch.bytes.len() as u32 - at };

@@ -26,6 +26,7 @@ pub enum Locality {
 ///
 /// # Errors
 /// `TooLarge` if key or namespace exceed their limits.
+#[inline]
 pub fn encode_key(
     out: &mut Vec<u8>,
     group: KeyGroup,
@@ -38,17 +39,30 @@ pub fn encode_key(
         return Err(too_large(key.len() + namespace.len()));
     }
     debug_assert!(state.0 != 0 && usize::from(state.0) <= STATES_MAX);
-    out.extend_from_slice(&group.to_be_bytes());
-    out.push(locality as u8);
+    let [high, low] = group.to_be_bytes();
+    // The usual case in three appends: each costs more than the bytes it writes.
+    if key.len() < 0x80 && namespace.is_empty() {
+        out.extend_from_slice(&[high, low, locality as u8, key.len() as u8]);
+        out.extend_from_slice(key);
+        out.extend_from_slice(&[state.0, 0]);
+    } else {
+        encode_long(out, [high, low, locality as u8], key, state, namespace);
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn encode_long(out: &mut Vec<u8>, head: [u8; 3], key: &[u8], state: StateId, namespace: &[u8]) {
+    out.extend_from_slice(&head);
     put_length(out, key.len());
     out.extend_from_slice(key);
     out.push(state.0);
     put_length(out, namespace.len());
     out.extend_from_slice(namespace);
-    Ok(())
 }
 
 /// The error of a key over its limit.
+#[cold]
 #[must_use]
 pub fn too_large(bytes: usize) -> Error {
     Error::new(

@@ -279,7 +279,7 @@ impl Run {
             _ => false,
         };
         self.writes += u64::from(meant);
-        meant && self.writes % 20 == 0
+        meant && self.writes.is_multiple_of(20)
     }
 
     /// One turn, with everything it brought checked.

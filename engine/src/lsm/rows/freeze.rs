@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::lsm::rows::{Clear, Generation, Owner, Rows, Segment};
-use crate::lsm::segment::Memory;
+use crate::lsm::segment::{Block, Memory};
 
 /// A frozen generation, as a flush job gets it: nothing in it changes any more.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct FrozenRows {
 #[derive(Clone, Debug)]
 pub struct FrozenSegment {
     /// Rows from `FIRST_ROW` to `used`.
-    pub memory: Arc<Box<[u8]>>,
+    pub memory: Arc<Block>,
     /// End of the rows.
     pub used: usize,
     /// Clears of the store when the segment was leased.
@@ -110,10 +110,10 @@ impl Rows {
 
 impl Segment {
     fn freeze(&mut self) -> FrozenSegment {
-        let empty = Memory::Owned(Box::default());
-        let shared = match std::mem::replace(&mut self.memory, empty) {
-            Memory::Owned(bytes) => Arc::new(bytes),
-            Memory::Shared(bytes) => bytes,
+        let shared = match std::mem::replace(&mut self.memory, Memory::None) {
+            Memory::Owned(block) => Arc::new(block),
+            Memory::Shared(block) => block,
+            Memory::None => unreachable!("an active segment has its memory"),
         };
         self.memory = Memory::Shared(Arc::clone(&shared));
         self.owner = Owner::Frozen;

@@ -28,7 +28,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::limits::{SEGMENT_BYTES, SEGMENT_ROW_BYTES_MAX};
 use crate::lsm::index::{EntryAt, Index, Pos};
-use crate::lsm::segment::{self, MemRow, Memory, NewRow};
+use crate::lsm::segment::{self, Block, MemRow, Memory, NewRow};
 use crate::mem::prefetch::prefetch;
 use crate::types::RowKind;
 use crate::types::key::collection_prefix;
@@ -96,7 +96,7 @@ pub struct Rows {
     index: Index,
     segments: Vec<Segment>,
     free: Vec<u32>,
-    spare: Vec<Box<[u8]>>,
+    spare: Vec<Block>,
     active: Generation,
     frozen: VecDeque<Generation>,
     clean: VecDeque<u32>,

@@ -77,7 +77,7 @@ impl Rows {
 
     pub(super) fn lease_beyond(&mut self, bytes: usize, owner: Owner) -> u32 {
         let spare = if bytes == SEGMENT_BYTES { self.spare.pop() } else { None };
-        let memory = spare.unwrap_or_else(|| vec![0; bytes].into_boxed_slice());
+        let memory = spare.unwrap_or_else(|| segment::map_block(bytes));
         self.bytes += memory.len();
         let fresh = Segment {
             memory: Memory::Owned(memory),
@@ -99,8 +99,8 @@ impl Rows {
     fn release(&mut self, id: u32) {
         let segment = &mut self.segments[id as usize];
         segment.owner = Owner::Free;
-        let empty = Memory::Owned(Box::default());
-        let memory = match std::mem::replace(&mut segment.memory, empty) {
+        let memory = match std::mem::replace(&mut segment.memory, Memory::None) {
+            Memory::None => return self.free.push(id),
             Memory::Owned(memory) => memory,
             // A job that still reads it keeps it; the copy of the count is the job's grant.
             Memory::Shared(shared) => match Arc::try_unwrap(shared) {
@@ -136,9 +136,8 @@ impl Rows {
         let mut offset = FIRST_ROW;
         let mut ahead = FIRST_ROW;
         // The memory is taken out while its rows are walked, so that survivors can be appended.
-        let empty = Memory::Owned(Box::default());
         let used = self.segments[victim as usize].used;
-        let memory = std::mem::replace(&mut self.segments[victim as usize].memory, empty);
+        let memory = std::mem::replace(&mut self.segments[victim as usize].memory, Memory::None);
         let mut window: VecDeque<u64> = VecDeque::with_capacity(RECLAIM_WINDOW);
         while offset < used {
             while window.len() < RECLAIM_WINDOW && ahead < used {

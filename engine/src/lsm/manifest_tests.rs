@@ -1,0 +1,131 @@
+use super::*;
+use crate::io::test_support::check_golden;
+use crate::limits::PAGE_BYTES;
+use crate::types::error::ErrorKind;
+use crate::types::{Incarnation, ObjectKind};
+
+const GOLDEN: &[u8] = include_bytes!("../../testdata/manifest-v1.bin");
+const VERSION_AT: usize = 8;
+
+fn name(kind: ObjectKind, seq: u64) -> ObjectName {
+    let incarnation = Incarnation { host_epoch: 7, nonce: 0x0123_4567_89ab_cdef << 60 };
+    ObjectName { store: 3, incarnation, kind, seq, rand: 0xfeed_f00d }
+}
+
+fn own_name() -> ObjectName {
+    name(ObjectKind::Manifest, 41)
+}
+
+fn table(seq: u64) -> TableRef {
+    let (meta_offset, meta_len) = (seq * PAGE_BYTES as u64, 2 * PAGE_BYTES as u32);
+    TableRef {
+        name: name(ObjectKind::Sst, seq),
+        file_bytes: meta_offset + 3 * PAGE_BYTES as u64,
+        meta_offset,
+        meta_len,
+        meta_crc: 0x1234_5678,
+    }
+}
+
+fn tablet(low: &[u8], runs: &[u32]) -> TabletRef {
+    TabletRef { low: low.into(), runs: runs.to_vec() }
+}
+
+fn manifest() -> Manifest {
+    Manifest {
+        store: 3,
+        key_groups: 128,
+        range: (32, 63),
+        states: vec![1, 1, 0, 5, b'c', b'o', b'u', b'n', b't'],
+        tables: vec![table(3), table(1), table(9)],
+        tablets: vec![tablet(b"", &[0, 1]), tablet(b"\0\x20\x01k", &[0, 2]), tablet(b"\x7f", &[])],
+    }
+}
+
+fn decode(bytes: &[u8]) -> std::result::Result<Manifest, ErrorKind> {
+    Manifest::decode(&own_name(), bytes).map_err(|error| error.kind)
+}
+
+// Of changed fields, with a checksum that fits them.
+fn sealed(mut body: Vec<u8>) -> Vec<u8> {
+    let crc = keyed_crc(object_key(&own_name()), 0, &body);
+    body.extend_from_slice(&crc.to_le_bytes());
+    body
+}
+
+#[test]
+fn a_manifest_is_written_and_read_as_ever() {
+    check_golden("manifest-v1.bin", GOLDEN, &manifest().encode(&own_name()));
+    assert_eq!(decode(GOLDEN), Ok(manifest()));
+}
+
+#[test]
+fn an_empty_store_comes_back() {
+    let empty = Manifest { tables: Vec::new(), tablets: vec![tablet(b"", &[])], ..manifest() };
+    assert_eq!(decode(&empty.encode(&own_name())), Ok(empty));
+}
+
+#[test]
+fn a_manifest_that_is_not_whole_is_refused() {
+    for len in 0..GOLDEN.len() {
+        assert_eq!(decode(&GOLDEN[..len]), Err(ErrorKind::Corrupt), "{len} bytes");
+    }
+    assert_eq!(decode(&[GOLDEN, &[0]].concat()), Err(ErrorKind::Corrupt));
+}
+
+#[test]
+fn a_manifest_with_a_flipped_bit_is_refused() {
+    for bit in 0..GOLDEN.len() * 8 {
+        let mut bytes = GOLDEN.to_vec();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(decode(&bytes), Err(ErrorKind::Corrupt), "bit {bit}");
+    }
+}
+
+#[test]
+fn a_manifest_under_another_name_is_refused() {
+    let other = name(ObjectKind::Manifest, 42);
+    assert_eq!(Manifest::decode(&other, GOLDEN).unwrap_err().kind, ErrorKind::Corrupt);
+}
+
+#[test]
+fn a_newer_format_is_named() {
+    let mut body = GOLDEN[..GOLDEN.len() - 4].to_vec();
+    body[VERSION_AT] = 2;
+    assert_eq!(decode(&sealed(body)), Err(ErrorKind::Unsupported));
+}
+
+#[test]
+fn what_a_checksum_cannot_find_is_refused_without_a_panic() {
+    let body = &GOLDEN[..GOLDEN.len() - 4];
+    for at in 0..body.len() {
+        for flip in [0x01, 0x80, 0xff] {
+            let mut body = body.to_vec();
+            body[at] ^= flip;
+            // Some fields take any value; then it comes back as it was read.
+            let bytes = sealed(body);
+            if let Ok(manifest) = decode(&bytes) {
+                assert_eq!(manifest.encode(&own_name()), bytes, "byte {at}");
+            }
+        }
+        // A body that ends early under a checksum that fits.
+        assert!(decode(&sealed(body[..at].to_vec())).is_err(), "{at} bytes");
+    }
+    assert!(decode(&sealed([body, &[0]].concat())).is_err());
+}
+
+#[test]
+fn tablets_out_of_order_and_runs_without_a_table_are_refused() {
+    let tablets = [
+        vec![],
+        vec![tablet(b"a", &[])],
+        vec![tablet(b"", &[]), tablet(b"b", &[]), tablet(b"a", &[])],
+        vec![tablet(b"", &[]), tablet(b"a", &[]), tablet(b"a", &[])],
+        vec![tablet(b"", &[3])],
+        vec![tablet(b"", &[]), tablet(&[1; STORED_KEY_BYTES_MAX + 1], &[])],
+    ];
+    for tablets in tablets {
+        let broken = Manifest { tablets, ..manifest() };
+        assert_eq!(decode(&broken.encode(&own_name())), Err(ErrorKind::Corrupt), "{broken:?}");
+    }
+}

@@ -1,0 +1,145 @@
+//! The job file: what the job is, and the handles of its last checkpoints with their positions.
+//! Its writing is the commit of a checkpoint: it is replaced whole or not at all.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use aquifer::codec::hash::hash64;
+use serde::{Deserialize, Serialize};
+
+use crate::run::input::Position;
+use crate::run::inputs::InputFile;
+use crate::run::tally::Tally;
+
+/// Checkpoints a job keeps: the last one, and the one before in case the last is damaged.
+pub const CHECKPOINTS_KEPT: usize = 2;
+
+const MAGIC: &str = "aquifer-wordcount-job 1";
+
+/// A job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Words of a run.
+    pub ngram: u64,
+    /// Records after which it ends.
+    pub limit: Option<u64>,
+    /// Home of the store.
+    pub dfs: String,
+    /// What the inputs were found under.
+    pub roots: Vec<PathBuf>,
+    /// Times it was started or resumed.
+    pub attempt: u64,
+    /// Its inputs in order.
+    pub inputs: Vec<InputFile>,
+    /// Its last checkpoints, the newest last.
+    pub checkpoints: Vec<Checkpoint>,
+}
+
+/// A completed checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// What opens the store again, in hexadecimal; none for the empty store.
+    #[serde(with = "hex")]
+    pub handle: Vec<u8>,
+    /// The input up to here is in it.
+    pub position: Position,
+    /// What was counted on the side.
+    pub tally: Tally,
+}
+
+impl Job {
+    /// Writes the job file: under a name of its own, synced, renamed, and the folder synced.
+    ///
+    /// # Errors
+    /// The file system's refusal. The file is then the old or the new one.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let body = serde_json::to_string(self).context("encoding the job")?;
+        let text = format!("{MAGIC} {:016x}\n{body}\n", hash64(body.as_bytes()));
+        write_atomically(path, text.as_bytes())
+            .with_context(|| format!("writing the job file {}", path.display()))
+    }
+
+    /// Reads a job file.
+    ///
+    /// # Errors
+    /// It is not there, or not whole.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| {
+            format!(
+                "reading the job file {} (name it with --job, or start without --resume)",
+                path.display()
+            )
+        })?;
+        Self::decode(&text)
+            .with_context(|| format!("{} is no job file of this version", path.display()))
+    }
+
+    fn decode(text: &str) -> Result<Self> {
+        let (head, body) = text.split_once('\n').ok_or_else(|| anyhow!("it has no first line"))?;
+        let check = head
+            .strip_prefix(MAGIC)
+            .and_then(|rest| rest.strip_prefix(' '))
+            .ok_or_else(|| anyhow!("its first line is not `{MAGIC}` and a checksum"))?;
+        let body = body.strip_suffix('\n').ok_or_else(|| anyhow!("its end is missing"))?;
+        if check != format!("{:016x}", hash64(body.as_bytes())) {
+            bail!("its checksum is wrong: it is damaged or was edited; start without --resume");
+        }
+        serde_json::from_str(body).context("its text is not a job")
+    }
+
+    /// Where the job goes on: its last checkpoint, or the beginning.
+    #[must_use]
+    pub fn last(&self) -> Checkpoint {
+        self.checkpoints.last().cloned().unwrap_or_default()
+    }
+
+    /// Adds a checkpoint and returns the ones that are no longer kept. Release them once the job
+    /// is saved, not before: until then the file names them.
+    pub fn add(&mut self, checkpoint: Checkpoint) -> Vec<Checkpoint> {
+        self.checkpoints.push(checkpoint);
+        let excess = self.checkpoints.len().saturating_sub(CHECKPOINTS_KEPT);
+        self.checkpoints.drain(..excess).collect()
+    }
+}
+
+/// The name a job file has while it is written.
+#[must_use]
+pub fn draft_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    name.into()
+}
+
+fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let draft = draft_of(path);
+    let mut file = File::create(&draft)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&draft, path)?;
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+mod hex {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], out: S) -> Result<S::Ok, S::Error> {
+        let text: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        out.serialize_str(&text)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(from)?;
+        let pair = |i: usize| text.get(i..i + 2).and_then(|p| u8::from_str_radix(p, 16).ok());
+        (0..text.len())
+            .step_by(2)
+            .map(|i| pair(i).ok_or_else(|| de::Error::custom("not hexadecimal")))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "job_file_tests.rs"]
+mod tests;

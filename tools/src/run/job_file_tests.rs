@@ -1,0 +1,75 @@
+use super::*;
+
+fn job() -> Job {
+    let mut job = Job {
+        ngram: 3,
+        limit: Some(7),
+        dfs: "/state".into(),
+        roots: vec!["/in".into(), "-".into()],
+        attempt: 2,
+        inputs: vec![InputFile { path: "/in/ä b".into(), bytes: 9 }],
+        checkpoints: Vec::new(),
+    };
+    job.add(checkpoint(1));
+    job
+}
+
+fn checkpoint(records: u64) -> Checkpoint {
+    let tally = Tally { distinct: 3, distinct_bytes: 40, top: vec![("a b c".into(), 2)] };
+    let window = vec!["b".into(), "c".into()];
+    let position = Position { file: 0, offset: 5, window, records };
+    Checkpoint { handle: vec![0, 7, 0xff, records as u8], position, tally }
+}
+
+#[test]
+fn a_job_reads_as_it_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.job");
+    let mut job = job();
+    job.save(&path).unwrap();
+    assert_eq!(Job::load(&path).unwrap(), job);
+    job.add(checkpoint(2));
+    job.save(&path).unwrap();
+    assert_eq!(Job::load(&path).unwrap(), job);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the draft is gone");
+}
+
+#[test]
+fn the_oldest_checkpoints_are_given_up() {
+    let mut job = job();
+    assert_eq!(job.add(checkpoint(2)), []);
+    assert_eq!(job.add(checkpoint(3)), [checkpoint(1)]);
+    assert_eq!(job.checkpoints, [checkpoint(2), checkpoint(3)]);
+    assert_eq!(job.last(), checkpoint(3));
+}
+
+#[test]
+fn a_job_without_a_checkpoint_starts_at_the_beginning() {
+    let last = Job { checkpoints: Vec::new(), ..job() }.last();
+    assert_eq!(last, Checkpoint::default());
+    assert!(last.handle.is_empty());
+}
+
+#[test]
+fn damage_is_noticed_wherever_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.job");
+    job().save(&path).unwrap();
+    let whole = fs::read(&path).unwrap();
+    for at in 0..whole.len() {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1;
+        for bytes in [&flipped[..], &whole[..at]] {
+            fs::write(&path, bytes).unwrap();
+            let error = Job::load(&path).unwrap_err();
+            assert!(format!("{error:#}").contains("a.job"), "{error:#}");
+        }
+    }
+}
+
+#[test]
+fn a_missing_job_file_is_named_with_what_to_do() {
+    let error = Job::load(Path::new("/no/such.job")).unwrap_err();
+    let text = format!("{error:#}");
+    assert!(text.contains("/no/such.job") && text.contains("--job"), "{text}");
+}

@@ -1,0 +1,135 @@
+//! The main job: `aquifer run wordcount` counts the words of files into a store, checkpoints on
+//! the way, resumes after a crash, and checks what the store holds.
+//!
+//! The job is a host like any other: it keeps checkpoint handles itself, together with the
+//! position of its input, in the job file. Reading order: `plan` (options to a job), `count` (the
+//! loop), `input` (words with positions), `job_file`, `verify`.
+
+mod cli;
+mod count;
+mod input;
+mod inputs;
+mod job_file;
+mod merge;
+mod plan;
+mod progress;
+mod report;
+mod tally;
+mod verify;
+
+use std::io::Write;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
+use aquifer::state::{StateKind, StateTable};
+
+pub use cli::Args;
+
+use crate::run::count::{Parts, Plan, count};
+use crate::run::input::Reader;
+use crate::run::inputs::Pass;
+use crate::run::job_file::Job;
+use crate::run::progress::Progress;
+use crate::run::report::{Facts, Report, rss_bytes};
+use crate::run::verify::ReadBack;
+
+/// Parallelism the store could be cut into.
+const KEY_GROUPS: u32 = 128;
+const STORE: u64 = 1;
+const STATE: &str = "count";
+
+/// Runs the word count.
+///
+/// # Errors
+/// With cause and remedy; counts that differ are an error too.
+pub fn wordcount(args: &Args) -> Result<()> {
+    let plan::Planned { mut job, inputs } = plan::plan(args)?;
+    let rss_start = rss_bytes();
+    let opening = || format!("opening the engine on {}", job.dfs);
+    let engine = Engine::open(Config {
+        memory_bytes: args.memory as usize,
+        dfs: job.dfs.clone(),
+        shards: 1,
+        thread: ShardThread::Inline,
+    })
+    .with_context(opening)?;
+    let mut session = engine.session(0).with_context(opening)?;
+    let (store, states) = session.open_store(store_config(&job)?).with_context(opening)?;
+    let state = states.value(store, STATE)?;
+
+    let start = job.last().position;
+    let ngram = job.ngram as usize;
+    let reader = Reader::new(&inputs, ngram, &start, Pass::First)?;
+    let before = (reader.records(), reader.bytes());
+    let counting = Plan {
+        in_flight: args.in_flight,
+        key_groups: KEY_GROUPS,
+        checkpoint_every: args.checkpoint_every,
+        limit: job.limit.unwrap_or(u64::MAX),
+        crash_at: args.crash_at.unwrap_or(u64::MAX),
+    };
+    let mut progress = Progress::new("counting", inputs.bytes());
+    let began = Instant::now();
+    let parts = Parts {
+        session: &mut session,
+        store,
+        state,
+        reader,
+        job: &mut job,
+        job_path: &args.job,
+        progress: &mut progress,
+    };
+    let counted = count(parts, counting)?;
+    let elapsed = began.elapsed();
+    let mut report = Report::new(&Facts {
+        ngram: job.ngram,
+        counted: &counted,
+        before,
+        elapsed,
+        shard: session.counters()?,
+        memory_bytes: args.memory,
+        rss_above_start_bytes: progress.rss_peak().max(rss_bytes()).saturating_sub(rss_start),
+    });
+    drop(progress);
+    if !args.no_verify || args.counts.is_some() {
+        let read_back = ReadBack {
+            inputs: &inputs,
+            ngram,
+            key_groups: KEY_GROUPS,
+            counted: &counted,
+            session: &mut session,
+            state,
+            verify: !args.no_verify,
+            counts: args.counts.as_deref(),
+        };
+        report.add(read_back.run()?, !args.no_verify);
+    }
+    show(&report, args)
+}
+
+fn show(report: &Report, args: &Args) -> Result<()> {
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(report).context("encoding the report")?;
+        std::fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))?;
+    }
+    match writeln!(std::io::stdout(), "{report}") {
+        // Whoever read the report has seen enough of it.
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("writing the report"),
+    }
+}
+
+fn store_config(job: &Job) -> Result<StoreConfig> {
+    let mut states = StateTable::default();
+    states.declare(STATE, StateKind::Value)?;
+    let handle = job.last().handle;
+    Ok(StoreConfig {
+        number: STORE,
+        host_epoch: job.attempt,
+        key_groups: KEY_GROUPS,
+        range: (0, (KEY_GROUPS - 1) as u16),
+        states,
+        handle: (!handle.is_empty()).then_some(handle),
+    })
+}

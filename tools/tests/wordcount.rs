@@ -1,0 +1,238 @@
+//! The main job through the real binary, on a small generated corpus.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// Words of the corpus that `corpus` writes, small files and one of many buffers.
+const WORDS: u64 = 60_000;
+
+fn corpus(folder: &Path) {
+    let mut x = 7_u64;
+    let mut draw = move |below: u64| {
+        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (x >> 33) % below
+    };
+    fs::create_dir_all(folder.join("in/deep")).unwrap();
+    for (file, words) in [("a.txt", 1_000), ("deep/b.md", 50_000), ("z", 8_999), ("zz", 1)] {
+        let mut text = String::new();
+        for _ in 0..words {
+            let separator = [" ", "\n", "--", "\t(", "\u{e9}"][draw(5) as usize];
+            // Skewed: a product of draws.
+            let word = draw(80) * draw(80);
+            text += &format!("{}{word:x}{separator}", if word % 3 == 0 { "Wx" } else { "k" });
+        }
+        fs::write(folder.join("in").join(file), text).unwrap();
+    }
+}
+
+fn naive(folder: &Path, ngram: usize) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for file in ["a.txt", "deep/b.md", "z", "zz"] {
+        let bytes = fs::read(folder.join("in").join(file)).unwrap();
+        let words: Vec<String> = bytes
+            .split(|b| !b.is_ascii_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .map(|word| String::from_utf8(word.to_ascii_lowercase()).unwrap())
+            .collect();
+        for run in words.windows(ngram) {
+            *counts.entry(run.join(" ")).or_insert(0) += 1;
+        }
+    }
+    counts
+}
+
+fn wordcount(folder: &Path, args: &[&str]) -> Output {
+    command(folder, args).output().unwrap()
+}
+
+fn command(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aquifer"));
+    command.args(["run", "wordcount"]).args(args).current_dir(folder);
+    command
+}
+
+fn succeed(folder: &Path, args: &[&str]) -> Value {
+    let output = wordcount(folder, &[args, &["--json", "report.json"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&fs::read(folder.join("report.json")).unwrap()).unwrap()
+}
+
+fn refused(folder: &Path, args: &[&str]) -> String {
+    let output = wordcount(folder, args);
+    assert_eq!(output.status.code(), Some(1), "{args:?} is refused, not killed");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn check_counts(folder: &Path, ngram: usize) {
+    let written = fs::read_to_string(folder.join("counts.tsv")).unwrap();
+    let expected: String =
+        naive(folder, ngram).iter().map(|(word, count)| format!("{word}\t{count}\n")).collect();
+    assert!(written == expected, "the counts of runs of {ngram} differ");
+}
+
+#[test]
+fn words_are_counted_verified_and_written() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    for ngram in ["1", "3"] {
+        let args = ["in", "--ngram", ngram, "--counts", "counts.tsv", "--checkpoint-every", "9k"];
+        let report = succeed(folder.path(), &args);
+        let ngram: usize = ngram.parse().unwrap();
+        let counts = naive(folder.path(), ngram);
+        check_counts(folder.path(), ngram);
+        assert_eq!(report["words"], counts.values().sum::<u64>());
+        assert_eq!(report["distinct"], counts.len());
+        assert_eq!(report["read_back"], counts.len());
+        assert_eq!(report["verified"], true);
+        assert_eq!(report["checkpoints"], 7, "{report}");
+        assert_eq!(report["top"][0][1], *counts.values().max().unwrap());
+        assert!(report["in_flight_mean"].as_f64().unwrap() > 100.0, "{report}");
+    }
+}
+
+#[test]
+fn a_killed_job_goes_on_from_its_last_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    let dfs = ["--dfs", "state", "--checkpoint-every", "10k"];
+    let first = [&["in", "--ngram", "2", "--crash-at", "25k"][..], &dfs].concat();
+    let killed = wordcount(folder.path(), &first);
+    assert_eq!(killed.status.signal(), Some(9), "{}", String::from_utf8_lossy(&killed.stderr));
+    // Killed again on the way, so that it resumes from a checkpoint of a resumed job too.
+    let second = [&["--resume", "--crash-at", "45k"][..], &dfs].concat();
+    assert_eq!(wordcount(folder.path(), &second).status.signal(), Some(9));
+    let last = ["--resume", "--counts", "counts.tsv"];
+    let report = succeed(folder.path(), &last);
+    // The checkpoint at 40k may still have been on its way; the one before was waited for.
+    let resumed_at = report["resumed_at"].as_u64().unwrap();
+    assert!([30_000, 40_000].contains(&resumed_at), "{report}");
+    assert_eq!(report["verified"], true);
+    check_counts(folder.path(), 2);
+    // A job that has ended resumes too: nothing is left to count, all is still there.
+    let again = succeed(folder.path(), &last);
+    assert_eq!(again["resumed_at"], again["words"]);
+    assert_eq!(again["verified"], true);
+}
+
+#[test]
+fn a_limit_ends_the_job_and_a_resume_moves_it() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    let report = succeed(folder.path(), &["in", "--limit", "20k"]);
+    assert_eq!((&report["words"], &report["verified"]), (&20_000.into(), &true.into()));
+    let report = succeed(folder.path(), &["--resume", "--limit", "30k"]);
+    assert_eq!(report["resumed_at"], 20_000);
+    assert_eq!((&report["words"], &report["verified"]), (&30_000.into(), &true.into()));
+    let less = refused(folder.path(), &["--resume", "--limit", "10k"]);
+    assert!(less.contains("30000 words already"), "{less}");
+}
+
+#[test]
+fn a_resume_refuses_what_is_not_its_job() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    let dfs = format!("file://{}/state", folder.path().display());
+    succeed(folder.path(), &["in", "--limit", "20k", "--dfs", &dfs]);
+    for (args, named) in [
+        (&["--ngram", "2"][..], "--ngram"),
+        (&["--dfs", "elsewhere"], "--dfs"),
+        (&["in/deep"], "in/deep"),
+        (&["--crash-at", "5"], "cannot crash at 5"),
+        (&["--job", "other.job"], "other.job"),
+    ] {
+        let error = refused(folder.path(), &[&["--resume"][..], args].concat());
+        assert!(error.contains(named), "{args:?}: {error}");
+    }
+    let changed = folder.path().join("in/z");
+    fs::write(&changed, "other words").unwrap();
+    let error = refused(folder.path(), &["--resume"]);
+    assert!(error.contains("in/z has changed"), "{error}");
+    fs::write(folder.path().join("wordcount.job"), "aquifer").unwrap();
+    let error = refused(folder.path(), &["--resume"]);
+    assert!(error.contains("wordcount.job"), "{error}");
+}
+
+#[test]
+fn counts_that_differ_fail_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    succeed(folder.path(), &["in", "--limit", "20k"]);
+    // As long as before, so that only the counts tell.
+    let path = folder.path().join("in/a.txt");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replacen(|c: char| c.is_ascii_alphanumeric(), "z", 1)).unwrap();
+    let error = refused(folder.path(), &["--resume"]);
+    assert!(error.contains("verification failed") && error.contains("`z"), "{error}");
+}
+
+#[test]
+fn standard_input_is_counted_and_verified_but_not_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    let b = folder.path().join("in/deep/b.md");
+    let output =
+        command(folder.path(), &["-", "in/a.txt", "in/z", "in/zz", "--counts", "counts.tsv"])
+            .stdin(File::open(b).unwrap())
+            .output()
+            .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    check_counts(folder.path(), 1);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("verified: "), "{text}");
+    let error = refused(folder.path(), &["--resume"]);
+    assert!(error.contains("standard input cannot be read again"), "{error}");
+}
+
+#[test]
+fn lost_state_fails_with_a_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    succeed(folder.path(), &["in", "--limit", "20k", "--dfs", "state"]);
+    fs::remove_dir_all(folder.path().join("state")).unwrap();
+    let error = refused(folder.path(), &["--resume"]);
+    assert!(error.contains("missing object") && error.contains("state"), "{error}");
+}
+
+#[test]
+fn the_default_input_is_the_folder_and_the_cargo_home() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    let home = folder.path().join("home");
+    let run = |args: &[&str]| {
+        let mut command = command(&folder.path().join("in"), args);
+        command.env("CARGO_HOME", &home).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (report, notes) = run(&[]);
+    assert!(report.starts_with("60,000 words"), "{report}");
+    assert!(notes.contains("CARGO_HOME"), "{notes}");
+    assert_eq!(naive(folder.path(), 1).values().sum::<u64>(), WORDS);
+    fs::create_dir_all(home.join("registry/src/some-crate")).unwrap();
+    fs::write(home.join("registry/src/some-crate/lib.rs"), "one more").unwrap();
+    let (report, notes) = run(&["--ngram", "2", "--no-verify"]);
+    // The runs of the four files, and the one of the crate; the job file is no input.
+    assert!(report.starts_with("59,997 word pairs"), "{report}");
+    assert!(report.ends_with("not verified\n"), "{report}");
+    assert!(!notes.contains("note:"), "{notes}");
+}
+
+#[test]
+fn bad_calls_are_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = refused(folder.path(), &["no-such-file"]);
+    assert!(error.contains("no-such-file") && error.contains("No such file"), "{error}");
+    fs::write(folder.path().join("a"), "some words").unwrap();
+    let error = refused(folder.path(), &["a", "--memory", "1M"]);
+    assert!(error.contains("below the minimum"), "{error}");
+    let error = refused(folder.path(), &["a", "--dfs", "s3x://bucket"]);
+    assert!(error.contains("unknown scheme"), "{error}");
+    let help = Command::new(env!("CARGO_BIN_EXE_aquifer")).arg("--help").output().unwrap();
+    assert!(String::from_utf8(help.stdout).unwrap().contains("Examples:"));
+}
