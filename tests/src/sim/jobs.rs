@@ -23,6 +23,13 @@ pub(super) struct Running {
     opened: Vec<(ObjectName, Result<ObjectSlot>)>,
 }
 
+impl Running {
+    /// True if it can do nothing before an answer arrives.
+    pub(super) fn waits(&self) -> bool {
+        self.state == JobState::Waiting && self.mailbox.done.is_empty()
+    }
+}
+
 impl Sim {
     pub(super) fn start_job(&mut self, order: JobOrder) {
         self.next_job += 1;
@@ -40,7 +47,7 @@ impl Sim {
     pub(super) fn step_jobs(&mut self) {
         for mut running in std::mem::take(&mut self.jobs) {
             for _ in 0..self.rng.between(0, self.faults.job_steps_max) {
-                if running.state == JobState::Waiting && running.mailbox.done.is_empty() {
+                if running.waits() {
                     break;
                 }
                 running.state = running.job.step(&mut running.mailbox);
