@@ -115,9 +115,14 @@ pub const JOB_ROWS_PER_STEP: usize = 512;
 /// Segments a flush sorts between two yields: about 100 us each.
 pub const JOB_SORTS_PER_STEP: usize = 1;
 
-/// A merge reads its inputs in pieces of this many bytes, one ahead of the one in use: the disk
-/// reaches its bandwidth, and nine inputs hold less than 5 MiB.
-pub const JOB_READ_BYTES: usize = 256 << 10;
+/// A merge reads its inputs in pieces of at most this many bytes: the disk reaches its bandwidth.
+pub const JOB_READ_BYTES_MAX: usize = 256 << 10;
+
+/// And of at least this many: below, a piece costs more to ask for than to read.
+pub const JOB_READ_BYTES_MIN: usize = 32 << 10;
+
+/// Pieces of an input in memory at once: the one in use, the one ahead, one being read.
+pub const JOB_PIECES: usize = 3;
 
 /// Reads of one shard in flight at the device: beyond it a virtual disk gives no more, and the
 /// completion queue has room for all.

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::io::values::JobDone;
-use crate::limits::JOB_ROWS_PER_STEP;
+use crate::limits::{JOB_PIECES, JOB_ROWS_PER_STEP};
 use crate::lsm::fold::{Folder, MergeOps};
 use crate::lsm::heap::Heap;
 use crate::lsm::job::{JobIo, JobState};
@@ -26,6 +26,8 @@ pub struct MergeOrder {
     pub inputs: Vec<Arc<Table>>,
     /// True if no older run is left below.
     pub bottom: bool,
+    /// Bytes of a piece that an input is read in.
+    pub read_bytes: usize,
 }
 
 /// Merges the runs of a tablet.
@@ -52,7 +54,8 @@ impl CompactJob {
         let streams: Vec<Stream> = (0_u32..)
             .zip(&order.inputs)
             .map(|(tag, table)| {
-                Stream::new(Arc::clone(table), tag, order.low.clone(), order.high.clone())
+                let (low, high) = (order.low.clone(), order.high.clone());
+                Stream::new(Arc::clone(table), tag, low, high, order.read_bytes)
             })
             .collect();
         Self {
@@ -73,6 +76,12 @@ impl CompactJob {
     #[must_use]
     pub fn inputs(&self) -> (Box<[u8]>, Vec<ObjectName>) {
         (self.order.low.clone(), self.order.inputs.iter().map(|t| *t.name()).collect())
+    }
+
+    /// Memory its inputs are read through, bytes.
+    #[must_use]
+    pub fn read_buffer_bytes(&self) -> usize {
+        self.streams.len() * JOB_PIECES * self.order.read_bytes
     }
 
     /// Its output.

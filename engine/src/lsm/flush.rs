@@ -44,6 +44,12 @@ impl FlushJob {
         }
     }
 
+    /// Memory its order takes, bytes: 16 for each row, at 64 bytes a row.
+    #[must_use]
+    pub fn order_bytes(&self) -> usize {
+        self.rows.bytes / 4
+    }
+
     /// The generation it flushes.
     #[must_use]
     pub fn generation(&self) -> u64 {

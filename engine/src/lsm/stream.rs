@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use crate::io::values::JobRequest;
-use crate::limits::{JOB_READ_BYTES, PAGE_BYTES};
 use crate::lsm::job::JobIo;
 use crate::sst::extent::{self, ValueExtent};
 use crate::sst::layout::Extent;
@@ -53,6 +52,7 @@ pub struct Stream {
     tag: u32,
     low: Box<[u8]>,
     high: Option<Box<[u8]>>,
+    read_bytes: usize,
     next_unit: u32,
     end_unit: u32,
     current: Piece,
@@ -76,7 +76,13 @@ const ODD: u32 = 1 << 30;
 impl Stream {
     /// The rows of `table` in `[low, high)`; `tag` (below 2^30) names the stream in answers.
     #[must_use]
-    pub fn new(table: Arc<Table>, tag: u32, low: Box<[u8]>, high: Option<Box<[u8]>>) -> Self {
+    pub fn new(
+        table: Arc<Table>,
+        tag: u32,
+        low: Box<[u8]>,
+        high: Option<Box<[u8]>>,
+        read_bytes: usize,
+    ) -> Self {
         let next_unit = table.unit_at(&low);
         let end_unit = match &high {
             Some(high) => (table.unit_at(high) + 1).min(table.units()),
@@ -87,6 +93,7 @@ impl Stream {
             tag,
             low,
             high,
+            read_bytes,
             next_unit,
             end_unit,
             current: Piece::default(),
@@ -143,7 +150,7 @@ impl Stream {
             let next = self.table.unit(units.end)?.pages();
             let next_end = next.offset + u64::from(next.len);
             // Large values lie between units; they are read on their own.
-            if next_end - first.offset > JOB_READ_BYTES as u64 || next.offset > end {
+            if next_end - first.offset > self.read_bytes as u64 || next.offset > end {
                 break;
             }
             end = next_end;
@@ -286,12 +293,6 @@ impl Stream {
             self.large = None;
             self.large_asked = false;
         }
-    }
-
-    /// Bytes of the pieces in memory.
-    #[must_use]
-    pub fn buffer_bytes_max() -> usize {
-        2 * JOB_READ_BYTES + 2 * PAGE_BYTES
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::io::values::{IoRequest, ObjectSlot};
 use crate::limits::{JOB_BASE_BYTES, MERGES_MAX};
+use crate::lsm::compact::CompactJob;
 use crate::lsm::job::{Job, Left, Outcome, Unfinished, Work};
-use crate::lsm::stream::Stream;
 use crate::lsm::version::{MergeEdit, OpenTable};
 use crate::mem::slab::Token;
 use crate::shard::control::give_up;
@@ -29,9 +29,10 @@ impl Shard {
         self.freeze_for_room();
         for index in 0..self.stores.len() {
             self.freeze_if_full(index);
-            if let Some(work) = self.store_mut(index).and_then(|s| s.next_flush()) {
-                // A flush frees memory: it needs no grant to start.
-                self.start(index, work, JOB_BASE_BYTES, None, outbox);
+            if let Some(job) = self.store_mut(index).and_then(|s| s.next_flush()) {
+                // A flush frees memory: it starts whatever its grant is.
+                let grant = JOB_BASE_BYTES + job.order_bytes();
+                self.start(index, Work::Flush(job), grant, None, outbox);
             }
         }
         for index in 0..self.stores.len() {
@@ -40,15 +41,16 @@ impl Shard {
                 if held > 0 && held >= self.limits.job_bytes_max {
                     return;
                 }
-                let Some(work) = self.store_mut(index).and_then(|s| s.next_merge()) else { break };
-                let inputs = match &work {
-                    Work::Merge(job) => job.inputs().1.len(),
-                    _ => 0,
-                };
-                let grant = JOB_BASE_BYTES + inputs * Stream::buffer_bytes_max();
-                self.start(index, work, grant, None, outbox);
+                let Some(work) = self.next_merge(index) else { break };
+                let grant = JOB_BASE_BYTES + work.read_buffer_bytes();
+                self.start(index, Work::Merge(work), grant, None, outbox);
             }
         }
+    }
+
+    fn next_merge(&mut self, index: usize) -> Option<CompactJob> {
+        let read_bytes_max = self.limits.job_bytes_max;
+        self.store_mut(index)?.next_merge(read_bytes_max)
     }
 
     fn store_mut(&mut self, index: usize) -> Option<&mut crate::shard::store::Store> {

@@ -8,11 +8,14 @@ use crate::checkpoint::handle::Handle;
 use crate::checkpoint::ownership::Ownership;
 use crate::codec::hash::hash64;
 use crate::io::values::ObjectSlot;
-use crate::limits::{KEY_GROUPS_MAX, PACE_QUARTERS, RUNS_MAX, RUNS_PACE};
+use crate::limits::{
+    JOB_PIECES, JOB_READ_BYTES_MAX, JOB_READ_BYTES_MIN, KEY_GROUPS_MAX, PACE_QUARTERS, PAGE_BYTES,
+    RUNS_MAX, RUNS_PACE,
+};
 use crate::lsm::compact::{CompactJob, MergeOrder};
 use crate::lsm::flush::FlushJob;
 use crate::lsm::fold::MergeOps;
-use crate::lsm::job::{Left, Unfinished, Work};
+use crate::lsm::job::{Left, Unfinished};
 use crate::lsm::output::Output;
 use crate::lsm::pick::{self, Choice};
 use crate::lsm::rows::{Found, FrozenRows, Rows};
@@ -169,7 +172,7 @@ impl Store {
     }
 
     /// The next flush, if one waits and none runs: flushes are applied in order.
-    pub fn next_flush(&mut self) -> Option<Work> {
+    pub fn next_flush(&mut self) -> Option<FlushJob> {
         if self.flushing {
             return None;
         }
@@ -177,7 +180,7 @@ impl Store {
         self.flushing = true;
         let names = vec![self.new_name(ObjectKind::Sst)];
         let output = Output::new(names, FilterBits::Sixteen, u64::MAX);
-        Some(Work::Flush(FlushJob::new(rows, self.ops.clone(), output)))
+        Some(FlushJob::new(rows, self.ops.clone(), output))
     }
 
     fn idle_tablets(&self) -> impl Iterator<Item = (usize, &[u64])> {
@@ -186,13 +189,13 @@ impl Store {
         tablets.filter(move |(_, t)| !busy(&t.low)).map(|(i, t)| (i, &t.run_bytes[..]))
     }
 
-    /// The next merge, if one is due.
-    pub fn next_merge(&mut self) -> Option<Work> {
+    /// The next merge, if one is due; its inputs are read through about `read_bytes_max`.
+    pub fn next_merge(&mut self, read_bytes_max: usize) -> Option<CompactJob> {
         let choice = pick::pick(self.idle_tablets())?;
-        Some(self.merge(choice))
+        Some(self.merge(choice, read_bytes_max))
     }
 
-    fn merge(&mut self, choice: Choice) -> Work {
+    fn merge(&mut self, choice: Choice, read_bytes_max: usize) -> CompactJob {
         let version = Rc::clone(&self.version);
         let tablet = &version.tablets()[choice.tablet];
         let bottom = choice.runs == tablet.runs.len();
@@ -202,6 +205,7 @@ impl Store {
             high: tablet.high.clone(),
             inputs: tablet.runs[..choice.runs].iter().map(|r| r.open.table.clone()).collect(),
             bottom,
+            read_bytes: read_bytes(read_bytes_max, choice.runs),
         };
         // Only a merge of all runs may split: a run in the middle is one table.
         let (target, bits) = if bottom {
@@ -213,7 +217,7 @@ impl Store {
         let names = (0..count).map(|_| self.new_name(ObjectKind::Sst)).collect();
         self.merging.push(order.low.clone());
         let output = Output::new(names, bits, target);
-        Work::Merge(CompactJob::new(order, self.ops.clone(), output))
+        CompactJob::new(order, self.ops.clone(), output)
     }
 
     /// True if no flush or merge runs, waits or is due.
@@ -357,6 +361,12 @@ impl Store {
         }
         entries
     }
+}
+
+// Each input reads pieces of this size, within the memory of all.
+fn read_bytes(read_bytes_max: usize, inputs: usize) -> usize {
+    let piece = read_bytes_max / (inputs * JOB_PIECES);
+    (piece & !(PAGE_BYTES - 1)).clamp(JOB_READ_BYTES_MIN, JOB_READ_BYTES_MAX)
 }
 
 // Output tables of equal size near the target.

@@ -37,6 +37,8 @@ pub struct Report {
     pub checkpoints: u64,
     /// Crashes and restores.
     pub crashes: u64,
+    /// Tablets of the checkpoint that had most.
+    pub tablets_max: u64,
     /// Counters of all shards of the run.
     pub counters: ShardCounters,
 }
@@ -92,6 +94,8 @@ pub(super) struct Run {
     next_nonce: u128,
     writes: u64,
     poisoned: bool,
+    // An object that cannot be opened takes its store with it.
+    may_poison: bool,
 }
 
 /// Runs a seed.
@@ -130,6 +134,7 @@ impl Run {
             // Nothing else may explain what is found.
             faults = FaultMix { latency_max: faults.latency_max, ..FaultMix::calm() };
         }
+        let may_poison = faults.open_error > 0;
         let mut sim = Sim::new(shape.limits, faults, rng.fork());
         sim.sabotage = sabotage;
         let stores = (0..shape.stores)
@@ -156,12 +161,14 @@ impl Run {
             next_nonce: 0,
             writes: 0,
             poisoned: false,
+            may_poison,
         }
     }
 
     fn end_report(mut self) -> Report {
         self.add_counters();
         self.report.trace = self.sim.trace().0;
+        self.report.tablets_max = self.sim.dfs.tablets_max() as u64;
         self.report
     }
 
@@ -298,7 +305,7 @@ impl Run {
         self.report.requests += 1;
         if let Answer::Failed(kind, text) = answer {
             self.report.failed += 1;
-            if *kind == ErrorKind::Poisoned && self.sim.faults.open_error > 0 {
+            if *kind == ErrorKind::Poisoned && self.may_poison {
                 self.poisoned = true;
                 return Ok(());
             }

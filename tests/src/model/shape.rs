@@ -64,7 +64,11 @@ impl Shape {
                 rows_bytes_min,
                 flush_bytes: rng.pick(&[4 << 10, 32 << 10, 128 << 10, 512 << 10]),
                 job_bytes_max: rng.pick(&[1 << 20, 16 << 20]),
-                table_bytes_target: if huge { 8 << 20 } else { rng.pick(&[256 << 10, 1 << 20]) },
+                table_bytes_target: if huge {
+                    8 << 20
+                } else {
+                    rng.pick(&[48 << 10, 256 << 10, 1 << 20])
+                },
             },
             stores: rng.pick(&[1, 1, 2, 3]),
             sessions: rng.between(1, 3),

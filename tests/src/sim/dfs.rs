@@ -27,6 +27,7 @@ pub struct Dfs {
     slots: Vec<Option<Open>>,
     retained: BTreeMap<Vec<u8>, BTreeSet<ObjectName>>,
     violations: Vec<String>,
+    tablets_max: usize,
 }
 
 impl Dfs {
@@ -38,6 +39,12 @@ impl Dfs {
 
     fn violation(&mut self, what: String) {
         self.violations.push(what);
+    }
+
+    /// Tablets of the checkpoint that had most.
+    #[must_use]
+    pub fn tablets_max(&self) -> usize {
+        self.tablets_max
     }
 
     /// The bytes of an object.
@@ -190,11 +197,12 @@ impl Dfs {
     }
 
     /// Everything a checkpoint needs.
-    fn reachable(&self, handle: &[u8]) -> Result<BTreeSet<ObjectName>> {
+    fn reachable(&mut self, handle: &[u8]) -> Result<BTreeSet<ObjectName>> {
         let handle = Handle::decode(handle)?;
         let bytes = self.object(&handle.manifest)?;
         handle.verify(&bytes)?;
         let manifest = Manifest::decode(&handle.manifest, &bytes)?;
+        self.tablets_max = self.tablets_max.max(manifest.tablets.len());
         let tables = manifest.tables.iter().map(|table| table.name);
         Ok(tables.chain([handle.manifest]).collect())
     }

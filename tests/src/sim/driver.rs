@@ -57,8 +57,6 @@ pub enum Sabotage {
     DoubleAnswer,
     /// A table of a retained checkpoint is deleted.
     DeletedTable,
-    /// Two writes of one key change places.
-    SwappedWrites,
     /// The model's snapshot of a checkpoint misses the write before the cut.
     LateSnapshot,
     /// Latencies depend on something that is not the seed.
@@ -354,22 +352,31 @@ impl Sim {
             Sabotage::NeighbourPage => {
                 let mut shifted = bytes.to_vec();
                 shifted.rotate_left(PAGE_BYTES);
-                self.read(&shifted, offset, out)
+                self.read(&shifted, offset, out, 1)
             }
-            _ => self.read(bytes, offset, out),
+            _ => self.read(bytes, offset, out, 1),
         }
     }
 
-    /// Fills `out` from `offset`, or fails as the seed has it.
-    pub(super) fn read(&mut self, bytes: &[u8], offset: u64, out: &mut [u8]) -> Result<()> {
+    /// Fills `out` from `offset`, or fails as the seed has it, one time in `rarer` of those.
+    pub(super) fn read(
+        &mut self,
+        bytes: &[u8],
+        offset: u64,
+        out: &mut [u8],
+        rarer: u32,
+    ) -> Result<()> {
         assert!(offset.is_multiple_of(PAGE_BYTES as u64), "reads start at a page");
-        if self.rng.chance(self.faults.read_error) {
+        let fails = self.rng.chance(10_000 / rarer);
+        if fails && self.rng.chance(self.faults.read_error) {
             return Err(self.injected("read"));
         }
         let from = offset as usize;
         assert!(from + out.len() <= bytes.len(), "a read past the end of an object");
         out.copy_from_slice(&bytes[from..from + out.len()]);
-        self.flip(out);
+        if fails {
+            self.flip(out);
+        }
         Ok(())
     }
 

@@ -8,6 +8,10 @@ use aquifer::types::{ObjectName, Result};
 
 use crate::sim::driver::{Event, Sim};
 
+/// A merge makes hundreds of reads and starts again if one fails: at the rate of single reads it
+/// would never end.
+const JOB_READS_FAIL_RARER: u32 = 20;
+
 /// A job that was handed out.
 #[derive(Debug)]
 pub(super) struct Running {
@@ -68,7 +72,7 @@ impl Sim {
                 let bytes = self.dfs.needed(&object, "a job");
                 let result = bytes.and_then(|bytes| {
                     let mut out = vec![0; len];
-                    self.read(&bytes, offset, &mut out)?;
+                    self.read(&bytes, offset, &mut out, JOB_READS_FAIL_RARER)?;
                     Ok(out)
                 });
                 JobDone::Read { tag, result }

@@ -73,7 +73,7 @@ pub struct Counted {
     pub controller: Counters,
     /// Completed checkpoints.
     pub checkpoints: u64,
-    /// Longest time that no record was taken because of a cut.
+    /// Longest time that no record was taken because of a checkpoint: a drain, or the job file.
     pub longest_pause: Duration,
     /// From cut to durable handle, all checkpoints together.
     pub uploads: Duration,
@@ -263,7 +263,9 @@ where
         self.uploads += upload.cut.elapsed();
         let Upload { position, tally, .. } = upload;
         let released = self.parts.job.add(Checkpoint { handle, position, tally });
+        let saving = Instant::now();
         self.parts.job.save(self.parts.job_path)?;
+        self.longest_pause = self.longest_pause.max(saving.elapsed());
         for old in released {
             let release = ControlOp::Release(self.parts.store, old.handle);
             self.parts.session.start_control(release)?;

@@ -51,7 +51,7 @@ pub struct Report {
     pub stalls: u64,
     /// Completed checkpoints.
     pub checkpoints: u64,
-    /// Longest time that no word was taken because of a cut, milliseconds.
+    /// Longest time that no word was taken because of a checkpoint, milliseconds.
     pub longest_pause_ms: f64,
     /// From cut to durable handle on average, milliseconds.
     pub upload_mean_ms: f64,

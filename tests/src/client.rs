@@ -1,0 +1,115 @@
+//! One store on a simulated shard, asked one thing at a time: for tests that say step by step what
+//! happens.
+
+use aquifer::shard::values::{ControlOp, ControlResult, OpenStore};
+use aquifer::shard::{ShardCounters, ShardLimits};
+use aquifer::state::request::{Batch, StoreId};
+use aquifer::types::Incarnation;
+
+use crate::model::oracle::{KEY_GROUPS, Op, States, declared};
+use crate::sim::driver::{Answer, Sim};
+use crate::sim::faults::FaultMix;
+use crate::sim::rng::Rng;
+
+const TURNS_MAX: usize = 1_000_000;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Client {
+    sim: Sim,
+    limits: ShardLimits,
+    store: StoreId,
+    states: States,
+    next_number: u64,
+}
+
+impl Client {
+    /// An empty store.
+    #[must_use]
+    pub fn new(limits: ShardLimits) -> Self {
+        let mut sim = Sim::new(limits, FaultMix::calm(), Rng::new(1));
+        let (store, states) = open(&mut sim, 1, None);
+        Self { sim, limits, store, states, next_number: 1 }
+    }
+
+    /// The shard's counters.
+    #[must_use]
+    pub fn counters(&self) -> ShardCounters {
+        self.sim.counters()
+    }
+
+    /// Runs operations as one batch and gives their answers in the order of the operations.
+    pub fn run(&mut self, ops: &[Op]) -> Vec<Answer> {
+        let mut batch = Batch::default();
+        for (at, op) in ops.iter().enumerate() {
+            self.states.request(&mut batch, op, at as u64).expect("within the limits");
+        }
+        self.run_batch(batch)
+    }
+
+    /// Runs a batch whose requests count from zero.
+    pub fn run_batch(&mut self, batch: Batch) -> Vec<Answer> {
+        let mut answers = vec![None; batch.requests.len()];
+        let mut missing = answers.len();
+        self.sim.submit(0, batch);
+        for _ in 0..TURNS_MAX {
+            if missing == 0 {
+                break;
+            }
+            for (number, answer) in self.sim.turn(true).answers {
+                missing -= 1;
+                answers[number as usize] = Some(answer);
+            }
+        }
+        answers.into_iter().map(|answer| answer.expect("every request is answered")).collect()
+    }
+
+    fn control(&mut self, op: ControlOp) -> ControlResult {
+        self.next_number += 1;
+        control(&mut self.sim, self.next_number, op)
+    }
+
+    /// Flushes what was written, and merges what is due.
+    pub fn drain(&mut self) {
+        assert_eq!(self.control(ControlOp::Drain(self.store)), ControlResult::Done);
+    }
+
+    /// Cuts a checkpoint, loses the process and restores.
+    pub fn restore(&mut self) {
+        let handle = match self.control(ControlOp::Checkpoint(self.store)) {
+            ControlResult::Handle(handle) => handle,
+            other => panic!("a checkpoint was answered with {other:?}"),
+        };
+        self.sim.crash(self.limits);
+        self.next_number += 1;
+        (self.store, self.states) = open(&mut self.sim, self.next_number, Some(handle));
+    }
+}
+
+fn open(sim: &mut Sim, number: u64, handle: Option<Vec<u8>>) -> (StoreId, States) {
+    let open = OpenStore {
+        number: 1,
+        incarnation: Incarnation { host_epoch: number, nonce: u128::from(number) },
+        seed: number,
+        key_groups: KEY_GROUPS,
+        range: (0, (KEY_GROUPS - 1) as u16),
+        states: declared(),
+        handle,
+    };
+    match control(sim, number, ControlOp::Open(Box::new(open))) {
+        ControlResult::Opened(store, table) => {
+            (store, States::of(store, &table).expect("declared at open"))
+        }
+        other => panic!("an open was answered with {other:?}"),
+    }
+}
+
+fn control(sim: &mut Sim, number: u64, op: ControlOp) -> ControlResult {
+    sim.control(0, number, op);
+    for _ in 0..TURNS_MAX {
+        if let Some(done) = sim.turn(true).controls.pop() {
+            return done.result.expect("nothing fails here");
+        }
+    }
+    panic!("a control request is never answered")
+}

@@ -1,0 +1,135 @@
+//! How many reads requests cost, by counters: reads are shared, neighbours are read together, and
+//! filters spare the reads of absent keys.
+
+use aquifer::limits::MEMORY_MIN_BYTES;
+use aquifer::shard::ShardLimits;
+use aquifer::state::request::{Batch, StoreId};
+use aquifer::state::{Key, Target};
+use aquifer_tests::client::Client;
+use aquifer_tests::model::oracle::{KEY_GROUPS, Op, RowKey, State, declared};
+use aquifer_tests::sim::driver::Answer;
+use aquifer_tests::sim::rng::Rng;
+
+fn client() -> Client {
+    Client::new(ShardLimits::of_memory(MEMORY_MIN_BYTES).expect("it is the minimum"))
+}
+
+fn entry(number: u16) -> RowKey {
+    let map_key = number.to_be_bytes().to_vec();
+    RowKey { state: State::Map, key: 1, namespace: 0, map_key }
+}
+
+/// A store of one map whose entries are random bytes of `len`, restored: nothing is in memory.
+fn restored(entries: u16, len: usize) -> Client {
+    let mut client = client();
+    let mut rng = Rng::new(2);
+    let puts: Vec<Op> = (0..entries)
+        .map(|number| Op::Put(entry(number), (0..len).map(|_| rng.next_u64() as u8).collect()))
+        .collect();
+    assert!(client.run(&puts).iter().all(|answer| *answer == Answer::Done));
+    client.restore();
+    client
+}
+
+fn found(answers: &[Answer]) -> bool {
+    answers.iter().all(|answer| matches!(answer, Answer::Value(_)))
+}
+
+#[test]
+fn gets_of_one_row_share_one_read() {
+    let mut client = restored(1, 100);
+    let gets = vec![Op::Get(entry(0)); 50];
+    assert!(found(&client.run(&gets)));
+    let counters = client.counters().coalescer;
+    assert_eq!((counters.needs, counters.reads, counters.joins), (50, 1, 49));
+}
+
+#[test]
+fn gets_of_one_unit_share_one_read() {
+    let mut client = restored(20, 100);
+    let gets: Vec<Op> = (0..20).map(|number| Op::Get(entry(number))).collect();
+    assert!(found(&client.run(&gets)));
+    let counters = client.counters().coalescer;
+    assert_eq!((counters.needs, counters.reads, counters.joins), (20, 1, 19));
+}
+
+#[test]
+fn a_row_that_was_read_is_in_memory() {
+    let mut client = restored(1, 100);
+    for _ in 0..5 {
+        assert!(found(&client.run(&[Op::Get(entry(0))])));
+    }
+    let counters = client.counters();
+    assert_eq!((counters.coalescer.reads, counters.row_hits), (1, 4));
+}
+
+#[test]
+fn adjacent_units_are_read_together() {
+    // 100 rows of 400 bytes fill at least 10 units, below the largest merged read.
+    let mut client = restored(100, 400);
+    let gets: Vec<Op> = (0..100).map(|number| Op::Get(entry(number))).collect();
+    assert!(found(&client.run(&gets)));
+    let counters = client.counters().coalescer;
+    assert_eq!(counters.reads, 1);
+    assert!(counters.merged >= 9, "{counters:?}");
+    assert_eq!(counters.needs, counters.joins + counters.merged + counters.reads);
+}
+
+#[test]
+fn distant_units_are_read_apart() {
+    let mut client = restored(4000, 400);
+    assert!(found(&client.run(&[Op::Get(entry(0)), Op::Get(entry(3999))])));
+    let counters = client.counters().coalescer;
+    assert_eq!((counters.reads, counters.merged), (2, 0));
+}
+
+const ROWS: u64 = 1_000_000;
+const SAMPLES: u64 = 20_000;
+
+/// The request of a numbered row: keys scatter as hashes do.
+fn request(batch: &mut Batch, number: u64, value: Option<&[u8]>) {
+    let state = declared().value(StoreId(0), "value").expect("it is declared");
+    let key = Rng::new(number).next_u64().to_be_bytes();
+    let user_data = batch.requests.len() as u64;
+    let target = Target { key: Key::new(&key, KEY_GROUPS), namespace: &[], user_data };
+    match value {
+        Some(value) => state.request_put(batch, &target, value),
+        None => state.request_get(batch, &target),
+    }
+    .expect("within the limits");
+}
+
+/// Extents needed per get of these rows, by what the coalescer was asked for.
+fn needs_per_get(client: &mut Client, numbers: impl Iterator<Item = u64>, exist: bool) -> f64 {
+    let before = client.counters().coalescer.needs;
+    let numbers: Vec<u64> = numbers.collect();
+    for chunk in numbers.chunks(256) {
+        let mut batch = Batch::default();
+        for &number in chunk {
+            request(&mut batch, number, None);
+        }
+        for answer in client.run_batch(batch) {
+            assert_eq!(matches!(answer, Answer::Value(_)), exist, "{answer:?}");
+        }
+    }
+    (client.counters().coalescer.needs - before) as f64 / numbers.len() as f64
+}
+
+#[test]
+fn a_million_rows_cost_one_read_a_found_key_and_none_an_absent_one() {
+    let mut client = client();
+    for first in (0..ROWS).step_by(4096) {
+        let mut batch = Batch::default();
+        for number in first..(first + 4096).min(ROWS) {
+            request(&mut batch, number, Some(&number.to_le_bytes()));
+        }
+        client.run_batch(batch);
+    }
+    client.drain();
+    client.restore();
+    let step = (ROWS / SAMPLES) as usize;
+    let found = needs_per_get(&mut client, (0..ROWS).step_by(step), true);
+    let absent = needs_per_get(&mut client, ROWS..ROWS + SAMPLES, false);
+    assert!((1.0..=1.05).contains(&found), "{found} reads a found key");
+    assert!(absent <= 0.02, "{absent} reads an absent key");
+}
