@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::run;
+use crate::{load, run};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -12,7 +13,22 @@ Examples:
       aquifer run wordcount --ngram 3 --memory 48M
   Kill it half-way, go on from its last checkpoint, and check every count:
       aquifer run wordcount --ngram 3 --crash-at 5M
-      aquifer run wordcount --resume";
+      aquifer run wordcount --resume
+  Would the engine carry my job on this machine? Load 10M records, then read and change them:
+      aquifer bench load,get,rmw --records 10M --memory 10% --dir /data/bench";
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  Random reads and record-by-record changes of 10M records in a tenth of their size of memory:
+      aquifer bench load,get,rmw --records 10M --dir /data/bench --json report.json
+  The same data again, skewed, every value checked:
+      aquifer bench get,ycsb-a --records 10M --dir /data/bench --reuse --dist zipf:0.99 --verify
+  Latency at a fixed rate of 50000 operations a second:
+      aquifer bench rmw --records 1M --rate 50K
+  Checkpoints under load, 1% of the keys rewritten before each, then two restores:
+      aquifer bench load,checkpoint,restore,restore --records 10M --change 1%
+  Where the time goes:
+      aquifer bench get --records 1M --flamegraph get.svg";
 
 /// Keyed state on a distributed file system: jobs and tools.
 #[derive(Debug, Parser)]
@@ -27,6 +43,9 @@ enum Command {
     /// Run a job whose state lives in a store.
     #[command(subcommand)]
     Run(Job),
+    /// Measure the engine on this machine: load records, run workloads, report.
+    #[command(after_help = BENCH_EXAMPLES)]
+    Bench(Box<load::LoadArgs>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -41,6 +60,7 @@ enum Job {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(Job::Wordcount(args)) => run::wordcount(&args),
+        Command::Bench(args) => bench(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,4 +69,10 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn bench(args: &load::LoadArgs) -> Result<()> {
+    let report = load::run(args, "aquifer", 1, &mut load::aquifer::open)?;
+    report.print();
+    Ok(())
 }

@@ -38,9 +38,10 @@ impl ObjectReader {
         }
     }
 
-    /// `len` bytes at `offset`, both multiples of the page size.
-    pub(crate) async fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
-        let (read, dfs) = match self {
+    /// Fills `out` from `offset`, both multiples of the page size.
+    pub(crate) async fn read(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        let len = out.len();
+        let dfs = match self {
             Self::File { file, name, dfs } => {
                 let read = file.read_at_aligned(offset, len).await.map_err(|e| {
                     failure(format!("reading {len} bytes at {offset} of {name}"), e)
@@ -48,16 +49,16 @@ impl ObjectReader {
                 if read.len() < len {
                     return Err(read_op::past_end(*name, offset + read.len() as u64));
                 }
-                (read.to_vec(), dfs)
+                out.copy_from_slice(&read);
+                dfs
             }
             Self::Memory { bytes, name, dfs } => {
-                let mut read = vec![0; len];
-                read_op::copy(*name, bytes, offset, &mut read)?;
-                (read, dfs)
+                read_op::copy(*name, bytes, offset, out)?;
+                dfs
             }
         };
         dfs.count_get(len as u64);
-        Ok(read)
+        Ok(())
     }
 
     /// Closes the object. Nothing can fail that matters to a reader.

@@ -84,7 +84,8 @@ pub enum IoDone {
 /// A request of a background job to its executor. A job writes each of its objects front to back.
 #[derive(Debug)]
 pub enum JobRequest {
-    /// Read `len` bytes at `offset`, both multiples of the page size.
+    /// Read `len` bytes at `offset`, both multiples of the page size, to the front of `buf`. The
+    /// buffer is a map of its own: large transfers would leave holes in an allocator's arena.
     Read {
         /// Names the request in its answer; the job's choice.
         tag: u32,
@@ -94,6 +95,8 @@ pub enum JobRequest {
         offset: u64,
         /// Bytes.
         len: usize,
+        /// At least as long; comes back with the answer.
+        buf: Buf,
     },
     /// Append bytes (a multiple of the page size) to an object that the job writes.
     Append {
@@ -121,8 +124,8 @@ pub enum JobDone {
     Read {
         /// Of the request.
         tag: u32,
-        /// Exactly the bytes asked for.
-        result: Result<Vec<u8>>,
+        /// The buffer with the bytes asked for.
+        result: Result<Buf>,
     },
     /// Bytes appended; the buffer comes back empty.
     Appended {

@@ -12,7 +12,7 @@ use crate::lsm::job::{JobIo, JobState};
 use crate::lsm::output::Output;
 use crate::lsm::stream::{Ready, Stream};
 use crate::sst::table::Table;
-use crate::types::key::{collection_prefix, head_u64};
+use crate::types::key::{collection_prefix, head_u64, prefix_end};
 use crate::types::{ObjectName, Result};
 
 /// What to merge.
@@ -202,11 +202,19 @@ impl CompactJob {
         Ok(if self.settled() { JobState::Finished } else { JobState::Waiting })
     }
 
+    // An input may hold clears of maps that lie in other tablets.
+    fn overlaps(&self, prefix: &[u8]) -> bool {
+        let MergeOrder { low, high, .. } = &self.order;
+        high.as_deref().is_none_or(|high| prefix < high)
+            && prefix_end(prefix).is_none_or(|end| end[..] > low[..])
+    }
+
     // Older runs remain: what the inputs cleared stays cleared for them.
     fn keep_clears(&mut self) -> Result<()> {
         let mut prefixes: Vec<Vec<u8>> = Vec::new();
         for table in &self.order.inputs {
-            prefixes.extend(table.clear_prefixes().iter().map(<[u8]>::to_vec));
+            let clears = table.clear_prefixes().iter();
+            prefixes.extend(clears.filter(|prefix| self.overlaps(prefix)).map(<[u8]>::to_vec));
         }
         prefixes.sort_unstable();
         prefixes.dedup();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::io::values::{JobDone, JobRequest};
 use crate::limits::OPEN_READS_MAX;
 use crate::lsm::job::{JobIo, JobState};
+use crate::mem::pool::Buf;
 use crate::sst::meta::TableRef;
 use crate::sst::table::Table;
 use crate::types::Result;
@@ -44,8 +45,8 @@ impl OpenJob {
                     self.reads -= 1;
                     let table_ref = self.refs[tag as usize];
                     let from = (table_ref.meta_offset - table_ref.meta().pages().offset) as usize;
-                    let bytes = result?;
-                    let meta = &bytes[from..from + table_ref.meta_len as usize];
+                    let buf = result?;
+                    let meta = &buf.bytes()[from..from + table_ref.meta_len as usize];
                     self.tables[tag as usize] = Some(Arc::new(Table::decode(table_ref, meta)?));
                 }
                 JobDone::Opened { result, .. } => {
@@ -64,6 +65,7 @@ impl OpenJob {
                 object: table_ref.name,
                 offset: pages.offset,
                 len: pages.len as usize,
+                buf: Buf::map(pages.len as usize)?,
             });
             self.asked += 1;
             self.reads += 1;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::io::values::JobRequest;
 use crate::lsm::job::JobIo;
+use crate::mem::pool::Buf;
 use crate::sst::extent::{self, ValueExtent};
 use crate::sst::layout::Extent;
 use crate::sst::table::Table;
@@ -31,7 +32,7 @@ struct Piece {
     units: std::ops::Range<u32>,
     offset: u64,
     tag: u32,
-    bytes: Option<Vec<u8>>,
+    bytes: Option<Buf>,
 }
 
 /// What a stream can do next.
@@ -63,7 +64,9 @@ pub struct Stream {
     scratch: Vec<u8>,
     rows: Vec<RowAt>,
     row: usize,
-    large: Option<Vec<u8>>,
+    // Buffers of pieces that were used up.
+    spare: Vec<Buf>,
+    large: Option<Buf>,
     large_asked: bool,
     ended: bool,
 }
@@ -104,6 +107,7 @@ impl Stream {
             scratch: Vec::new(),
             rows: Vec::new(),
             row: 0,
+            spare: Vec::new(),
             large: None,
             large_asked: false,
             ended: false,
@@ -126,7 +130,7 @@ impl Stream {
     ///
     /// # Errors
     /// The read's failure.
-    pub fn answer(&mut self, tag: u32, result: Result<Vec<u8>>) -> Result<()> {
+    pub fn answer(&mut self, tag: u32, result: Result<Buf>) -> Result<()> {
         let bytes = result?;
         if tag & LARGE != 0 {
             self.large = Some(bytes);
@@ -139,15 +143,16 @@ impl Stream {
     }
 
     // Asks for the next run of units that lie close together.
-    fn fetch(&mut self, io: &mut JobIo) -> Option<Piece> {
+    fn fetch(&mut self, io: &mut JobIo) -> Result<Option<Piece>> {
         if self.next_unit >= self.end_unit {
-            return None;
+            return Ok(None);
         }
-        let first = self.table.unit(self.next_unit)?.pages();
+        let at = |unit| self.table.unit(unit).ok_or_else(|| no_unit(&self.table));
+        let first = at(self.next_unit)?.pages();
         let mut units = self.next_unit..self.next_unit + 1;
         let mut end = first.offset + u64::from(first.len);
         while units.end < self.end_unit {
-            let next = self.table.unit(units.end)?.pages();
+            let next = at(units.end)?.pages();
             let next_end = next.offset + u64::from(next.len);
             // Large values lie between units; they are read on their own.
             if next_end - first.offset > self.read_bytes as u64 || next.offset > end {
@@ -159,13 +164,14 @@ impl Stream {
         self.next_unit = units.end;
         let tag = self.tag | if self.odd { ODD } else { 0 };
         self.odd = !self.odd;
-        io.requests.push(JobRequest::Read {
-            tag,
-            object: *self.table.name(),
-            offset: first.offset,
-            len: (end - first.offset) as usize,
-        });
-        Some(Piece { units, offset: first.offset, tag, bytes: None })
+        let len = (end - first.offset) as usize;
+        let buf = match self.spare.pop().filter(|buf| buf.bytes().len() >= len) {
+            Some(buf) => buf,
+            None => Buf::map(len.max(self.read_bytes))?,
+        };
+        let (object, offset) = (*self.table.name(), first.offset);
+        io.requests.push(JobRequest::Read { tag, object, offset, len, buf });
+        Ok(Some(Piece { units, offset, tag, bytes: None }))
     }
 
     /// Moves to a row with its value. Call until `Row` or `Ended`.
@@ -194,16 +200,18 @@ impl Stream {
                 return Ok(Ready::Ended);
             }
             if self.current.units.is_empty() {
-                match self.ahead.take().or_else(|| self.fetch(io)) {
-                    Some(piece) => self.current = piece,
-                    None => {
-                        self.ended = true;
-                        return Ok(Ready::Ended);
-                    }
-                }
+                let piece = match self.ahead.take() {
+                    None => self.fetch(io)?,
+                    ahead => ahead,
+                };
+                let Some(piece) = piece else {
+                    self.ended = true;
+                    return Ok(Ready::Ended);
+                };
+                self.current = piece;
             }
             if self.ahead.is_none() {
-                self.ahead = self.fetch(io);
+                self.ahead = self.fetch(io)?;
             }
             if self.current.bytes.is_none() {
                 return Ok(Ready::Waiting);
@@ -214,15 +222,16 @@ impl Stream {
 
     fn ready_value(&mut self, io: &mut JobIo) -> Result<Ready> {
         let Value::Extent(value) = self.rows[self.row].value else { return Ok(Ready::Row) };
-        if let Some(bytes) = &self.large {
-            extent::check(self.table.object_key(), value.offset, value.len, bytes)?;
+        if let Some(buf) = &self.large {
+            extent::check(self.table.object_key(), value.offset, value.len, buf.bytes())?;
             return Ok(Ready::Row);
         }
         if !self.large_asked {
             self.large_asked = true;
             let Extent { offset, len } = value.stored();
             let (tag, object) = (self.tag | LARGE, *self.table.name());
-            io.requests.push(JobRequest::Read { tag, object, offset, len: len as usize });
+            let buf = Buf::map(len as usize)?;
+            io.requests.push(JobRequest::Read { tag, object, offset, len: len as usize, buf });
         }
         Ok(Ready::Waiting)
     }
@@ -232,7 +241,7 @@ impl Stream {
         self.unit = self.current.units.start;
         self.current.units.start += 1;
         let at = self.table.unit(self.unit).ok_or_else(|| no_unit(&self.table))?;
-        let bytes = self.current.bytes.as_ref().expect("checked by the caller");
+        let bytes = self.current.bytes.as_ref().expect("checked by the caller").bytes();
         let from = (at.offset - self.current.offset) as usize;
         let key = self.table.object_key();
         let unit = Unit::check(key, at.offset, &bytes[from..], &mut self.scratch)?;
@@ -257,7 +266,7 @@ impl Stream {
             self.rows.push(RowAt { kind: entry.kind, key_at, key_len, value });
         }
         if self.current.units.is_empty() {
-            self.current.bytes = None;
+            self.spare.extend(self.current.bytes.take());
         }
         Ok(())
     }
@@ -278,8 +287,8 @@ impl Stream {
         let value = match row.value {
             Value::Inline { at, len } => &self.image[at as usize..(at + len) as usize],
             Value::Extent(value) => {
-                let bytes = self.large.as_deref().expect("ready answered Row");
-                extent::value_in(value.len, bytes)
+                let buf = self.large.as_ref().expect("ready answered Row");
+                extent::value_in(value.len, buf.bytes())
             }
         };
         RowRef { key: self.key(), kind: row.kind, value }

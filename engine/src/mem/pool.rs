@@ -5,6 +5,8 @@
 use memmap2::MmapMut;
 
 use crate::limits::PAGE_BYTES;
+use crate::types::error::ErrorKind;
+use crate::types::{Error, Result};
 
 /// A buffer of whole pages, filled by a driver and read by the shard.
 #[derive(Debug)]
@@ -15,6 +17,17 @@ pub struct Buf {
 impl Buf {
     fn new(pages: usize) -> std::io::Result<Self> {
         Ok(Self { map: MmapMut::map_anon(pages * PAGE_BYTES)? })
+    }
+
+    /// A buffer of at least `bytes` outside any pool: a job's.
+    ///
+    /// # Errors
+    /// `NoMemory`: the kernel refused to map it.
+    pub fn map(bytes: usize) -> Result<Self> {
+        Self::new(bytes.div_ceil(PAGE_BYTES).max(1)).map_err(|cause| {
+            let what = format!("the kernel refuses to map a buffer of {bytes} bytes: {cause}");
+            Error::new(ErrorKind::NoMemory, what)
+        })
     }
 
     /// The bytes.

@@ -8,6 +8,7 @@ use crate::io::test_support::{Folder, name};
 use crate::io::uring::{Read, RingMode, Uring, Wait};
 use crate::io::values::{IoDone, JobDone, JobRequest};
 use crate::limits::PAGE_BYTES;
+use crate::mem::pool::Buf;
 use crate::mem::pool::Pool;
 use crate::mem::slab::Slab;
 
@@ -102,13 +103,19 @@ fn reading(pieces: u8) -> TestJob {
             for at in 0..pieces {
                 let offset = (usize::from(at) * 3 * PAGE_BYTES) as u64;
                 let (tag, len) = (u32::from(at), 3 * PAGE_BYTES);
-                io.requests.push(JobRequest::Read { tag, object: name(1), offset, len });
+                io.requests.push(JobRequest::Read {
+                    tag,
+                    object: name(1),
+                    offset,
+                    len,
+                    buf: Buf::map(len).unwrap(),
+                });
             }
             return JobState::Working;
         }
         for done in io.done.drain(..) {
             let JobDone::Read { tag, result } = done else { panic!("nothing was written") };
-            assert_eq!(result.unwrap(), piece(u8::try_from(tag).unwrap()));
+            assert_eq!(result.unwrap().bytes(), piece(u8::try_from(tag).unwrap()));
             left -= 1;
         }
         if left == 0 { JobState::Finished } else { JobState::Waiting }
@@ -260,7 +267,13 @@ fn failures_reach_the_job_and_seal_nothing() {
                     let object = name(9);
                     io.requests.push(JobRequest::Append { object, bytes: piece(1) });
                     io.requests.push(JobRequest::Seal { object });
-                    io.requests.push(JobRequest::Read { tag: 0, object, offset: 0, len: 4096 });
+                    io.requests.push(JobRequest::Read {
+                        tag: 0,
+                        object,
+                        offset: 0,
+                        len: 4096,
+                        buf: Buf::map(4096).unwrap(),
+                    });
                     return JobState::Waiting;
                 }
                 for done in io.done.drain(..) {

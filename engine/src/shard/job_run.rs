@@ -168,11 +168,11 @@ impl<J: 'static> Io<J> {
     fn ask(self: &Rc<Self>, writers: &mut Writers, request: JobRequest) {
         self.owed.set(self.owed.get() + 1);
         let (object, write) = match request {
-            JobRequest::Read { tag, object, offset, len } => {
+            JobRequest::Read { tag, object, offset, len, mut buf } => {
                 let io = self.clone();
                 let read = async move {
-                    let result = io.read(object, offset, len).await;
-                    io.answer(JobDone::Read { tag, result });
+                    let result = io.read(object, offset, &mut buf.bytes_mut()[..len]).await;
+                    io.answer(JobDone::Read { tag, result: result.map(|()| buf) });
                 };
                 return drop(glommio::spawn_local(read).detach());
             }
@@ -220,7 +220,7 @@ impl<J: 'static> Io<J> {
         .await
     }
 
-    async fn read(&self, object: ObjectName, offset: u64, len: usize) -> Result<Vec<u8>> {
+    async fn read(&self, object: ObjectName, offset: u64, out: &mut [u8]) -> Result<()> {
         suffer(&self.dfs, "read").await?;
         let open = self.readers.borrow().get(&object).cloned();
         let reader = match open {
@@ -232,9 +232,9 @@ impl<J: 'static> Io<J> {
                 reader
             }
         };
-        let bytes = reader.read(offset, len).await?;
-        self.core.count_read(len);
-        Ok(bytes)
+        reader.read(offset, out).await?;
+        self.core.count_read(out.len());
+        Ok(())
     }
 
     /// Writes one object. The first failure latches: what follows a hole is never sealed.

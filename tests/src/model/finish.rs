@@ -71,6 +71,8 @@ impl Run {
     // checkpoint needs, unless jobs failed: what they wrote is left to a scrub.
     fn leaves_no_garbage(&mut self, orphans: bool) -> Outcome<()> {
         for store in 0..self.stores.len() {
+            // Reading back made rows: flushed by the cut they could start a merge behind it.
+            self.drain(store)?;
             self.start_checkpoint(store);
         }
         self.settle("the last checkpoint")?;

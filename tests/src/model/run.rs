@@ -391,9 +391,9 @@ impl Run {
         }
         let first = self.pending.iter().next();
         Err(format!(
-            "{what}: stuck with {} requests and {:?}; the first: {first:.200?}; {:?}",
+            "{what}: stuck with {} requests and {:.200?}; the first: {first:.200?}; {:?}",
             self.pending.len(),
-            self.controls.keys(),
+            format!("{:?}", self.controls),
             self.sim.counters()
         ))
     }

@@ -182,7 +182,7 @@ impl Sim {
     pub fn turn(&mut self, wait: bool) -> Arrived {
         self.now += self.rng.below(10) as u64;
         if wait
-            && self.jobs.is_empty()
+            && self.jobs.iter().all(Running::waits)
             && let Some((&(time, _), _)) = self.events.first_key_value()
         {
             self.now = self.now.max(time);

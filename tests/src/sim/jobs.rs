@@ -23,6 +23,13 @@ pub(super) struct Running {
     opened: Vec<(ObjectName, Result<ObjectSlot>)>,
 }
 
+impl Running {
+    /// True if it can do nothing before an answer arrives.
+    pub(super) fn waits(&self) -> bool {
+        self.state == JobState::Waiting && self.mailbox.done.is_empty()
+    }
+}
+
 impl Sim {
     pub(super) fn start_job(&mut self, order: JobOrder) {
         self.next_job += 1;
@@ -40,7 +47,7 @@ impl Sim {
     pub(super) fn step_jobs(&mut self) {
         for mut running in std::mem::take(&mut self.jobs) {
             for _ in 0..self.rng.between(0, self.faults.job_steps_max) {
-                if running.state == JobState::Waiting && running.mailbox.done.is_empty() {
+                if running.waits() {
                     break;
                 }
                 running.state = running.job.step(&mut running.mailbox);
@@ -68,12 +75,12 @@ impl Sim {
         request: JobRequest,
     ) -> JobDone {
         match request {
-            JobRequest::Read { tag, object, offset, len } => {
+            JobRequest::Read { tag, object, offset, len, mut buf } => {
                 let bytes = self.dfs.needed(&object, "a job");
                 let result = bytes.and_then(|bytes| {
-                    let mut out = vec![0; len];
-                    self.read(&bytes, offset, &mut out, JOB_READS_FAIL_RARER)?;
-                    Ok(out)
+                    let out = &mut buf.bytes_mut()[..len];
+                    self.read(&bytes, offset, out, JOB_READS_FAIL_RARER)?;
+                    Ok(buf)
                 });
                 JobDone::Read { tag, result }
             }
