@@ -50,7 +50,7 @@ pub fn open(setup: &Setup) -> Result<Box<dyn Target>> {
     ensure!(args.shards == 1, "--shards {}: the load generator drives one shard", args.shards);
     ensure!(args.io != Io::Portable, "--io portable: this build has the uring driver only");
     ensure!(args.ssd == 0, "--ssd: this build has no local cache; leave it at 0");
-    let opening = Opening::of(setup);
+    let opening = Opening::of(setup)?;
     let last = if setup.loaded { Some(Last::read(&opening)?) } else { None };
     let live = opening
         .open(last.as_ref().map(Last::handle), Duration::ZERO)

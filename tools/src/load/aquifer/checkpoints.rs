@@ -140,3 +140,7 @@ where
         live.engine.dfs().counters().gets + shard.coalescer.reads
     }
 }
+
+#[cfg(test)]
+#[path = "checkpoints_tests.rs"]
+mod tests;

@@ -35,14 +35,16 @@ pub(super) struct Opening {
 }
 
 impl Opening {
-    pub(super) fn of(setup: &Setup) -> Self {
-        let in_dir = || format!("file://{}/dfs", setup.dir.display());
-        Self {
+    pub(super) fn of(setup: &Setup) -> Result<Self> {
+        // The path of a url is absolute, `--dir` need not be.
+        let dir = std::path::absolute(&setup.dir).context("--dir")?;
+        let in_dir = || format!("file://{}/dfs", dir.display());
+        Ok(Self {
             dfs: setup.args.dfs.clone().unwrap_or_else(in_dir),
             memory_bytes: setup.memory_bytes,
             handle_file: setup.dir.join("aquifer.handle"),
             driver: setup.args.driver,
-        }
+        })
     }
 
     /// Opens the engine and its store, empty or from a handle.
@@ -87,3 +89,7 @@ fn slower(url: &str, latency: Duration) -> String {
     let separator = if url.contains('?') { '&' } else { '?' };
     format!("{url}{separator}latency={}ms", latency.as_millis())
 }
+
+#[cfg(test)]
+#[path = "opening_tests.rs"]
+mod tests;
