@@ -1,42 +1,44 @@
 //! Aquifer under the load generator: gets and puts as requests of a session, read-modify-writes as
 //! records of a controller.
 
-use std::cell::RefCell;
+mod checkpoints;
+mod opening;
+mod records;
+
 use std::future::Future;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aquifer::aec::{Context, Controller, Options};
 use aquifer::shard::driver::executor_counters;
-use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
-use aquifer::shard::session::Session;
 use aquifer::shard::values::ControlOp;
-use aquifer::state::request::{Batch, Completions, Status, StoreId};
-use aquifer::state::{Key, StateKind, StateTable, Target as At, ValueState};
+use aquifer::state::request::{Batch, Completions, Status};
+use aquifer::state::{Key, Target as At};
 
-use super::options::{Driver, Io};
+use self::checkpoints::Last;
+use self::opening::{KEY_GROUPS, Live, Opening};
+use self::records::Records;
+use super::options::Io;
 use super::session::Setup;
-use super::target::{About, DeviceCounts, DfsCounts, OpKind, Ops, Outcome, Target, TargetStats};
-
-/// Maximal parallelism of the store: Flink's default.
-const KEY_GROUPS: u32 = 128;
+use super::target::{
+    About, CONTROLLER_TURNS, Checkpoints, DeviceCounts, DfsCounts, OpKind, Ops, Outcome,
+    RECORDS_IN_FLIGHT_SUM, Target, TargetStats,
+};
 
 /// The engine with one store of one value state.
 struct Aquifer<F, Fut> {
-    // Dropped before the engine.
-    session: Session,
-    engine: Engine,
-    store: StoreId,
-    state: ValueState,
+    live: Option<Live>,
+    opening: Opening,
     batch: Batch,
+    /// Between polls it holds what nobody was given yet.
     completions: Completions,
     controller: Controller<u64, F, Fut>,
-    ended: Rc<RefCell<Vec<u64>>>,
-    handle_file: PathBuf,
+    records: Rc<Records>,
+    last: Option<Last>,
+    /// The number of the checkpoint that is on its way.
+    cutting: Option<u64>,
     about: About,
-    budget_bytes: u64,
 }
 
 /// Opens the engine for a run.
@@ -48,72 +50,38 @@ pub fn open(setup: &Setup) -> Result<Box<dyn Target>> {
     ensure!(args.shards == 1, "--shards {}: the load generator drives one shard", args.shards);
     ensure!(args.io != Io::Portable, "--io portable: this build has the uring driver only");
     ensure!(args.ssd == 0, "--ssd: this build has no local cache; leave it at 0");
-    let url = match &args.dfs {
-        Some(url) => url.clone(),
-        None => format!("file://{}/dfs", setup.dir.display()),
+    let opening = Opening::of(setup)?;
+    let last = if setup.loaded { Some(Last::read(&opening)?) } else { None };
+    let live = opening
+        .open(last.as_ref().map(Last::handle), Duration::ZERO)
+        .with_context(|| format!("with --memory {}", setup.args.memory))?;
+    let records = Rc::new(Records::new(setup.data, live.state));
+    let options = Options { in_flight_max: args.in_flight_all(), key_groups: KEY_GROUPS };
+    let shared = Rc::clone(&records);
+    let controller = Controller::new(options, move |ctx, tag| Rc::clone(&shared).change(ctx, tag))?;
+    let about = About {
+        io: "uring".to_owned(),
+        io_reason: "io_uring is allowed here".to_owned(),
+        settings: vec![
+            ("dfs", opening.dfs.clone()),
+            ("driver", format!("{:?}", args.driver).to_lowercase()),
+            ("key_groups", KEY_GROUPS.to_string()),
+        ],
     };
-    let engine = Engine::open(Config {
-        memory_bytes: usize::try_from(setup.memory_bytes)?,
-        dfs: url.clone(),
-        shards: 1,
-        thread: match args.driver {
-            Driver::Inline => ShardThread::Inline,
-            Driver::Owned => ShardThread::Owned,
-        },
-    })?;
-    let mut session = engine.session(0)?;
-    let handle_file = setup.dir.join("aquifer.handle");
-    let handle = match setup.loaded {
-        true => Some(std::fs::read(&handle_file).context("the handle of the loaded data")?),
-        false => None,
-    };
-    let mut states = StateTable::default();
-    states.declare("value", StateKind::Value)?;
-    let (store, states) = session.open_store(StoreConfig {
-        number: 1,
-        host_epoch: 0,
-        key_groups: KEY_GROUPS,
-        range: (0, (KEY_GROUPS - 1) as u16),
-        states,
-        handle,
-    })?;
-    let state = states.value(store, "value")?;
-    let ended = Rc::new(RefCell::new(Vec::<u64>::new()));
-    let records = Options { in_flight_max: args.in_flight_all(), key_groups: KEY_GROUPS };
-    let (data, ends) = (setup.data, Rc::clone(&ended));
-    let controller = Controller::new(records, move |ctx: Context, tag| {
-        let ends = Rc::clone(&ends);
-        async move {
-            let key = ctx.key();
-            let mut next = Vec::new();
-            state.get_with(&ctx, |now| data.next_value(&key, now, &mut next)).await?;
-            state.put(&ctx, &next).await?;
-            ends.borrow_mut().push(tag);
-            Ok(())
-        }
-    })?;
     Ok(Box::new(Aquifer {
-        session,
-        engine,
-        store,
-        state,
+        live: Some(live),
+        opening,
         batch: Batch::default(),
         completions: Completions::default(),
         controller,
-        ended,
-        handle_file,
-        about: About {
-            io: "uring".to_owned(),
-            io_reason: "io_uring is allowed here".to_owned(),
-            settings: vec![
-                ("dfs", url),
-                ("driver", format!("{:?}", args.driver).to_lowercase()),
-                ("key_groups", KEY_GROUPS.to_string()),
-            ],
-        },
-        budget_bytes: setup.memory_bytes,
+        records,
+        last,
+        cutting: None,
+        about,
     }))
 }
+
+const CLOSED: &str = "the engine was closed and did not open again";
 
 impl<F, Fut> Aquifer<F, Fut>
 where
@@ -121,17 +89,18 @@ where
     Fut: Future<Output = aquifer::types::Result<()>>,
 {
     fn submit_direct(&mut self, ops: Ops<'_>) -> Result<usize> {
+        let live = self.live.as_mut().context(CLOSED)?;
         for op in ops.iter() {
             let key = Key::new(op.key, KEY_GROUPS);
             let at = At { key, namespace: &[], user_data: op.tag };
             match op.kind {
-                OpKind::Get => self.state.request_get(&mut self.batch, &at)?,
-                OpKind::Put => self.state.request_put(&mut self.batch, &at, op.value)?,
+                OpKind::Get => live.state.request_get(&mut self.batch, &at)?,
+                OpKind::Put => live.state.request_put(&mut self.batch, &at, op.value)?,
                 OpKind::Rmw => bail!("a batch mixes read-modify-writes with other operations"),
             }
         }
         // What the session has no room for stays in the batch and goes with the next poll.
-        self.session.submit(&mut self.batch)?;
+        live.session.submit(&mut self.batch)?;
         Ok(ops.len())
     }
 
@@ -151,28 +120,42 @@ where
         wait: Option<Duration>,
         done: &mut dyn FnMut(u64, Outcome<'_>),
     ) -> Result<usize> {
+        let live = self.live.as_mut().context(CLOSED)?;
         let started = std::time::Instant::now();
         loop {
             self.controller.turn(&mut self.completions, &mut self.batch);
             if let Some(failure) = self.controller.failures().next() {
                 bail!("a record failed: {}", failure.error);
             }
-            self.session.submit(&mut self.batch)?;
-            let mut ended = self.ended.borrow_mut();
-            if !ended.is_empty() {
-                let count = ended.len();
-                ended.drain(..).for_each(|tag| done(tag, Outcome::Done));
-                drop(ended);
-                self.session.poll(Some(Duration::ZERO), &mut self.completions)?;
+            live.session.submit(&mut self.batch)?;
+            let count = self.records.hand_out(done);
+            if count > 0 {
+                live.session.poll(Some(Duration::ZERO), &mut self.completions)?;
                 return Ok(count);
             }
-            drop(ended);
             let left = wait.map(|wait| wait.saturating_sub(started.elapsed()));
-            self.session.poll(left, &mut self.completions)?;
+            live.session.poll(left, &mut self.completions)?;
             if left == Some(Duration::ZERO) && self.completions.items.is_empty() {
                 return Ok(0);
             }
         }
+    }
+
+    fn hand_out(&mut self, done: &mut dyn FnMut(u64, Outcome<'_>)) -> usize {
+        for item in &self.completions.items {
+            let outcome = match item.status {
+                Status::Value => Outcome::Value(self.completions.value(item)),
+                Status::Absent => Outcome::Absent,
+                Status::Done | Status::Entries { .. } => Outcome::Done,
+                Status::Failed { index } => {
+                    Outcome::Failed(self.completions.errors[index as usize].to_string())
+                }
+            };
+            done(item.user_data, outcome);
+        }
+        let count = self.completions.items.len();
+        self.completions.clear();
+        count
     }
 }
 
@@ -200,36 +183,32 @@ where
         if !self.controller.is_idle() {
             return self.poll_records(wait, done);
         }
-        self.session.submit(&mut self.batch)?;
-        self.session.poll(wait, &mut self.completions)?;
-        for item in &self.completions.items {
-            let outcome = match item.status {
-                Status::Value => Outcome::Value(self.completions.value(item)),
-                Status::Absent => Outcome::Absent,
-                Status::Done | Status::Entries { .. } => Outcome::Done,
-                Status::Failed { index } => {
-                    Outcome::Failed(self.completions.errors[index as usize].to_string())
-                }
-            };
-            done(item.user_data, outcome);
+        // The turn that took a cut may have brought some.
+        if self.completions.items.is_empty() {
+            let live = self.live.as_mut().context(CLOSED)?;
+            live.session.submit(&mut self.batch)?;
+            live.session.poll(wait, &mut self.completions)?;
         }
-        let count = self.completions.items.len();
-        self.completions.clear();
-        Ok(count)
+        Ok(self.hand_out(done))
     }
 
     fn drain_background(&mut self) -> Result<()> {
-        self.session.run_control(ControlOp::Drain(self.store))?;
-        let handle = self.session.checkpoint(self.store)?;
-        std::fs::write(&self.handle_file, handle).context("the handle of the loaded data")
+        let live = self.live.as_mut().context(CLOSED)?;
+        live.session.run_control(ControlOp::Drain(live.store))?;
+        let handle = live.session.checkpoint(live.store)?;
+        self.commit(handle).map(drop)
     }
 
     fn stats(&self) -> TargetStats {
+        let budget_bytes = self.opening.memory_bytes;
+        let Some(live) = &self.live else {
+            return TargetStats { budget_bytes, ..TargetStats::default() };
+        };
         // A shard that is gone has said so to `poll`.
-        let shard = self.session.counters().unwrap_or_default();
+        let shard = live.session.counters().unwrap_or_default();
         let records = self.controller.counters();
         let jobs = executor_counters();
-        let dfs = self.engine.dfs().counters();
+        let dfs = live.engine.dfs().counters();
         TargetStats {
             counters: vec![
                 ("requests", shard.requests),
@@ -248,8 +227,8 @@ where
                 ("stalls", shard.stalls),
                 ("checkpoints", shard.checkpoints),
                 ("records", records.records),
-                ("records_in_flight_sum", records.in_flight_sum),
-                ("controller_turns", records.turns),
+                (RECORDS_IN_FLIGHT_SUM, records.in_flight_sum),
+                (CONTROLLER_TURNS, records.turns),
             ],
             device: Some(DeviceCounts {
                 reads: shard.coalescer.reads,
@@ -265,7 +244,21 @@ where
                 deletes: dfs.deletes,
                 ..DfsCounts::default()
             }),
-            budget_bytes: self.budget_bytes,
+            budget_bytes,
         }
+    }
+
+    fn levels(&self) -> Vec<(&'static str, u64)> {
+        let counters = self.live.as_ref().and_then(|live| live.session.counters().ok());
+        let shard = counters.unwrap_or_default();
+        vec![
+            ("row_bytes", shard.row_bytes),
+            ("table_bytes", shard.table_bytes),
+            ("buffer_bytes", shard.buffer_bytes),
+        ]
+    }
+
+    fn checkpoints(&mut self) -> Option<&mut dyn Checkpoints> {
+        Some(self)
     }
 }

@@ -31,7 +31,7 @@ pub struct Environment {
     pub io_reason: String,
     /// Version of the tools.
     pub version: String,
-    /// Commit of the build, where the build was told (`AQUIFER_COMMIT`).
+    /// Commit of the build; unknown where it was built without git.
     pub commit: String,
     /// UTC, as RFC 3339 writes it.
     pub started_at: String,
@@ -57,7 +57,7 @@ impl Environment {
             io: about.io.clone(),
             io_reason: about.io_reason.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            commit: option_env!("AQUIFER_COMMIT").unwrap_or(UNKNOWN).to_owned(),
+            commit: env!("AQUIFER_COMMIT").to_owned(),
             started_at: rfc3339(since_epoch.as_secs()),
         }
     }

@@ -1,11 +1,13 @@
 //! From two snapshots and a window to the report of a phase.
 
+use std::collections::BTreeMap;
+
 use super::dataset::Dataset;
 use super::dist::Dist;
 use super::options::LoadArgs;
 use super::probe::Snapshot;
 use super::report::{DevicePerOp, DfsReport, PhaseReport};
-use super::target::{DfsCounts, TargetStats};
+use super::target::{CONTROLLER_TURNS, DfsCounts, RECORDS_IN_FLIGHT_SUM, TargetStats};
 use super::window::Window;
 
 /// A phase as it was measured.
@@ -56,12 +58,37 @@ impl Measured {
             budget_bytes: self.end.target.budget_bytes,
             longest_pause_ms: self.window.longest_pause_ms(),
             drain_ms: self.drain_ms,
-            counters: counters(&self.begin.target, &self.end.target),
+            records_in_flight_mean: self.records_in_flight_mean(),
+            counters: self.counters(),
+            checkpoint: None,
+            restore: None,
         }
     }
 
     fn per_op(&self, total: u64) -> f64 {
         total as f64 / self.window.tally.ops.max(1) as f64
+    }
+
+    /// What every counter grew by, and every level at the end.
+    fn counters(&self) -> BTreeMap<String, u64> {
+        let counted = self.end.target.counters.iter();
+        let grown = counted.map(|(name, _)| ((*name).to_owned(), self.grown(name)));
+        let levels = self.end.levels.iter().map(|(name, level)| ((*name).to_owned(), *level));
+        grown.chain(levels).collect()
+    }
+
+    /// What a counter grew by; one that the engine added meanwhile began at 0.
+    fn grown(&self, name: &str) -> u64 {
+        let count = |stats: &TargetStats| {
+            let mut counters = stats.counters.iter();
+            counters.find(|(other, _)| *other == name).map_or(0, |(_, count)| *count)
+        };
+        count(&self.end.target) - count(&self.begin.target)
+    }
+
+    fn records_in_flight_mean(&self) -> Option<f64> {
+        let turns = self.grown(CONTROLLER_TURNS);
+        (turns > 0).then(|| self.grown(RECORDS_IN_FLIGHT_SUM) as f64 / turns as f64)
     }
 
     /// Bytes this process read and wrote.
@@ -107,12 +134,4 @@ impl Measured {
             retries: grown(|dfs| dfs.retries),
         })
     }
-}
-
-/// What every counter grew by; one that the engine added meanwhile began at 0.
-fn counters(begin: &TargetStats, end: &TargetStats) -> std::collections::BTreeMap<String, u64> {
-    let before = |name: &str| {
-        begin.counters.iter().find(|(other, _)| *other == name).map_or(0, |(_, count)| *count)
-    };
-    end.counters.iter().map(|(name, count)| ((*name).to_owned(), count - before(name))).collect()
 }

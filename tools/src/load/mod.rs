@@ -9,6 +9,7 @@
 //! (keys and values).
 
 pub mod aquifer;
+mod checkpoint;
 mod data_dir;
 mod dataset;
 mod dist;
@@ -21,6 +22,7 @@ mod pace;
 mod probe;
 mod profile;
 mod report;
+mod restore;
 mod rng;
 mod runner;
 mod scatter;
@@ -36,10 +38,14 @@ pub use dataset::{Dataset, WrongValue};
 pub use dist::{Dist, Popularity};
 pub use environment::Environment;
 pub use options::{Driver, Io, LoadArgs};
-pub use report::{DevicePerOp, DfsReport, LatencyUs, PhaseReport, RunReport, SCHEMA, table_head};
+pub use report::{
+    CheckpointReport, DevicePerOp, DfsReport, LatencyUs, PhaseReport, RestoreReport, RunReport,
+    SCHEMA, Spread, table_head,
+};
 pub use session::{Setup, run};
 pub use target::{
-    About, DeviceCounts, DfsCounts, Op, OpBatch, OpKind, Ops, Outcome, Target, TargetStats,
+    About, Checkpointed, Checkpoints, DeviceCounts, DfsCounts, Op, OpBatch, OpKind, Ops, Outcome,
+    Target, TargetStats,
 };
-pub use units::Memory;
+pub use units::{Memory, Share};
 pub use workload::Workload;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dataset::{Dataset, KEY_SIZE_BYTES_MIN, VALUE_SIZE_BYTES_MIN};
 use super::dist::Dist;
-use super::units::{Memory, parse_count, parse_size};
+use super::units::{Memory, Share, parse_count, parse_size};
 use super::workload::Workload;
 
 /// The engine says how much one request may carry; a batch stays far below 4 GiB of offsets.
@@ -95,6 +95,10 @@ pub struct LoadArgs {
     /// Seed of the operations, and of the values when they are loaded
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
+
+    /// Share of the keys that is rewritten before each checkpoint
+    #[arg(long, value_name = "P%", default_value = "1%")]
+    pub change: Share,
 
     /// Check every value returned; fail the run on the first wrong or missing one (4 more bytes of
     /// memory per record)

@@ -32,6 +32,7 @@ pub(super) struct Snapshot {
     pub(super) process: Option<ProcessIo>,
     pub(super) disk: Option<DiskIo>,
     pub(super) target: TargetStats,
+    pub(super) levels: Vec<(&'static str, u64)>,
 }
 
 /// Takes snapshots; knows the block device under a directory.
@@ -60,6 +61,7 @@ impl Probe {
             process: process_io(),
             disk: self.disk(),
             target: target.stats(),
+            levels: target.levels(),
         }
     }
 }

@@ -78,8 +78,78 @@ pub struct PhaseReport {
     pub longest_pause_ms: f64,
     /// Time that background work needed after the phase; only of phases that write.
     pub drain_ms: Option<f64>,
+    /// Records in flight in the controller at the ends of its turns, on average
+    /// (`records_in_flight_sum / controller_turns`); `null` if no operation was a record.
+    #[serde(default)]
+    pub records_in_flight_mean: Option<f64>,
     /// The engine's own counters.
     pub counters: BTreeMap<String, u64>,
+    /// Only of the workload `checkpoint`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<CheckpointReport>,
+    /// Only of the workload `restore`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreReport>,
+}
+
+/// Checkpoints while operations were in flight.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct CheckpointReport {
+    /// How many.
+    pub checkpoints: u64,
+    /// Keys plus values of the state.
+    pub state_bytes: u64,
+    /// Keys plus values written since the checkpoint before, on average.
+    pub new_bytes: u64,
+    /// How long the cut held the host's thread.
+    pub cut_us: Spread,
+    /// From the cut to the handle.
+    pub seconds: Spread,
+    /// Bytes that a checkpoint itself wrote to the distributed store, on average: the flush of
+    /// what memory held at the cut, and the manifest. Merges are not counted, nor flushes that
+    /// memory asked for before the cut.
+    pub bytes_moved: u64,
+    /// Size of what the host keeps.
+    pub handle_bytes: u64,
+    /// Rate between a cut and its handle.
+    pub ops_per_s_during: f64,
+    /// Rate between a handle and the next cut.
+    pub ops_per_s_before: f64,
+}
+
+/// The first moments of an engine that was opened from a checkpoint.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RestoreReport {
+    /// Keys plus values of the state.
+    pub state_bytes: u64,
+    /// Until the engine served.
+    pub open_ms: f64,
+    /// From the same start until one read was answered.
+    pub first_read_ms: f64,
+    /// Requests to the distributed store by then.
+    pub dfs_requests_before_first_read: u64,
+    /// Of these, the longest chain in which each waited for the one before.
+    pub dfs_round_trips_before_first_read: u64,
+    /// The rate of reads, second by second.
+    pub ops_per_s_curve: Vec<f64>,
+}
+
+/// The middle and the worst of several figures.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Spread {
+    /// The middle one, of an even number the higher one.
+    pub p50: f64,
+    /// The highest one.
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of these figures; zeros of none.
+    pub fn of(mut figures: Vec<f64>) -> Self {
+        figures.sort_by(f64::total_cmp);
+        let at = |index: usize| figures.get(index).copied().unwrap_or_default();
+        Self { p50: at(figures.len() / 2), max: figures.last().copied().unwrap_or_default() }
+    }
 }
 
 /// Quantiles of the latency.
@@ -140,6 +210,9 @@ impl RunReport {
         for phase in &self.phases {
             println!("{}", phase.row());
         }
+        for note in self.phases.iter().filter_map(PhaseReport::note) {
+            println!("{note}");
+        }
     }
 
     /// Reads a report back.
@@ -171,6 +244,44 @@ pub fn table_head() -> String {
 }
 
 impl PhaseReport {
+    /// What the table has no column for.
+    pub fn note(&self) -> Option<String> {
+        let of = format!("{} {}:", self.name, self.round);
+        if let Some(c) = &self.checkpoint {
+            return Some(format!(
+                "{of} {} checkpoints, new {:.1} of {:.1} MiB, cut p50 {:.0} us max {:.0} us, took \
+                 p50 {:.3} s max {:.3} s, moved {:.1} MiB, handle {} B, {:.0} ops/s during, {:.0} \
+                 before",
+                c.checkpoints,
+                mib(c.new_bytes),
+                mib(c.state_bytes),
+                c.cut_us.p50,
+                c.cut_us.max,
+                c.seconds.p50,
+                c.seconds.max,
+                mib(c.bytes_moved),
+                c.handle_bytes,
+                c.ops_per_s_during,
+                c.ops_per_s_before
+            ));
+        }
+        if let Some(r) = &self.restore {
+            let curve: Vec<String> = r.ops_per_s_curve.iter().map(|v| format!("{v:.0}")).collect();
+            return Some(format!(
+                "{of} {:.1} MiB open after {:.1} ms, first read after {:.1} ms, {} requests in {} \
+                 round trips; ops/s by second: {}",
+                mib(r.state_bytes),
+                r.open_ms,
+                r.first_read_ms,
+                r.dfs_requests_before_first_read,
+                r.dfs_round_trips_before_first_read,
+                curve.join(" ")
+            ));
+        }
+        let records = self.records_in_flight_mean?;
+        Some(format!("{of} {records:.0} records in flight on average"))
+    }
+
     /// One line of the table.
     pub fn row(&self) -> String {
         let or_dash = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.2}"));
@@ -191,4 +302,8 @@ impl PhaseReport {
             self.rss_bytes_max >> 20
         )
     }
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }

@@ -77,16 +77,33 @@ impl<'a> Runner<'a> {
     /// Runs until `seconds` from now, or until a workload that ends by itself has ended.
     pub(super) fn run_for(&mut self, seconds: Option<f64>, watch: &Watch<'_>) -> Result<()> {
         let end_ns = seconds.map_or(u64::MAX, |s| self.now_ns() + (s * 1e9) as u64);
-        loop {
-            self.submit_due()?;
-            if self.flight.outstanding() == 0 && self.source.left() == 0 {
-                return Ok(());
-            }
-            let now_ns = self.wait(watch)?;
-            if now_ns >= end_ns {
-                return Ok(());
+        while self.step(watch)?.is_some_and(|now_ns| now_ns < end_ns) {}
+        Ok(())
+    }
+
+    /// Runs until `ended` says so, which looks after every poll at the engine and at the number of
+    /// operations completed, or until a workload that ends by itself has ended.
+    pub(super) fn run_until(
+        &mut self,
+        watch: &Watch<'_>,
+        ended: &mut dyn FnMut(&mut dyn Target, u64) -> Result<bool>,
+    ) -> Result<()> {
+        while self.step(watch)?.is_some() {
+            if ended(self.target, self.window.tally.ops)? {
+                break;
             }
         }
+        Ok(())
+    }
+
+    /// Starts what is due and waits for completions; the time then. Nothing at the end of a
+    /// workload that ends by itself.
+    fn step(&mut self, watch: &Watch<'_>) -> Result<Option<u64>> {
+        self.submit_due()?;
+        if self.flight.outstanding() == 0 && self.source.left() == 0 {
+            return Ok(None);
+        }
+        self.wait(watch).map(Some)
     }
 
     /// Completes what is in flight and starts nothing more.
@@ -104,6 +121,18 @@ impl<'a> Runner<'a> {
         self.window = Window::starting_at(now_ns);
         self.progress.shown_ns = now_ns;
         self.progress.shown_ops = 0;
+        self.progress.shown_reads = self.reads();
+    }
+
+    /// Operations completed since [`open_window`](Self::open_window).
+    pub(super) fn completed(&self) -> u64 {
+        self.window.tally.ops
+    }
+
+    /// Writes that the engine has taken, in this run and the phases before. Only of workloads that
+    /// do nothing else.
+    pub(super) fn writes_submitted(&self) -> u64 {
+        self.source.version() - (self.batch.len() - self.submitted) as u64
     }
 
     /// What was recorded since [`open_window`](Self::open_window).
@@ -218,9 +247,13 @@ impl<'a> Runner<'a> {
         }
     }
 
+    fn reads(&self) -> u64 {
+        self.target.stats().device.map_or(0, |device| device.reads)
+    }
+
     fn show(&mut self, now_ns: u64, watch: &Watch<'_>) {
         let latency = self.window.latency_us();
-        let reads = self.target.stats().device.map_or(0, |device| device.reads);
+        let reads = self.reads();
         let progress = &mut self.progress;
         let ops = self.window.tally.ops.saturating_sub(progress.shown_ops);
         let seconds = (now_ns - progress.shown_ns) as f64 / 1e9;

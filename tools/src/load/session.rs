@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
+use super::checkpoint::Rounds;
 use super::data_dir::DataDir;
 use super::dataset::Dataset;
 use super::dist::{Dist, Popularity};
@@ -17,6 +18,7 @@ use super::options::LoadArgs;
 use super::probe::{Probe, stored_bytes};
 use super::profile::Profile;
 use super::report::{PhaseReport, RunReport, SCHEMA};
+use super::restore;
 use super::runner::{Runner, Watch};
 use super::source::OpSource;
 use super::target::{About, Target};
@@ -66,12 +68,13 @@ pub fn run(
         loaded: dir.loaded(),
     };
     let mut target = open(&setup).with_context(|| format!("{engine} does not open"))?;
+    let plan = plan(args, dir.loaded());
+    admit(&plan, engine, target.as_mut())?;
     let about = target.about();
     let environment = Environment::of(dir.path(), &about);
     let session = Session {
         args,
         engine,
-        round,
         data,
         dir: &setup.dir,
         probe: Probe::new(dir.path()),
@@ -80,10 +83,11 @@ pub fn run(
     let floors = args.verify.then(|| vec![0; data.records as usize]);
     let mut ledger = Ledger { version: 0, floors };
     let mut phases = Vec::new();
-    let plan = plan(args, dir.loaded());
-    for &workload in &plan {
-        let several = plan.len() > 1;
-        let reports = session.phase(target.as_mut(), workload, &mut ledger, several);
+    for (at, &workload) in plan.iter().enumerate() {
+        // A workload that is named again is its next round.
+        let repeats = plan[..at].iter().filter(|earlier| **earlier == workload).count() as u32;
+        let phase = Phase { workload, round: round + repeats, several: plan.len() > 1 };
+        let reports = session.phase(target.as_mut(), &phase, &mut ledger);
         phases.extend(reports.with_context(|| format!("workload {workload}"))?);
         if workload == Workload::Load {
             dir.set_loaded()?;
@@ -119,10 +123,27 @@ fn plan(args: &LoadArgs, loaded: bool) -> Vec<Workload> {
     load.into_iter().chain(rest).collect()
 }
 
+/// Refuses workloads that the engine cannot run, before anything is loaded.
+fn admit(plan: &[Workload], engine: &str, target: &mut dyn Target) -> Result<()> {
+    if let Some(workload) = plan.iter().find(|workload| workload.checkpoints()) {
+        let has = target.checkpoints().is_some();
+        ensure!(has, "workload {workload}: the engine {engine} has no checkpoints to measure");
+    }
+    Ok(())
+}
+
+/// One workload of the plan.
+#[derive(Clone, Copy, Debug)]
+struct Phase {
+    workload: Workload,
+    round: u32,
+    /// Whether it is not the only one.
+    several: bool,
+}
+
 struct Session<'a> {
     args: &'a LoadArgs,
     engine: &'a str,
-    round: u32,
     data: Dataset,
     dir: &'a Path,
     probe: Probe,
@@ -134,31 +155,162 @@ impl Session<'_> {
     fn phase(
         &self,
         target: &mut dyn Target,
-        workload: Workload,
+        phase: &Phase,
         ledger: &mut Ledger,
-        several: bool,
     ) -> Result<Vec<PhaseReport>> {
-        let load = workload == Workload::Load;
-        let dist = workload.dist(self.args.dist);
-        let Ledger { version, floors } = std::mem::take(ledger);
-        let source = OpSource::new(workload, dist, &self.data, self.args.seed, version);
-        let mut runner = Runner::new(target, self.args, self.data, source, floors);
-        let watch = Watch { live: &self.live, name: workload.name() };
-        if !load && self.args.warmup > 0.0 {
-            runner.run_for(Some(self.args.warmup), &watch)?;
+        match phase.workload {
+            Workload::Load => self.load(target, phase, ledger),
+            Workload::Checkpoint => self.checkpoint(target, phase, ledger),
+            Workload::Restore => self.restore(target, phase, ledger),
+            _ => self.steady(target, phase, ledger),
         }
+    }
+
+    fn load(
+        &self,
+        target: &mut dyn Target,
+        phase: &Phase,
+        ledger: &mut Ledger,
+    ) -> Result<Vec<PhaseReport>> {
+        let mut runner = self.runner(target, phase, ledger);
+        let mut measured =
+            self.measure(&mut runner, phase, &mut |runner, watch| runner.run_for(None, watch))?;
+        measured.drain_ms = self.settle(&mut runner, phase)?;
+        let loaded = self.report(&measured, phase);
+        let drained = Measured {
+            name: "load-drained",
+            end: self.probe.snapshot(runner.target()),
+            rss_bytes_max: self.live.rss_bytes_max(),
+            stored_bytes: stored_bytes(self.dir),
+            ..measured
+        };
+        *ledger = runner.into_ledger();
+        Ok(vec![loaded, self.report(&drained, phase)])
+    }
+
+    fn steady(
+        &self,
+        target: &mut dyn Target,
+        phase: &Phase,
+        ledger: &mut Ledger,
+    ) -> Result<Vec<PhaseReport>> {
+        let mut runner = self.runner(target, phase, ledger);
+        self.warm_up(&mut runner, phase)?;
+        let seconds = Some(self.args.seconds);
+        let mut measured =
+            self.measure(&mut runner, phase, &mut |runner, watch| runner.run_for(seconds, watch))?;
+        measured.drain_ms = self.settle(&mut runner, phase)?;
+        *ledger = runner.into_ledger();
+        Ok(vec![self.report(&measured, phase)])
+    }
+
+    fn checkpoint(
+        &self,
+        target: &mut dyn Target,
+        phase: &Phase,
+        ledger: &mut Ledger,
+    ) -> Result<Vec<PhaseReport>> {
+        let mut runner = self.runner(target, phase, ledger);
+        self.warm_up(&mut runner, phase)?;
+        let mut rounds = Rounds::new(self.data, self.args.change.of(self.data.records));
+        rounds.start(&mut runner, &self.watch(phase))?;
+        let mut measured = self.measure(&mut runner, phase, &mut |runner, watch| {
+            rounds.run(runner, watch, self.args.seconds)
+        })?;
+        measured.drain_ms = self.settle(&mut runner, phase)?;
+        *ledger = runner.into_ledger();
+        let checkpoint = Some(rounds.report());
+        Ok(vec![PhaseReport { checkpoint, ..self.report(&measured, phase) }])
+    }
+
+    /// Without a warm-up: how it begins is what is measured.
+    fn restore(
+        &self,
+        target: &mut dyn Target,
+        phase: &Phase,
+        ledger: &mut Ledger,
+    ) -> Result<Vec<PhaseReport>> {
+        let watch = self.watch(phase);
+        let opened = restore::open(target, &mut |target| {
+            let mut runner = self.runner_of(target, phase, ledger, Some(1));
+            runner.run_for(None, &watch)?;
+            *ledger = runner.into_ledger();
+            Ok(())
+        })?;
+        let mut runner = self.runner(target, phase, ledger);
+        let mut curve = Vec::new();
+        let measured = self.measure(&mut runner, phase, &mut |runner, watch| {
+            curve = restore::read(runner, watch, self.args.seconds)?;
+            Ok(())
+        })?;
+        self.settle(&mut runner, phase)?;
+        *ledger = runner.into_ledger();
+        let restore = Some(opened.report(self.data.data_bytes(), curve));
+        Ok(vec![PhaseReport { restore, ..self.report(&measured, phase) }])
+    }
+
+    fn runner<'t>(
+        &self,
+        target: &'t mut dyn Target,
+        phase: &Phase,
+        ledger: &mut Ledger,
+    ) -> Runner<'t> {
+        self.runner_of(target, phase, ledger, None)
+    }
+
+    /// A runner of the workload's operations, or of the first `ops` of them.
+    fn runner_of<'t>(
+        &self,
+        target: &'t mut dyn Target,
+        phase: &Phase,
+        ledger: &mut Ledger,
+        ops: Option<u64>,
+    ) -> Runner<'t> {
+        let Ledger { version, floors } = std::mem::take(ledger);
+        let dist = phase.workload.dist(self.args.dist);
+        let source = OpSource::new(phase.workload, dist, &self.data, self.args.seed, version);
+        let source = match ops {
+            Some(ops) => source.limited_to(ops),
+            None => source,
+        };
+        Runner::new(target, self.args, self.data, source, floors)
+    }
+
+    fn watch(&self, phase: &Phase) -> Watch<'_> {
+        Watch { live: &self.live, name: phase.workload.name() }
+    }
+
+    fn warm_up(&self, runner: &mut Runner<'_>, phase: &Phase) -> Result<()> {
+        if self.args.warmup > 0.0 {
+            runner.run_for(Some(self.args.warmup), &self.watch(phase))?;
+        }
+        Ok(())
+    }
+
+    /// The measured part: what `run` does with the runner.
+    fn measure(
+        &self,
+        runner: &mut Runner<'_>,
+        phase: &Phase,
+        run: &mut dyn FnMut(&mut Runner<'_>, &Watch<'_>) -> Result<()>,
+    ) -> Result<Measured> {
+        let name = phase.workload.name();
         let profile = self.args.flamegraph.as_deref();
-        let profile = profile.map(|file| Profile::start(file, workload.name(), several));
-        let profile = profile.transpose()?;
+        let label = match phase.round {
+            1 => name.to_owned(),
+            round => format!("{name}-{round}"),
+        };
+        let profile =
+            profile.map(|file| Profile::start(file, &label, phase.several)).transpose()?;
         self.live.reset_rss();
         let begin = self.probe.snapshot(runner.target());
         runner.open_window();
-        runner.run_for((!load).then_some(self.args.seconds), &watch)?;
+        run(runner, &self.watch(phase))?;
         let window = runner.close_window();
         let end = self.probe.snapshot(runner.target());
-        let mut measured = Measured {
-            name: workload.name(),
-            dist,
+        let measured = Measured {
+            name,
+            dist: phase.workload.dist(self.args.dist),
             window,
             begin,
             end,
@@ -167,35 +319,24 @@ impl Session<'_> {
             drain_ms: None,
         };
         profile.map_or(Ok(()), Profile::write)?;
-        runner.finish(&watch)?;
-        if workload.writes() {
-            measured.drain_ms = Some(self.drain(&mut runner, workload)?);
-        }
-        let mut reports = vec![self.report(&measured)];
-        if load {
-            let drained = Measured {
-                name: "load-drained",
-                end: self.probe.snapshot(runner.target()),
-                rss_bytes_max: self.live.rss_bytes_max(),
-                stored_bytes: stored_bytes(self.dir),
-                ..measured
-            };
-            reports.push(self.report(&drained));
-        }
-        *ledger = runner.into_ledger();
-        Ok(reports)
+        Ok(measured)
     }
 
-    /// Lets the engine finish what it does in the background; how long that took.
-    fn drain(&self, runner: &mut Runner<'_>, workload: Workload) -> Result<f64> {
-        self.live.show(format!("{:<10} background work", workload.name()));
+    /// Completes what is in flight and lets the engine finish what it does in the background; how
+    /// long that took, of a workload that writes.
+    fn settle(&self, runner: &mut Runner<'_>, phase: &Phase) -> Result<Option<f64>> {
+        runner.finish(&self.watch(phase))?;
+        if !phase.workload.writes() {
+            return Ok(None);
+        }
+        self.live.show(format!("{:<10} background work", phase.workload.name()));
         let started = Instant::now();
         runner.target().drain_background().context("the engine failed in background work")?;
-        Ok(started.elapsed().as_secs_f64() * 1e3)
+        Ok(Some(started.elapsed().as_secs_f64() * 1e3))
     }
 
-    fn report(&self, measured: &Measured) -> PhaseReport {
-        measured.report(self.args, self.engine, self.round, &self.data)
+    fn report(&self, measured: &Measured, phase: &Phase) -> PhaseReport {
+        measured.report(self.args, self.engine, phase.round, &self.data)
     }
 }
 

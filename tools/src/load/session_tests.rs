@@ -180,3 +180,18 @@ fn the_report_has_the_names_of_the_contract() {
     has(&phase["latency_us"], "p50 p90 p99 p99_9 p99_99 max");
     has(&phase["device"], "reads_per_op read_bytes_per_op write_bytes_per_op");
 }
+
+#[test]
+fn an_engine_without_checkpoints_is_refused_before_it_loads() {
+    for workload in ["checkpoint", "restore"] {
+        let error = error_of(&format!("load,get,{workload}"), Defect::None);
+        assert!(error.contains(workload) && error.contains("map has no checkpoints"), "{error}");
+    }
+}
+
+#[test]
+fn a_workload_named_again_is_its_next_round() {
+    let report = run_with("get,put,get", Defect::None).unwrap();
+    let rounds: Vec<u32> = report.phases.iter().map(|phase| phase.round).collect();
+    assert_eq!(rounds, [3, 3, 3, 3, 4]);
+}

@@ -28,6 +28,8 @@ pub(super) struct OpSource {
     index_base: u64,
     /// Operations left, for a workload that ends by itself.
     left: Option<u64>,
+    /// A load writes version 0 of everything.
+    load: bool,
     version: u64,
 }
 
@@ -48,6 +50,7 @@ impl OpSource {
             rng: Rng::new(seed ^ 0x6f70_735f_7365_6564),
             index_base: if workload == Workload::GetAbsent { ABSENT_BASE } else { 0 },
             left: load.then_some(data.records),
+            load,
             version: if load { 0 } else { version },
         }
     }
@@ -56,13 +59,16 @@ impl OpSource {
     pub(super) fn draw(&mut self) -> Draft {
         let kind = self.mix.sample(&mut self.rng);
         let index = self.index_base + self.sampler.sample(&mut self.rng);
-        match &mut self.left {
-            // A load writes version 0 of everything.
-            Some(left) => *left -= 1,
-            None if kind != OpKind::Get => self.version += 1,
-            None => {}
+        if let Some(left) = &mut self.left {
+            *left -= 1;
         }
+        self.version += u64::from(kind != OpKind::Get && !self.load);
         Draft { kind, index, version: self.version }
+    }
+
+    /// The same operations, and no more than `ops` of them.
+    pub(super) fn limited_to(self, ops: u64) -> Self {
+        Self { left: Some(ops), ..self }
     }
 
     /// Operations that may still be drawn.

@@ -181,6 +181,11 @@ pub struct DfsCounts {
     pub retries: u64,
 }
 
+/// The counter of turns of a controller that runs read-modify-writes as records.
+pub(super) const CONTROLLER_TURNS: &str = "controller_turns";
+/// The counter of records in flight at the end of a turn, summed over the turns.
+pub(super) const RECORDS_IN_FLIGHT_SUM: &str = "records_in_flight_sum";
+
 /// What the engine has counted since it was opened; the report takes differences.
 #[derive(Clone, Debug, Default)]
 pub struct TargetStats {
@@ -218,4 +223,46 @@ pub trait Target {
 
     /// What it has counted so far.
     fn stats(&self) -> TargetStats;
+
+    /// What rises and falls, by its names in the report: the report takes the end of a phase.
+    fn levels(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
+    /// Its checkpoints, if it has any.
+    fn checkpoints(&mut self) -> Option<&mut dyn Checkpoints> {
+        None
+    }
+}
+
+/// An engine that is checkpointed while operations are in flight, and comes back from that.
+pub trait Checkpoints {
+    /// Cuts a checkpoint of every operation submitted before, and returns how long that held the
+    /// caller's thread. What the checkpoint has left to do goes on inside `poll`.
+    fn start(&mut self) -> Result<Duration>;
+
+    /// The end of the checkpoint started last, once a poll has brought it; the one before is given
+    /// up then.
+    fn finished(&mut self) -> Result<Option<Checkpointed>>;
+
+    /// Drops the engine with everything it has in memory. Called with nothing in flight.
+    fn close(&mut self);
+
+    /// Opens the engine from its last checkpoint. Every request to the distributed store takes
+    /// `latency` longer from then on.
+    fn open_last(&mut self, latency: Duration) -> Result<()>;
+
+    /// Reads the engine has sent to the distributed store since it was opened. Opening an object
+    /// reads nothing.
+    fn dfs_reads(&self) -> u64;
+}
+
+/// A checkpoint that is complete.
+#[derive(Clone, Copy, Debug)]
+pub struct Checkpointed {
+    /// What the checkpoint itself wrote to the distributed store. Work that would have been done
+    /// without it, such as merges, is not its own.
+    pub bytes_moved: u64,
+    /// Size of what the host keeps.
+    pub handle_bytes: u64,
 }

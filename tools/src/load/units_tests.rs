@@ -1,4 +1,4 @@
-use super::{Memory, parse_count, parse_size};
+use super::{Memory, Share, parse_count, parse_size};
 
 #[test]
 fn counts_are_decimal_and_sizes_binary() {
@@ -27,5 +27,16 @@ fn memory_is_a_size_or_a_share() {
     assert_eq!("1K".parse::<Memory>().unwrap().bytes(2880), 1024);
     for text in ["10%", "2048"] {
         assert_eq!(text.parse::<Memory>().unwrap().to_string(), text);
+    }
+}
+
+#[test]
+fn shares_are_of_something_and_of_no_more_than_all() {
+    let share = |text: &str| text.parse::<Share>();
+    assert_eq!(share("1%").unwrap().of(200_000), 2_000);
+    assert_eq!(share("0.1%").unwrap().of(10), 1, "at least one");
+    assert_eq!(share("100%").unwrap().of(7), 7);
+    for wrong in ["1", "0%", "101%", "-1%", "NaN%", "%", ""] {
+        assert!(share(wrong).unwrap_err().contains("share"), "{wrong}");
     }
 }

@@ -31,9 +31,13 @@ pub enum Workload {
     YcsbC,
     /// Half reads, half read-modify-writes.
     YcsbF,
+    /// Blind updates, and checkpoints while they go on.
+    Checkpoint,
+    /// Drop the engine, open it from its last checkpoint, read.
+    Restore,
 }
 
-const ALL: [(Workload, &str); 9] = [
+const ALL: [(Workload, &str); 11] = [
     (Workload::Load, "load"),
     (Workload::Get, "get"),
     (Workload::GetAbsent, "get-absent"),
@@ -43,6 +47,8 @@ const ALL: [(Workload, &str); 9] = [
     (Workload::YcsbB, "ycsb-b"),
     (Workload::YcsbC, "ycsb-c"),
     (Workload::YcsbF, "ycsb-f"),
+    (Workload::Checkpoint, "checkpoint"),
+    (Workload::Restore, "restore"),
 ];
 
 impl Workload {
@@ -56,21 +62,27 @@ impl Workload {
         self.mix().gets < 1.0
     }
 
+    /// Whether it needs an engine with checkpoints.
+    pub fn checkpoints(self) -> bool {
+        matches!(self, Self::Checkpoint | Self::Restore)
+    }
+
     /// The distribution it uses: the one asked for, else what its definition says.
     pub fn dist(self, asked: Option<Dist>) -> Dist {
         let own = match self {
             Self::Load => return Dist::Sequential,
             Self::YcsbA | Self::YcsbB | Self::YcsbC | Self::YcsbF => YCSB_DIST,
             Self::Get | Self::GetAbsent | Self::Put | Self::Rmw => Dist::Uniform,
+            Self::Checkpoint | Self::Restore => Dist::Uniform,
         };
         asked.unwrap_or(own)
     }
 
     pub(super) fn mix(self) -> Mix {
         let (gets, other) = match self {
-            Self::Load | Self::Put => (0.0, OpKind::Put),
+            Self::Load | Self::Put | Self::Checkpoint => (0.0, OpKind::Put),
             Self::Rmw => (0.0, OpKind::Rmw),
-            Self::Get | Self::GetAbsent | Self::YcsbC => (1.0, OpKind::Get),
+            Self::Get | Self::GetAbsent | Self::YcsbC | Self::Restore => (1.0, OpKind::Get),
             Self::YcsbA => (0.5, OpKind::Put),
             Self::YcsbB => (0.95, OpKind::Put),
             Self::YcsbF => (0.5, OpKind::Rmw),

@@ -1,0 +1,146 @@
+//! Checkpoints of the engine while operations are in flight, and openings from the last one.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use aquifer::aec::Context;
+use aquifer::checkpoint::handle::Handle;
+use aquifer::lsm::manifest::Manifest;
+use aquifer::shard::values::{ControlOp, ControlResult};
+use aquifer::types::ObjectName;
+
+use super::opening::Opening;
+use super::{Aquifer, CLOSED};
+use crate::load::target::{Checkpointed, Checkpoints};
+
+/// The checkpoint to open from.
+pub(super) struct Last {
+    handle: Vec<u8>,
+    manifest: Manifest,
+    manifest_bytes: u64,
+}
+
+impl Last {
+    fn of(opening: &Opening, handle: Vec<u8>) -> Result<Self> {
+        let names = Handle::decode(&handle)?;
+        let bytes = opening.dfs_aside()?.load(&names.manifest, names.manifest_bytes)?;
+        let manifest = Manifest::decode(&names.manifest, &bytes)?;
+        Ok(Self { handle, manifest, manifest_bytes: names.manifest_bytes })
+    }
+
+    /// The checkpoint that an earlier run left.
+    pub(super) fn read(opening: &Opening) -> Result<Self> {
+        let handle = fs::read(&opening.handle_file).context("the handle of the loaded data")?;
+        Self::of(opening, handle)
+    }
+
+    pub(super) fn handle(&self) -> &[u8] {
+        &self.handle
+    }
+
+    /// The bytes this checkpoint itself moved: its manifest, and the flush of what memory held at
+    /// its cut. The flush is the last thing to happen before the manifest is made, so its table is
+    /// the newest run wherever its keys lie: of the newest runs that the checkpoint `before` does
+    /// not name, it is the one of most tablets. (The newest run of a tablet without such keys may
+    /// come from a merge.)
+    fn bytes_moved(&self, before: Option<&Self>) -> u64 {
+        let tables = before.map(|before| &before.manifest.tables[..]).unwrap_or_default();
+        let known: HashSet<ObjectName> = tables.iter().map(|table| table.name).collect();
+        let mut tablets: HashMap<u32, usize> = HashMap::new();
+        for newest in self.manifest.tablets.iter().filter_map(|tablet| tablet.runs.first()) {
+            *tablets.entry(*newest).or_default() += 1;
+        }
+        let table = |number: u32| &self.manifest.tables[number as usize];
+        let fresh = tablets.into_iter().filter(|(number, _)| !known.contains(&table(*number).name));
+        // A merge that began during the flush has a later name.
+        let flushed =
+            fresh.max_by_key(|(number, count)| (*count, Reverse(table(*number).name.seq)));
+        self.manifest_bytes + flushed.map_or(0, |(number, _)| table(number).file_bytes)
+    }
+}
+
+impl<F, Fut> Aquifer<F, Fut> {
+    /// Keeps the handle of a complete checkpoint: only then is the one before given up.
+    pub(super) fn commit(&mut self, handle: Vec<u8>) -> Result<Checkpointed> {
+        let live = self.live.as_mut().context(CLOSED)?;
+        let last = Last::of(&self.opening, handle)?;
+        let file = &self.opening.handle_file;
+        let draft = file.with_extension("handle.partial");
+        fs::write(&draft, last.handle())
+            .and_then(|()| fs::rename(&draft, file))
+            .with_context(|| format!("the handle {} cannot be kept", file.display()))?;
+        let done = Checkpointed {
+            bytes_moved: last.bytes_moved(self.last.as_ref()),
+            handle_bytes: last.handle().len() as u64,
+        };
+        if let Some(before) = self.last.replace(last) {
+            live.session.start_control(ControlOp::Release(live.store, before.handle))?;
+        }
+        Ok(done)
+    }
+}
+
+impl<F, Fut> Checkpoints for Aquifer<F, Fut>
+where
+    F: FnMut(Context, u64) -> Fut,
+    Fut: Future<Output = aquifer::types::Result<()>>,
+{
+    fn start(&mut self) -> Result<Duration> {
+        let given = self.controller.is_idle() && self.completions.items.is_empty();
+        ensure!(given && self.cutting.is_none(), "a cut among records, or among cuts");
+        let live = self.live.as_mut().context(CLOSED)?;
+        live.session.submit(&mut self.batch)?;
+        let begun = Instant::now();
+        self.cutting = Some(live.session.start_control(ControlOp::Checkpoint(live.store))?);
+        // An inline shard cuts in this turn; to one that has a thread the request is sent.
+        live.session.poll(Some(Duration::ZERO), &mut self.completions)?;
+        Ok(begun.elapsed())
+    }
+
+    fn finished(&mut self) -> Result<Option<Checkpointed>> {
+        let mut handle = None;
+        let live = self.live.as_mut().context(CLOSED)?;
+        while let Some(ended) = live.session.finished_control() {
+            match ended.result? {
+                ControlResult::Handle(bytes) if self.cutting == Some(ended.user_data) => {
+                    handle = Some(bytes);
+                }
+                // A checkpoint was given up.
+                ControlResult::Done => {}
+                other => bail!("the engine answered something that was not asked: {other:?}"),
+            }
+        }
+        let Some(handle) = handle else { return Ok(None) };
+        self.cutting = None;
+        self.commit(handle).map(Some)
+    }
+
+    fn close(&mut self) {
+        // Objects are read past the page cache, so nothing of them stays in memory.
+        self.live = None;
+        self.completions.clear();
+        self.cutting = None;
+    }
+
+    fn open_last(&mut self, latency: Duration) -> Result<()> {
+        let last = self.last.as_ref().context("there was no checkpoint yet")?;
+        let live = self.opening.open(Some(last.handle()), latency)?;
+        self.records.set_state(live.state);
+        self.live = Some(live);
+        Ok(())
+    }
+
+    fn dfs_reads(&self) -> u64 {
+        let Some(live) = &self.live else { return 0 };
+        let shard = live.session.counters().unwrap_or_default();
+        live.engine.dfs().counters().gets + shard.coalescer.reads
+    }
+}
+
+#[cfg(test)]
+#[path = "checkpoints_tests.rs"]
+mod tests;

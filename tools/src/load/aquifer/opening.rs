@@ -1,0 +1,95 @@
+//! How the engine is opened, and opened again.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use aquifer::io::dfs::Dfs;
+use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
+use aquifer::shard::session::Session;
+use aquifer::state::request::StoreId;
+use aquifer::state::{StateKind, StateTable, ValueState};
+
+use crate::load::options::Driver;
+use crate::load::session::Setup;
+
+/// Maximal parallelism of the store: Flink's default.
+pub(super) const KEY_GROUPS: u32 = 128;
+
+/// An engine that serves.
+pub(super) struct Live {
+    // Dropped before the engine.
+    pub(super) session: Session,
+    pub(super) engine: Engine,
+    pub(super) store: StoreId,
+    pub(super) state: ValueState,
+}
+
+/// What does not change from one opening to the next.
+pub(super) struct Opening {
+    pub(super) dfs: String,
+    pub(super) memory_bytes: u64,
+    /// Where the handle of the last checkpoint is kept.
+    pub(super) handle_file: PathBuf,
+    driver: Driver,
+}
+
+impl Opening {
+    pub(super) fn of(setup: &Setup) -> Result<Self> {
+        // The path of a url is absolute, `--dir` need not be.
+        let dir = std::path::absolute(&setup.dir).context("--dir")?;
+        let in_dir = || format!("file://{}/dfs", dir.display());
+        Ok(Self {
+            dfs: setup.args.dfs.clone().unwrap_or_else(in_dir),
+            memory_bytes: setup.memory_bytes,
+            handle_file: setup.dir.join("aquifer.handle"),
+            driver: setup.args.driver,
+        })
+    }
+
+    /// Opens the engine and its store, empty or from a handle.
+    pub(super) fn open(&self, handle: Option<&[u8]>, latency: Duration) -> Result<Live> {
+        let engine = Engine::open(Config {
+            memory_bytes: usize::try_from(self.memory_bytes)?,
+            dfs: slower(&self.dfs, latency),
+            shards: 1,
+            thread: match self.driver {
+                Driver::Inline => ShardThread::Inline,
+                Driver::Owned => ShardThread::Owned,
+            },
+        })?;
+        let mut session = engine.session(0)?;
+        let mut states = StateTable::default();
+        states.declare("value", StateKind::Value)?;
+        let (store, states) = session.open_store(StoreConfig {
+            number: 1,
+            host_epoch: 0,
+            key_groups: KEY_GROUPS,
+            range: (0, (KEY_GROUPS - 1) as u16),
+            states,
+            handle: handle.map(<[u8]>::to_vec),
+        })?;
+        let state = states.value(store, "value")?;
+        Ok(Live { session, engine, store, state })
+    }
+
+    /// The distributed store for looks that are not the engine's, so that its counters and faults
+    /// stay out of them.
+    pub(super) fn dfs_aside(&self) -> Result<Dfs> {
+        let (root, _) = self.dfs.split_once('?').unwrap_or((&self.dfs, ""));
+        Dfs::open(root).context("the distributed store")
+    }
+}
+
+/// The url with `latency` for every request; of two latencies in a url the last one counts.
+fn slower(url: &str, latency: Duration) -> String {
+    if latency.is_zero() {
+        return url.to_owned();
+    }
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}latency={}ms", latency.as_millis())
+}
+
+#[cfg(test)]
+#[path = "opening_tests.rs"]
+mod tests;

@@ -1,0 +1,159 @@
+//! The load generator through the real binary, on a small data set, every value checked.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const RECORDS: u64 = 200_000;
+const ROW_BYTES: u64 = 16 + 128;
+
+fn bench(folder: &Path, args: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aquifer"));
+    command.arg("bench").args(args.split(' ')).current_dir(folder);
+    command.output().unwrap()
+}
+
+fn refused(args: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let output = bench(folder.path(), args);
+    assert!(!output.status.success(), "{args} is refused");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn has(object: &Value, names: &str) {
+    for name in names.split(' ') {
+        assert!(object.get(name).is_some_and(|value| !value.is_null()), "{name} of {object}");
+    }
+}
+
+fn count(phase: &Value, counter: &str) -> u64 {
+    phase["counters"][counter].as_u64().unwrap_or_else(|| panic!("no counter {counter}"))
+}
+
+fn phase<'a>(report: &'a Value, name: &str, round: u64) -> &'a Value {
+    let mut phases = report["phases"].as_array().unwrap().iter();
+    let found = phases.find(|phase| phase["name"] == name && phase["round"] == round);
+    found.unwrap_or_else(|| panic!("no round {round} of {name}"))
+}
+
+fn check_phase(phase: &Value) {
+    let name = phase["name"].as_str().unwrap();
+    has(phase, "engine round ops seconds ops_per_s cpu_us_per_op latency_us device dfs counters");
+    has(phase, "space_amplification rss_bytes_max budget_bytes longest_pause_ms");
+    has(&phase["latency_us"], "p50 p90 p99 p99_9 p99_99 max");
+    has(&phase["device"], "reads_per_op read_bytes_per_op write_bytes_per_op");
+    has(&phase["dfs"], "gets_per_op get_bytes_per_op puts put_bytes deletes lists retries");
+    has(
+        &phase["counters"],
+        "requests row_hits block_needs reads_issued reads_joined extents_merged filter_negatives \
+         filter_false_positives",
+    );
+    assert_eq!((&phase["wrong"], &phase["missing"]), (&0.into(), &0.into()), "{name}");
+    let ops = phase["ops"].as_u64().unwrap();
+    assert!(ops > 0, "{name}");
+    let reads = phase["device"]["reads_per_op"].as_f64().unwrap() * ops as f64;
+    let issued = count(phase, "reads_issued") as f64;
+    assert!((reads - issued).abs() <= 1.0, "{name}: {reads} by the device, {issued} issued");
+}
+
+fn check_checkpoint(phase: &Value) {
+    let object = &phase["checkpoint"];
+    has(object, "state_bytes new_bytes cut_us seconds bytes_moved handle_bytes");
+    let number = |name: &str| object[name].as_f64().unwrap();
+    assert_eq!(object["state_bytes"], RECORDS * ROW_BYTES);
+    let change = (RECORDS / 50 * ROW_BYTES) as f64;
+    assert!(number("new_bytes") >= change, "2 % are rewritten before each checkpoint: {object}");
+    assert!(number("bytes_moved") > 0.0 && number("handle_bytes") <= 1024.0, "{object}");
+    assert!(number("ops_per_s_during") > 0.0 && number("ops_per_s_before") > 0.0, "{object}");
+    for spread in ["cut_us", "seconds"] {
+        let (p50, max) = (object[spread]["p50"].as_f64(), object[spread]["max"].as_f64());
+        assert!(p50 > Some(0.0) && p50 <= max, "{spread}: {object}");
+    }
+    // Checkpoints that were on their way at an end of the phase are in one count alone.
+    let counted = count(phase, "checkpoints").abs_diff(object["checkpoints"].as_u64().unwrap());
+    assert!(counted <= 1, "{object}");
+}
+
+fn check_restore(phase: &Value) {
+    let object = &phase["restore"];
+    has(object, "state_bytes open_ms first_read_ms ops_per_s_curve");
+    assert_eq!(object["state_bytes"], RECORDS * ROW_BYTES);
+    assert!(object["first_read_ms"].as_f64() >= object["open_ms"].as_f64(), "{object}");
+    let requests = object["dfs_requests_before_first_read"].as_u64().unwrap();
+    let round_trips = object["dfs_round_trips_before_first_read"].as_u64().unwrap();
+    // The manifest, a table, a block.
+    assert!(requests >= 3, "{object}");
+    assert!(round_trips >= 1 && round_trips <= requests, "{object}");
+    assert_eq!(object["ops_per_s_curve"].as_array().unwrap().len(), 2, "a second and a half");
+}
+
+#[test]
+fn every_workload_of_the_engine_verifies_and_reports() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = "--records 200K --memory 40M --change 2% --seconds 1.5 --warmup 0.2 --verify \
+                   --quiet --dir data --json report.json";
+    let workloads = "load,get,put,rmw,get-absent,checkpoint,restore,restore";
+    let output = bench(folder.path(), &format!("{workloads} {options}"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = fs::read(folder.path().join("report.json")).unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+
+    assert_eq!(report["schema"], "aquifer-bench/1");
+    has(&report["environment"], "kernel cpu cores memory_bytes filesystem io io_reason");
+    has(&report["environment"], "version commit started_at");
+    assert_eq!(report["data_bytes"], RECORDS * ROW_BYTES);
+    assert_eq!(report["options"]["change"], "2%");
+    let names: Vec<&str> = report["phases"].as_array().unwrap().iter().map(name_of).collect();
+    let want = "load load-drained get put rmw get-absent checkpoint restore restore";
+    assert_eq!(names.join(" "), want);
+    report["phases"].as_array().unwrap().iter().for_each(check_phase);
+
+    let load = phase(&report, "load", 1);
+    assert_eq!((&load["ops"], count(load, "requests")), (&RECORDS.into(), RECORDS));
+    let rmw = phase(&report, "rmw", 1);
+    let mean = rmw["records_in_flight_mean"].as_f64().unwrap();
+    assert!(mean > 0.0 && mean <= 1024.0, "{mean}");
+    let counted =
+        count(rmw, "records_in_flight_sum") as f64 / count(rmw, "controller_turns") as f64;
+    assert!((counted - mean).abs() < 1e-6, "{counted} {mean}");
+    check_checkpoint(phase(&report, "checkpoint", 1));
+    check_restore(phase(&report, "restore", 1));
+    check_restore(phase(&report, "restore", 2));
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("cut p50") && table.contains("round trips"), "{table}");
+
+    // A later run restores what this one left: its last handle is on disk.
+    let again = "restore,checkpoint,get --reuse --driver inline --seconds 0.3";
+    let rest = "--records 200K --memory 40M --warmup 0 --verify --quiet --dir data";
+    let output = bench(folder.path(), &format!("{again} {rest}"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn name_of(phase: &Value) -> &str {
+    phase["name"].as_str().unwrap()
+}
+
+#[test]
+fn the_flame_graph_names_the_engine() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = "--records 200K --memory 40M --seconds 1 --warmup 0 --quiet --flamegraph f.svg";
+    let output = bench(folder.path(), &format!("load,get {options}"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let graph = fs::read_to_string(folder.path().join("f-get.svg")).unwrap();
+    for module in ["aquifer::shard::", "aquifer::lsm::", "aquifer_tools::load::"] {
+        assert!(graph.contains(module), "{module} has no samples");
+    }
+}
+
+#[test]
+fn what_cannot_run_is_refused_with_the_reason() {
+    for workload in ["ycsb-d", "ycsb-e", "wordcount", "window", "join", "rescale"] {
+        let error = refused(&format!("load,{workload}"));
+        assert!(error.contains(&format!("no workload '{workload}'")), "{error}");
+    }
+    assert!(refused("get --change 0%").contains("--change"));
+    let error = refused("get --records 100k --memory 1M");
+    assert!(error.contains("--memory 1048576") && error.contains("minimum"), "{error}");
+}
