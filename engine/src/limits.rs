@@ -322,3 +322,10 @@ pub const SESSION_PARK_MS: u64 = 100;
 /// buffer of this size at most, and a larger write was no cheaper.
 pub const WRITE_BYTES_MAX: usize = 1 << 20;
 const _: () = assert!(WRITE_BYTES_MAX.is_multiple_of(PAGE_BYTES), "direct writes are whole pages");
+
+/// After a job failed, its store's jobs wait this long, nanoseconds; twice as long after each
+/// further failure.
+pub const JOB_RETRY_NS: u64 = 10_000_000;
+
+/// Doublings of that wait at most: five seconds.
+pub const JOB_RETRY_DOUBLINGS_MAX: u32 = 9;

@@ -26,10 +26,11 @@ pub(super) struct RunningJob {
 impl Shard {
     /// Starts what is due: flushes before merges, within the memory that jobs may hold.
     pub(super) fn start_jobs(&mut self, outbox: &mut Outbox) {
+        let now = self.now;
         self.freeze_for_room();
         for index in 0..self.stores.len() {
             self.freeze_if_full(index);
-            if let Some(job) = self.store_mut(index).and_then(|s| s.next_flush()) {
+            if let Some(job) = self.store_mut(index).and_then(|s| s.next_flush(now)) {
                 // A flush frees memory: it starts whatever its grant is.
                 let grant = JOB_BASE_BYTES + job.order_bytes();
                 self.start(index, Work::Flush(job), grant, None, outbox);
@@ -50,7 +51,8 @@ impl Shard {
 
     fn next_merge(&mut self, index: usize) -> Option<CompactJob> {
         let read_bytes_max = self.limits.job_bytes_max;
-        self.store_mut(index)?.next_merge(read_bytes_max)
+        let now = self.now;
+        self.store_mut(index)?.next_merge(now, read_bytes_max)
     }
 
     fn store_mut(&mut self, index: usize) -> Option<&mut crate::shard::store::Store> {
@@ -112,20 +114,20 @@ impl Shard {
         match result {
             Ok(Applied::Flush { generation, table }) => {
                 store.apply_flush(generation, table);
-                store.failure = None;
+                store.job_succeeded();
                 self.counters.flushes += 1;
                 self.finish_cuts(job.store, outbox);
             }
             Ok(Applied::Merge(edit)) => {
                 store.apply_merge(edit);
-                store.failure = None;
+                store.job_succeeded();
                 self.counters.merges += 1;
             }
             Ok(Applied::Open(_)) => {}
             Err(unfinished) => {
                 self.counters.job_failures += 1;
                 close_all(opened, outbox);
-                store.job_failed(unfinished);
+                store.job_failed(self.now, unfinished);
                 give_up(store, outbox);
             }
         }

@@ -8,7 +8,6 @@ use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
 use crate::io::uring::{Read, RingCounters, RingMode, Uring, Wait};
 use crate::io::values::{IoDone, IoRequest};
-use crate::limits::PACE_LOOK_NS;
 use crate::lsm::job::{Job, JobIo, JobState, Left, Unfinished};
 use crate::shard::executor::{Executor, ExecutorCounters, ExecutorLink, Finished, Order};
 use crate::shard::values::{Inbox, JobReport, Outbox, Park};
@@ -101,14 +100,14 @@ impl Driver {
         while let Some(finished) = self.link.finished() {
             self.take(finished);
         }
+        self.inbox.now = now;
         self.inbox.job_bytes = self.link.bytes_written();
         let park = self.shard.tick(&mut self.inbox, &mut self.outbox);
         self.dispatch(now);
         let wait = match (wait, park) {
             (Wait::No, _) | (_, Park::Busy) => Wait::No,
             _ if self.has_output() => Wait::No,
-            (Wait::Until { deadline }, Park::Paced) => {
-                let look = now + PACE_LOOK_NS;
+            (Wait::Until { deadline }, Park::Until(look)) => {
                 Wait::Until { deadline: Some(deadline.map_or(look, |d| d.min(look))) }
             }
             (wait, Park::Idle) => wait,

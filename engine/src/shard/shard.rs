@@ -7,7 +7,7 @@ use crate::cache::coalescer::{Coalescer, CoalescerCounters};
 use crate::io::values::IoDone;
 use crate::limits::{
     FLUSH_DIVISOR, JOB_DIVISOR, MEMORY_FIXED_BYTES, MEMORY_MIN_BYTES, PACE_CREDIT_BYTES_MAX,
-    ROWS_MIN_BYTES, SEGMENT_BYTES, TABLE_BYTES_TARGET,
+    PACE_LOOK_NS, ROWS_MIN_BYTES, SEGMENT_BYTES, TABLE_BYTES_TARGET,
 };
 use crate::mem::pool::Pool;
 use crate::mem::slab::Slab;
@@ -18,7 +18,7 @@ use crate::shard::serve::Stalled;
 use crate::shard::store::Store;
 use crate::shard::values::{Inbox, Outbox, Park};
 use crate::types::error::ErrorKind;
-use crate::types::{Error, Result};
+use crate::types::{Error, Nanos, Result};
 
 /// What a shard counted since it was made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,6 +72,7 @@ pub struct Shard {
     pub(super) value: Vec<u8>,
     pub(super) scratch: Vec<u8>,
     pub(super) limits: ShardLimits,
+    pub(super) now: Nanos,
     job_bytes: u64,
 }
 
@@ -134,6 +135,7 @@ impl Shard {
             value: Vec::new(),
             scratch: Vec::new(),
             limits,
+            now: 0,
             job_bytes: 0,
         }
     }
@@ -154,6 +156,7 @@ impl Shard {
 
     /// Takes what arrived, does what can be done, asks for what is needed.
     pub fn tick(&mut self, inbox: &mut Inbox, outbox: &mut Outbox) -> Park {
+        self.now = inbox.now;
         for done in &inbox.io {
             if let IoDone::Read { token, .. } = done {
                 self.prefetch_landed(*token);
@@ -195,11 +198,17 @@ impl Shard {
         if hopeless {
             self.refuse_stalled(outbox);
         }
-        match (refused || hopeless, self.stalled.is_empty()) {
-            (true, _) => Park::Busy,
-            (false, false) => Park::Paced,
-            (false, true) => Park::Idle,
+        if refused || hopeless { Park::Busy } else { self.park() }
+    }
+
+    // What the shard waits for by itself: the progress of jobs that stalled writes follow, or the
+    // time when failed jobs are due again.
+    fn park(&self) -> Park {
+        if !self.stalled.is_empty() && !self.jobs.is_empty() {
+            return Park::Until(self.now + PACE_LOOK_NS);
         }
+        let retries = self.stores.iter().flatten().filter_map(|s| s.retry_due(self.now));
+        retries.min().map_or(Park::Idle, Park::Until)
     }
 
     /// Writes of a store whose jobs are behind follow their progress.

@@ -9,8 +9,8 @@ use crate::checkpoint::ownership::Ownership;
 use crate::codec::hash::hash64;
 use crate::io::values::ObjectSlot;
 use crate::limits::{
-    JOB_PIECES, JOB_READ_BYTES_MAX, JOB_READ_BYTES_MIN, KEY_GROUPS_MAX, PACE_QUARTERS, PAGE_BYTES,
-    RUNS_MAX, RUNS_PACE,
+    JOB_PIECES, JOB_READ_BYTES_MAX, JOB_READ_BYTES_MIN, JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS,
+    KEY_GROUPS_MAX, PACE_QUARTERS, PAGE_BYTES, RUNS_MAX, RUNS_PACE,
 };
 use crate::lsm::compact::{CompactJob, MergeOrder};
 use crate::lsm::flush::FlushJob;
@@ -25,7 +25,7 @@ use crate::shard::values::OpenStore;
 use crate::sst::filter::FilterBits;
 use crate::state::StateTable;
 use crate::types::error::ErrorKind;
-use crate::types::{Error, Incarnation, ObjectKind, ObjectName, Result};
+use crate::types::{Error, Incarnation, Nanos, ObjectKind, ObjectName, Result};
 
 /// A cut whose rows are not all flushed yet.
 #[derive(Debug)]
@@ -53,8 +53,11 @@ pub(super) struct Store {
     pub ownership: Ownership,
     pub cuts: VecDeque<Cut>,
     pub drains: Vec<(u16, u64)>,
-    /// Why the last flush or merge failed; new work waits a little.
+    /// Why the last flush or merge failed.
     pub failure: Option<Error>,
+    // Failures in a row, and when the next job may start.
+    failures: u32,
+    retry_at: Nanos,
     /// Set when an invariant broke or the store was closed: every request is answered with it.
     pub poison: Option<Error>,
     /// Bytes of writes that the progress of jobs allows while the store is paced.
@@ -98,6 +101,8 @@ impl Store {
             cuts: VecDeque::new(),
             drains: Vec::new(),
             failure: None,
+            failures: 0,
+            retry_at: 0,
             poison: None,
             credit_bytes: 0,
             excess_runs: 0,
@@ -172,8 +177,8 @@ impl Store {
     }
 
     /// The next flush, if one waits and none runs: flushes are applied in order.
-    pub fn next_flush(&mut self) -> Option<FlushJob> {
-        if self.flushing {
+    pub fn next_flush(&mut self, now: Nanos) -> Option<FlushJob> {
+        if self.flushing || now < self.retry_at {
             return None;
         }
         let rows = self.frozen.pop_front()?;
@@ -190,7 +195,10 @@ impl Store {
     }
 
     /// The next merge, if one is due; its inputs are read through about `read_bytes_max`.
-    pub fn next_merge(&mut self, read_bytes_max: usize) -> Option<CompactJob> {
+    pub fn next_merge(&mut self, now: Nanos, read_bytes_max: usize) -> Option<CompactJob> {
+        if now < self.retry_at {
+            return None;
+        }
         let choice = pick::pick(self.idle_tablets())?;
         Some(self.merge(choice, read_bytes_max))
     }
@@ -290,8 +298,22 @@ impl Store {
         gone
     }
 
-    /// A job failed. What it should have done is due again.
-    pub fn job_failed(&mut self, unfinished: Unfinished) {
+    /// When the jobs of a store that waits after a failure may start again.
+    pub fn retry_due(&self, now: Nanos) -> Option<Nanos> {
+        (self.retry_at > now).then_some(self.retry_at)
+    }
+
+    /// A job ended well.
+    pub fn job_succeeded(&mut self) {
+        self.failure = None;
+        self.failures = 0;
+    }
+
+    /// A job failed. What it should have done is due again, each time after twice as long.
+    pub fn job_failed(&mut self, now: Nanos, unfinished: Unfinished) {
+        let doublings = self.failures.min(JOB_RETRY_DOUBLINGS_MAX);
+        self.retry_at = now + (JOB_RETRY_NS << doublings);
+        self.failures += 1;
         match unfinished.left {
             Left::Flush(rows) => {
                 self.flushing = false;

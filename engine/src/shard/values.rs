@@ -5,7 +5,7 @@ use crate::lsm::job::{Job, Outcome, Unfinished};
 use crate::mem::slab::Token;
 use crate::state::StateTable;
 use crate::state::request::{Batch, Completions, StoreId};
-use crate::types::{ObjectName, Result};
+use crate::types::{Nanos, ObjectName, Result};
 
 /// A job for the background executor of the core.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct JobReport {
 /// What reaches a shard at a tick.
 #[derive(Debug, Default)]
 pub struct Inbox {
+    /// The time on the driver's clock.
+    pub now: Nanos,
     /// Answers of the driver.
     pub io: Vec<IoDone>,
     /// Ends of jobs.
@@ -129,9 +131,9 @@ pub enum ControlResult {
 pub enum Park {
     /// Tick again soon: there is work left.
     Busy,
-    /// Wait for an answer, a report or a request, though not for long: writes follow the progress
-    /// of jobs.
-    Paced,
+    /// Wait for an answer, a report or a request, but not past this time: writes follow the progress
+    /// of jobs, or a failed job is due again.
+    Until(Nanos),
     /// Wait for an answer, a report or a request.
     Idle,
 }

@@ -92,6 +92,8 @@ pub struct Arrived {
 pub struct Sim {
     shard: Shard,
     inbox: Inbox,
+    // What the shard said at the last tick.
+    park: Park,
     outbox: Outbox,
     /// The objects; they outlive the shard.
     pub dfs: Dfs,
@@ -115,6 +117,7 @@ impl Sim {
         Self {
             shard: Shard::new(limits),
             inbox: Inbox::default(),
+            park: Park::Busy,
             outbox: Outbox::default(),
             dfs: Dfs::default(),
             faults,
@@ -174,6 +177,7 @@ impl Sim {
         self.inbox = Inbox::default();
         self.outbox = Outbox::default();
         self.shard = Shard::new(limits);
+        self.park = Park::Busy;
         self.dfs.crash();
     }
 
@@ -181,15 +185,22 @@ impl Sim {
     /// With `wait`, time jumps to the next answer.
     pub fn turn(&mut self, wait: bool) -> Arrived {
         self.now += self.rng.below(10) as u64;
-        if wait
-            && self.jobs.iter().all(Running::waits)
-            && let Some((&(time, _), _)) = self.events.first_key_value()
-        {
-            self.now = self.now.max(time);
+        if wait && self.jobs.iter().all(Running::waits) {
+            let event = self.events.first_key_value().map(|(&(time, _), _)| time);
+            // What the shard itself waits for: a failed job that is due again.
+            let due = match self.park {
+                Park::Until(time) => Some(time),
+                Park::Busy | Park::Idle => None,
+            };
+            if let Some(time) = event.into_iter().chain(due).min() {
+                self.now = self.now.max(time);
+            }
         }
         self.deliver();
+        self.inbox.now = self.now;
         let park = self.shard.tick(&mut self.inbox, &mut self.outbox);
         self.trace.number(u64::from(park == Park::Busy));
+        self.park = park;
         self.inbox.batches.clear();
         for request in std::mem::take(&mut self.outbox.io) {
             self.start(request);
