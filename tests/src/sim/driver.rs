@@ -94,6 +94,8 @@ pub struct Sim {
     inbox: Inbox,
     // What the shard said at the last tick.
     park: Park,
+    // What jobs have written in all.
+    pub(super) job_bytes: u64,
     outbox: Outbox,
     /// The objects; they outlive the shard.
     pub dfs: Dfs,
@@ -118,6 +120,7 @@ impl Sim {
             shard: Shard::new(limits),
             inbox: Inbox::default(),
             park: Park::Busy,
+            job_bytes: 0,
             outbox: Outbox::default(),
             dfs: Dfs::default(),
             faults,
@@ -198,6 +201,7 @@ impl Sim {
         }
         self.deliver();
         self.inbox.now = self.now;
+        self.inbox.job_bytes = self.job_bytes;
         let park = self.shard.tick(&mut self.inbox, &mut self.outbox);
         self.trace.number(u64::from(park == Park::Busy));
         self.park = park;

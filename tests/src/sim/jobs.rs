@@ -87,6 +87,7 @@ impl Sim {
             JobRequest::Append { object, mut bytes } => {
                 let fails = self.rng.chance(self.faults.append_error);
                 let result = self.dfs.append(object, &bytes, fails);
+                self.job_bytes += bytes.len() as u64;
                 bytes.clear();
                 JobDone::Appended { bytes, result }
             }

@@ -288,7 +288,6 @@ where
 
 /// Ends the process as a power failure would end it: nothing is flushed, nobody is told.
 fn die() -> Result<()> {
-    // SAFETY: both calls take and return plain numbers.
-    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL)?;
     bail!("the process survived SIGKILL")
 }
