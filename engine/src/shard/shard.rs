@@ -194,7 +194,8 @@ impl Shard {
         self.close_retired(outbox);
         // A refusal of memory leaves the reads wanted; the next tick asks again.
         let refused = self.coalescer.issue(&mut self.pool, &mut outbox.io).is_err();
-        let hopeless = self.room_wanted > 0 && self.jobs.is_empty() && self.coalescer.is_empty();
+        let quiet = self.jobs.is_empty() && self.coalescer.is_empty() && self.retries().is_none();
+        let hopeless = self.room_wanted > 0 && quiet;
         if hopeless {
             self.refuse_stalled(outbox);
         }
@@ -207,8 +208,12 @@ impl Shard {
         if !self.stalled.is_empty() && !self.jobs.is_empty() {
             return Park::Until(self.now + PACE_LOOK_NS);
         }
-        let retries = self.stores.iter().flatten().filter_map(|s| s.retry_due(self.now));
-        retries.min().map_or(Park::Idle, Park::Until)
+        self.retries().map_or(Park::Idle, Park::Until)
+    }
+
+    // When the next failed job is due again.
+    fn retries(&self) -> Option<Nanos> {
+        self.stores.iter().flatten().filter_map(|s| s.retry_due(self.now)).min()
     }
 
     /// Writes of a store whose jobs are behind follow their progress.
