@@ -274,9 +274,6 @@ pub const SERVE_CHUNK: usize = 32;
 /// further above, the slower, so that writes never stop at once.
 pub const RUNS_PACE: usize = 6;
 
-/// A flush that writes wait for is paced from this part of the next generation on, in quarters.
-pub const PACE_QUARTERS: usize = 2;
-
 /// Most bytes of writes that progress in the background can save up.
 pub const PACE_CREDIT_BYTES_MAX: u64 = 256 << 10;
 

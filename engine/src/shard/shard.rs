@@ -221,6 +221,7 @@ impl Shard {
         let progress = job_bytes.saturating_sub(self.job_bytes);
         self.job_bytes = job_bytes;
         for store in self.stores.iter_mut().flatten() {
+            store.note_progress(job_bytes, self.jobs.len() as u64);
             let pace = store.pace(self.limits.flush_bytes);
             let credit = store.credit_bytes + progress / pace.max(1);
             store.credit_bytes = credit.min(PACE_CREDIT_BYTES_MAX);

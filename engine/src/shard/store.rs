@@ -10,7 +10,7 @@ use crate::codec::hash::hash64;
 use crate::io::values::ObjectSlot;
 use crate::limits::{
     JOB_PIECES, JOB_READ_BYTES_MAX, JOB_READ_BYTES_MIN, JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS,
-    KEY_GROUPS_MAX, PACE_QUARTERS, PAGE_BYTES, RUNS_MAX, RUNS_PACE,
+    KEY_GROUPS_MAX, PAGE_BYTES, RUNS_MAX, RUNS_PACE,
 };
 use crate::lsm::compact::{CompactJob, MergeOrder};
 use crate::lsm::flush::FlushJob;
@@ -62,6 +62,10 @@ pub(super) struct Store {
     pub poison: Option<Error>,
     /// Bytes of writes that the progress of jobs allows while the store is paced.
     pub credit_bytes: u64,
+    // As of the last tick; and the bytes when the flush began.
+    job_bytes: u64,
+    jobs: u64,
+    flush_from: u64,
     // Of the version of now; every write looks at them.
     excess_runs: usize,
     table_bytes: usize,
@@ -105,6 +109,9 @@ impl Store {
             retry_at: 0,
             poison: None,
             credit_bytes: 0,
+            job_bytes: 0,
+            jobs: 0,
+            flush_from: 0,
             excess_runs: 0,
             table_bytes: 0,
             closed: false,
@@ -149,8 +156,26 @@ impl Store {
     /// How many bytes jobs must write for each byte of writes; zero while nothing is behind.
     pub fn pace(&self, flush_bytes: usize) -> u64 {
         let merges = self.excess_runs.saturating_sub(RUNS_PACE) as u64;
-        let near = self.rows.active_bytes() * 4 >= flush_bytes * PACE_QUARTERS;
-        merges + u64::from(self.unflushed() && near)
+        merges + self.flush_pace(flush_bytes)
+    }
+
+    // What is left of a flush against the room that writes have until they must wait for its end:
+    // they slow down before, so that they never stop.
+    fn flush_pace(&self, flush_bytes: usize) -> u64 {
+        if !self.unflushed() {
+            return 0;
+        }
+        let room = flush_bytes.saturating_sub(self.rows.active_bytes()).max(1) as u64;
+        // Jobs share their executor.
+        let written = self.job_bytes.saturating_sub(self.flush_from) / self.jobs.max(1);
+        let left = (self.rows.frozen_bytes() as u64).saturating_sub(written);
+        if left <= room { 0 } else { left * self.jobs.max(1) / room }
+    }
+
+    /// How far the jobs of the shard are: bytes they wrote in all, and how many run.
+    pub fn note_progress(&mut self, job_bytes: u64, jobs: u64) {
+        self.job_bytes = job_bytes;
+        self.jobs = jobs;
     }
 
     /// Freezes what was written; the flush starts when its turn comes.
@@ -183,6 +208,7 @@ impl Store {
         }
         let rows = self.frozen.pop_front()?;
         self.flushing = true;
+        self.flush_from = self.job_bytes;
         let names = vec![self.new_name(ObjectKind::Sst)];
         let output = Output::new(names, FilterBits::Sixteen, u64::MAX);
         Some(FlushJob::new(rows, self.ops.clone(), output))

@@ -156,6 +156,12 @@ impl Rows {
         self.frozen.iter().map(|g| g.number)
     }
 
+    /// Bytes of those generations.
+    #[must_use]
+    pub fn frozen_bytes(&self) -> usize {
+        self.frozen.iter().map(|g| g.bytes).sum()
+    }
+
     /// Stage one of a batched probe.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
