@@ -131,8 +131,8 @@ pub enum ControlResult {
 pub enum Park {
     /// Tick again soon: there is work left.
     Busy,
-    /// Wait for an answer, a report or a request, but not past this time: writes follow the progress
-    /// of jobs, or a failed job is due again.
+    /// Wait for an answer, a report or a request, but not past this time: writes follow the
+    /// progress of jobs, or a failed job is due again.
     Until(Nanos),
     /// Wait for an answer, a report or a request.
     Idle,
