@@ -6,7 +6,7 @@ use crate::lsm::compact::CompactJob;
 use crate::lsm::job::{Job, Left, Outcome, Unfinished, Work};
 use crate::lsm::version::{MergeEdit, OpenTable};
 use crate::mem::slab::Token;
-use crate::shard::control::give_up;
+use crate::shard::control::{answer_drains, give_up};
 use crate::shard::shard::Shard;
 use crate::shard::values::{JobOrder, JobReport, Outbox};
 use crate::sst::table::Table;
@@ -127,6 +127,7 @@ impl Shard {
             Err(unfinished) => {
                 self.counters.job_failures += 1;
                 close_all(opened, outbox);
+                answer_drains(store, &Err(unfinished.error.clone()), outbox);
                 store.job_failed(self.now, unfinished);
                 give_up(store, outbox);
             }

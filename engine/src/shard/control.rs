@@ -298,13 +298,8 @@ impl Shard {
         if store.drains.is_empty() {
             return;
         }
-        let result = match &store.failure {
-            Some(error) => Err(error.clone()),
-            None if store.settled() => Ok(ControlResult::Done),
-            None => return,
-        };
-        for (session, user_data) in std::mem::take(&mut store.drains) {
-            done(outbox, session, user_data, result.clone());
+        if store.settled() {
+            answer_drains(store, &Ok(ControlResult::Done), outbox);
         }
     }
 
@@ -328,6 +323,17 @@ pub(super) fn give_up(store: &mut Store, outbox: &mut Outbox) {
     }
     for (session, user_data) in store.drains.drain(..) {
         done(outbox, session, user_data, Err(poison.clone()));
+    }
+}
+
+/// Ends the drains of a store; with the error of a job that failed since they were asked for.
+pub(super) fn answer_drains(
+    store: &mut Store,
+    result: &Result<ControlResult>,
+    outbox: &mut Outbox,
+) {
+    for (session, user_data) in std::mem::take(&mut store.drains) {
+        done(outbox, session, user_data, result.clone());
     }
 }
 

@@ -53,8 +53,6 @@ pub(super) struct Store {
     pub ownership: Ownership,
     pub cuts: VecDeque<Cut>,
     pub drains: Vec<(u16, u64)>,
-    /// Why the last flush or merge failed.
-    pub failure: Option<Error>,
     // Failures in a row, and when the next job may start.
     failures: u32,
     retry_at: Nanos,
@@ -104,7 +102,6 @@ impl Store {
             ownership: Ownership::new(open.incarnation),
             cuts: VecDeque::new(),
             drains: Vec::new(),
-            failure: None,
             failures: 0,
             retry_at: 0,
             poison: None,
@@ -331,7 +328,6 @@ impl Store {
 
     /// A job ended well.
     pub fn job_succeeded(&mut self) {
-        self.failure = None;
         self.failures = 0;
     }
 
@@ -355,7 +351,6 @@ impl Store {
                 self.poison = Some(Error::new(ErrorKind::Poisoned, what));
             }
         }
-        self.failure = Some(unfinished.error);
     }
 
     /// The tables of a restored manifest, and the tablets they make.
