@@ -3,6 +3,7 @@
 
 use crate::codec::hash::hash64;
 use crate::codec::reader::Reader;
+use crate::types::error::ErrorKind;
 use crate::types::object::OBJECT_NAME_BYTES;
 use crate::types::{Error, ObjectKind, ObjectName, Result};
 
@@ -49,8 +50,17 @@ impl Handle {
     /// Reads what the host kept: total over arbitrary bytes.
     ///
     /// # Errors
-    /// `Corrupt`: these bytes are not a handle, or not a whole one.
+    /// `Corrupt`: these bytes are not a handle, or not a whole one. `Unsupported`: a newer one.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
+        if let Some(version) = whole_version(bytes).filter(|&version| version > FORMAT_VERSION) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "this checkpoint handle has format {version}, and this build reads up to \
+                     {FORMAT_VERSION}; open it with the version that wrote it or a newer one"
+                ),
+            ));
+        }
         Self::try_decode(bytes).ok_or_else(|| {
             Error::corrupt(format!(
                 "these {} bytes are not a checkpoint handle of format {FORMAT_VERSION}; pass the \
@@ -61,14 +71,10 @@ impl Handle {
     }
 
     fn try_decode(bytes: &[u8]) -> Option<Self> {
-        let (body, check) = bytes.split_last_chunk::<8>()?;
-        if bytes.len() != HANDLE_BYTES || hash64(body) != u64::from_le_bytes(*check) {
+        if bytes.len() != HANDLE_BYTES || whole_version(bytes)? != FORMAT_VERSION {
             return None;
         }
-        let mut reader = Reader::new(body);
-        if reader.array()? != MAGIC || reader.u8()? != FORMAT_VERSION {
-            return None;
-        }
+        let mut reader = Reader::new(&bytes[MAGIC.len() + 1..]);
         let manifest = ObjectName::decode(reader.array()?)?;
         let (manifest_bytes, manifest_hash) = (reader.u64()?, reader.u64()?);
         (manifest.kind == ObjectKind::Manifest).then_some(Self {
@@ -93,6 +99,13 @@ impl Handle {
             self.manifest_bytes
         )))
     }
+}
+
+// The version of a handle whose bytes are whole; every version starts and ends alike.
+fn whole_version(bytes: &[u8]) -> Option<u8> {
+    let (body, check) = bytes.split_last_chunk::<8>()?;
+    let whole = hash64(body) == u64::from_le_bytes(*check) && body.starts_with(MAGIC);
+    body.get(MAGIC.len()).copied().filter(|_| whole)
 }
 
 #[cfg(test)]

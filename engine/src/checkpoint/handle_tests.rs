@@ -53,9 +53,11 @@ fn a_whole_handle_of_something_else_is_refused() {
     const VERSION_AT: usize = 4;
     const KIND_AT: usize = 5 + 32;
     assert!(Handle::decode(&with(VERSION_AT, FORMAT_VERSION)).is_ok());
-    for other in [with(0, b'X'), with(VERSION_AT, 2), with(KIND_AT, 1), with(KIND_AT, 3)] {
+    for other in [with(0, b'X'), with(VERSION_AT, 0), with(KIND_AT, 1), with(KIND_AT, 3)] {
         assert_eq!(Handle::decode(&other).unwrap_err().kind, ErrorKind::Corrupt);
     }
+    let newer = with(VERSION_AT, FORMAT_VERSION + 1);
+    assert_eq!(Handle::decode(&newer).unwrap_err().kind, ErrorKind::Unsupported);
 }
 
 #[test]

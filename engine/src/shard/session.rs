@@ -31,6 +31,8 @@ pub struct Session {
     completions: Completions,
     controls: VecDeque<ControlDone>,
     next_control: u64,
+    // Started and not yet taken by the host.
+    controls_in_flight: usize,
     spare: Vec<Box<Batch>>,
 }
 
@@ -43,6 +45,7 @@ impl Session {
             completions: Completions::default(),
             controls: VecDeque::new(),
             next_control: 0,
+            controls_in_flight: 0,
             spare: Vec::new(),
         }
     }
@@ -81,22 +84,25 @@ impl Session {
     }
 
     /// Puts the requests that completed since the last call into `into` (what it held is dropped),
-    /// and returns how many. While requests are in flight it waits for one, though not longer than
-    /// `patience`; `None` is as long as it takes.
+    /// and returns how many. While requests or control requests are in flight it waits for one to
+    /// end, though not longer than `patience`; `None` is as long as it takes.
     ///
     /// # Errors
     /// The shard's driver broke: nothing in flight completes any more.
     pub fn poll(&mut self, patience: Option<Duration>, into: &mut Completions) -> Result<usize> {
         into.clear();
         std::mem::swap(into, &mut self.completions);
-        let waits = self.in_flight > 0 && patience != Some(Duration::ZERO);
+        let asked = self.in_flight > 0 || self.controls_in_flight > self.controls.len();
+        let waits = asked && patience != Some(Duration::ZERO);
+        let known = self.controls.len();
         let deadline = patience
             .filter(|_| waits)
             .map(|patience| clock::now().saturating_add(patience.as_nanos() as Nanos));
         loop {
             self.turn(if waits { Wait::Until { deadline } } else { Wait::No })?;
             let late = deadline.is_some_and(|deadline| clock::now() >= deadline);
-            if !self.completions.items.is_empty() || !waits || late {
+            let ended = !self.completions.items.is_empty() || self.controls.len() > known;
+            if ended || !waits || late {
                 break;
             }
         }
@@ -132,6 +138,7 @@ impl Session {
     /// `Closed` if the shard is gone.
     pub fn start_control(&mut self, op: ControlOp) -> Result<u64> {
         self.next_control += 1;
+        self.controls_in_flight += 1;
         let user_data = self.next_control;
         match &mut self.side {
             Side::Inline(driver) => {
@@ -145,7 +152,9 @@ impl Session {
 
     /// The end of a control request that `poll` brought.
     pub fn finished_control(&mut self) -> Option<ControlDone> {
-        self.controls.pop_front()
+        let done = self.controls.pop_front()?;
+        self.controls_in_flight -= 1;
+        Some(done)
     }
 
     /// Runs a control request to its end. No request of this session may be in flight.
@@ -162,6 +171,7 @@ impl Session {
         let user_data = self.start_control(op)?;
         loop {
             if let Some(at) = self.controls.iter().position(|c| c.user_data == user_data) {
+                self.controls_in_flight -= 1;
                 return self.controls.remove(at).expect("just found").result;
             }
             self.turn(Wait::Until { deadline: None })?;
