@@ -149,3 +149,23 @@ pub enum JobDone {
         result: Result<()>,
     },
 }
+
+/// What a job needs next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// Call `step` again (after other tasks had their turn).
+    Working,
+    /// Call `step` again when at least one answer arrived in `JobIo::done`.
+    Waiting,
+    /// The outcome is ready; no request is outstanding.
+    Finished,
+}
+
+/// The mailbox between a job and its executor: the executor takes `requests`, puts `done`.
+#[derive(Debug, Default)]
+pub struct JobIo {
+    /// Asked for, not yet taken by the executor.
+    pub requests: Vec<JobRequest>,
+    /// Answered, not yet seen by the job.
+    pub done: Vec<JobDone>,
+}

@@ -4,11 +4,10 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use crate::io::values::JobDone;
+use crate::io::values::{JobDone, JobIo, JobRequest, JobState};
 use crate::limits::{JOB_PIECES, JOB_ROWS_PER_STEP};
 use crate::lsm::fold::{Folder, MergeOps};
 use crate::lsm::heap::Heap;
-use crate::lsm::job::{JobIo, JobState};
 use crate::lsm::output::Output;
 use crate::lsm::stream::{Ready, Stream};
 use crate::sst::table::Table;
@@ -111,9 +110,7 @@ impl CompactJob {
             }
         }
         let state = self.work(io);
-        let is_read = |r: &&crate::io::values::JobRequest| {
-            matches!(r, crate::io::values::JobRequest::Read { .. })
-        };
+        let is_read = |r: &&JobRequest| matches!(r, JobRequest::Read { .. });
         self.reads += io.requests[asked..].iter().filter(is_read).count();
         state
     }

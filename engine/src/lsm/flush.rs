@@ -3,10 +3,10 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
+use crate::io::values::{JobIo, JobState};
 use crate::limits::{JOB_ROWS_PER_STEP, JOB_SORTS_PER_STEP};
 use crate::lsm::fold::{Folder, MergeOps};
 use crate::lsm::heap::Heap;
-use crate::lsm::job::{JobIo, JobState};
 use crate::lsm::output::Output;
 use crate::lsm::rows::{FIRST_ROW, FrozenRows};
 use crate::lsm::segment;

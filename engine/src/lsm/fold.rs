@@ -1,7 +1,7 @@
 //! Reduces the rows of one key, newest first, to one row: the rule of flush and merge.
 
 use crate::codec::hash::hash64;
-use crate::lsm::job::JobIo;
+use crate::io::values::JobIo;
 use crate::lsm::merge::fold;
 use crate::lsm::output::Output;
 use crate::types::key::key_parts;

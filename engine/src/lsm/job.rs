@@ -4,33 +4,13 @@
 
 use std::sync::Arc;
 
-use crate::io::values::{JobDone, JobRequest};
+use crate::io::values::{JobIo, JobState};
 use crate::lsm::compact::CompactJob;
 use crate::lsm::flush::FlushJob;
 use crate::lsm::open::OpenJob;
 use crate::lsm::rows::FrozenRows;
 use crate::sst::table::Table;
 use crate::types::{Error, ObjectName};
-
-/// What a job needs next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JobState {
-    /// Call `step` again (after other tasks had their turn).
-    Working,
-    /// Call `step` again when at least one answer arrived in `JobIo::done`.
-    Waiting,
-    /// The outcome is ready; no request is outstanding.
-    Finished,
-}
-
-/// The mailbox between a job and its executor: the executor takes `requests`, puts `done`.
-#[derive(Debug, Default)]
-pub struct JobIo {
-    /// Asked for, not yet taken by the executor.
-    pub requests: Vec<JobRequest>,
-    /// Answered, not yet seen by the job.
-    pub done: Vec<JobDone>,
-}
 
 /// The kinds of work.
 #[derive(Debug)]

@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::io::values::{JobDone, JobRequest};
+use crate::io::values::{JobDone, JobIo, JobRequest, JobState};
 use crate::limits::OPEN_READS_MAX;
-use crate::lsm::job::{JobIo, JobState};
 use crate::mem::pool::Buf;
 use crate::sst::meta::TableRef;
 use crate::sst::table::Table;

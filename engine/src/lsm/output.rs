@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::io::values::{JobDone, JobRequest};
+use crate::io::values::{JobDone, JobIo, JobRequest};
 use crate::limits::JOB_APPENDS_MAX;
-use crate::lsm::job::JobIo;
 use crate::sst::filter::FilterBits;
 use crate::sst::table::Table;
 use crate::sst::table_builder::TableBuilder;

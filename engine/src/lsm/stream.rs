@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::io::values::JobRequest;
-use crate::lsm::job::JobIo;
+use crate::io::values::{JobIo, JobRequest};
 use crate::mem::pool::Buf;
 use crate::sst::extent::{self, ValueExtent};
 use crate::sst::layout::Extent;

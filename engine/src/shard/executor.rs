@@ -23,13 +23,13 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
+use crate::io::values::{JobIo, JobState};
 use crate::io::{OpenObject, clock, ring_open, sys};
 use crate::limits::{
     EXECUTOR_BLOCKING_THREADS, EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_MEMLOCK_BYTES_MIN, EXECUTOR_NICE,
     EXECUTOR_PREEMPT_MS, EXECUTOR_RING_DEPTH, EXECUTOR_SILENT_NS_MAX, JOBS_PER_CORE_MAX,
     LINK_ORDERS_MAX,
 };
-use crate::lsm::job::{JobIo, JobState};
 use crate::mem::slab::Token;
 use crate::shard::job_run;
 use crate::types::error::ErrorKind;

@@ -1,7 +1,7 @@
 //! Background jobs, stepped between ticks: every yield point is reachable between any two requests.
 
-use aquifer::io::values::{JobDone, JobRequest, ObjectSlot};
-use aquifer::lsm::job::{Job, JobIo, JobState};
+use aquifer::io::values::{JobDone, JobIo, JobRequest, JobState, ObjectSlot};
+use aquifer::lsm::job::Job;
 use aquifer::mem::slab::Token;
 use aquifer::shard::values::{JobOrder, JobReport};
 use aquifer::types::{ObjectName, Result};
