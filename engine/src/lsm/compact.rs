@@ -42,7 +42,6 @@ pub struct CompactJob {
     reads: usize,
     folder: Folder,
     output: Output,
-    rows_in: u64,
     ended: bool,
 }
 
@@ -66,7 +65,6 @@ impl CompactJob {
             streams,
             order,
             output,
-            rows_in: 0,
             ended: false,
         }
     }
@@ -137,7 +135,6 @@ impl CompactJob {
             if !(self.clears && masked(&self.order.inputs, index, row.key)) {
                 self.folder.push(row, &mut self.output, io)?;
             }
-            self.rows_in += 1;
             self.streams[index].next();
             if !self.next_row(source, io)? {
                 return Ok(JobState::Waiting);

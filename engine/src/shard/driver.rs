@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use crate::io::clock;
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
-use crate::io::uring::{Read, RingCounters, RingMode, Uring, Wait};
+use crate::io::uring::{Read, RingMode, Uring, Wait};
 use crate::io::values::{IoDone, IoRequest, JobIo, JobState};
 use crate::lsm::job::{Job, Left, Unfinished};
 use crate::shard::executor::{Executor, ExecutorCounters, ExecutorLink, Finished, Order};
@@ -73,12 +73,6 @@ impl Driver {
     #[must_use]
     pub fn counters(&self) -> ShardCounters {
         self.shard.counters()
-    }
-
-    /// What its ring counted.
-    #[must_use]
-    pub fn ring_counters(&self) -> RingCounters {
-        self.ring.counters()
     }
 
     /// True if sessions have something to take.
