@@ -30,7 +30,7 @@ pub struct Need {
 /// What the bytes read meant.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Not in this run, or only operands: ask `next`.
+    /// Not in this run, or only operands: `seek` the next.
     Continue,
     /// The value lies in an extent: read it, then `value`.
     Large(ValueExtent),
@@ -40,13 +40,26 @@ pub enum Answer {
     Absent,
 }
 
+/// A run that may hold the key, and how far the search in its table is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    run: usize,
+    partition: usize,
+    group: usize,
+}
+
+// Of a table without rows.
+const NO_PARTITION: u32 = u32::MAX;
+
 /// The state of one lookup.
 #[derive(Debug)]
 pub struct Lookup {
     tablet: Rc<Tablet>,
     run: usize,
-    // Of each run, where in its table to look.
-    partitions: SmallVec<[Option<u32>; 8]>,
+    // Of each run, the partition of its table to look in.
+    partitions: SmallVec<[u32; 8]>,
+    // The run to read next.
+    place: Option<Place>,
     // A newer run cleared the map: older ones say nothing.
     ended: bool,
     // Operands found so far, folded; newer than everything still to come.
@@ -60,7 +73,7 @@ impl Lookup {
     #[must_use]
     pub fn new(tablet: Rc<Tablet>, operands: Option<Vec<u8>>) -> Self {
         let partitions = SmallVec::new();
-        Self { tablet, run: 0, partitions, ended: false, operands, large: None }
+        Self { tablet, run: 0, partitions, place: None, ended: false, operands, large: None }
     }
 
     /// True if memory or a run held operands.
@@ -69,32 +82,51 @@ impl Lookup {
         self.operands.is_some()
     }
 
-    /// Finds the place in each run's table and asks the CPU for what the search will look at. Once,
-    /// before `next`.
+    /// Finds the partition of each run's table and asks the CPU for what `seek` will look at. Once,
+    /// before it.
     #[inline]
     pub fn start(&mut self, hash: u64, key: &[u8]) {
         for run in &self.tablet.runs {
-            let partition = run.open.table.start_probe(hash, key);
-            self.partitions.push(partition.map(|p| p as u32));
+            let partition = run.open.table.partition(hash, key);
+            self.partitions.push(partition.map_or(NO_PARTITION, |p| p as u32));
         }
     }
 
-    /// The unit of the next run that may hold the key; `None` if no run is left.
+    /// Finds the next run that may hold the key, if one is left. Then `narrow`, then `need`; when
+    /// several lookups take each step together, their cache misses overlap.
     #[inline]
-    pub fn next(&mut self, hash: u64, key: &[u8]) -> Option<Need> {
-        while !self.ended {
-            let run = self.tablet.runs.get(self.run)?;
-            let partition = self.partitions[self.run];
+    pub fn seek(&mut self, hash: u64, key: &[u8]) {
+        self.place = None;
+        while !self.ended && self.run < self.tablet.runs.len() {
+            let run = self.run;
+            let table = &self.tablet.runs[run].open.table;
+            let partition = self.partitions[run];
             self.run += 1;
-            let OpenTable { table, object } = &run.open;
             self.ended = table.clears(key);
-            let Some(partition) = partition else { continue };
-            if let Some(extent) = table.finish_probe(partition as usize, hash, key) {
-                let object_key = table.object_key();
-                return Some(Need { object: *object, extent, object_key, large: None });
+            if partition != NO_PARTITION && table.may_hold(partition as usize, hash, key) {
+                self.place = Some(Place { run, partition: partition as usize, group: 0 });
+                return;
             }
         }
-        None
+    }
+
+    /// Narrows the search in the run that `seek` found.
+    #[inline]
+    pub fn narrow(&mut self, key: &[u8]) {
+        if let Some(place) = &mut self.place {
+            let table = &self.tablet.runs[place.run].open.table;
+            place.group = table.group(place.partition, key);
+        }
+    }
+
+    /// The unit of the run that `seek` found; `None` if no run is left.
+    #[inline]
+    #[must_use]
+    pub fn need(&self, key: &[u8]) -> Option<Need> {
+        let Place { run, partition, group } = self.place?;
+        let OpenTable { table, object } = &self.tablet.runs[run].open;
+        let extent = table.unit_of(partition, group, key)?;
+        Some(Need { object: *object, extent, object_key: table.object_key(), large: None })
     }
 
     /// What the row of the unit read last says; `entry` is `None` if the filter erred. A found

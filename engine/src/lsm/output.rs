@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::io::values::{JobDone, JobIo, JobRequest};
 use crate::limits::JOB_APPENDS_MAX;
-use crate::sst::filter::FilterBits;
 use crate::sst::table::Table;
 use crate::sst::table_builder::TableBuilder;
 use crate::types::{Error, ObjectName, Result, RowRef};
@@ -14,7 +13,7 @@ use crate::types::{Error, ObjectName, Result, RowRef};
 #[derive(Debug)]
 pub struct Output {
     names: std::vec::IntoIter<ObjectName>,
-    bits: FilterBits,
+    filter_bits: usize,
     target_bytes: u64,
     builder: Option<TableBuilder>,
     // Of the open builder.
@@ -27,14 +26,15 @@ pub struct Output {
 }
 
 impl Output {
-    /// Tables of about `target_bytes` under these names, at least one. The last takes all that is
+    /// Tables of about `target_bytes` under these names, at least one, their filters with
+    /// `filter_bits` for each hash. The last takes all that is
     /// left: how many are enough is an estimate.
     #[must_use]
-    pub fn new(names: Vec<ObjectName>, bits: FilterBits, target_bytes: u64) -> Self {
+    pub fn new(names: Vec<ObjectName>, filter_bits: usize, target_bytes: u64) -> Self {
         Self {
             object: names[0],
             names: names.into_iter(),
-            bits,
+            filter_bits,
             target_bytes,
             builder: None,
             tables: Vec::new(),
@@ -51,7 +51,7 @@ impl Output {
                 Error::new(crate::types::error::ErrorKind::Poisoned, "a job ran out of names")
             })?;
             self.object = name;
-            self.builder = Some(TableBuilder::new(name, self.bits));
+            self.builder = Some(TableBuilder::new(name, self.filter_bits));
         }
         Ok(self.builder.as_mut().expect("just made"))
     }

@@ -97,15 +97,22 @@ impl Shard {
         for get in &mut misses {
             get.lookup.start(get.hash, &get.key);
         }
-        for mut get in misses.drain(..) {
-            let step = self.next_run(&mut get);
+        for get in &mut misses {
+            get.lookup.seek(get.hash, &get.key);
+        }
+        for get in &mut misses {
+            get.lookup.narrow(&get.key);
+        }
+        for get in misses.drain(..) {
+            let step = self.next_step(&get);
             self.settle(get, step, outbox);
         }
         self.misses = misses;
     }
 
-    fn next_run(&mut self, get: &mut ColdGet) -> Result<Step> {
-        if let Some(need) = get.lookup.next(get.hash, &get.key) {
+    // What the place that its lookup found means for a get.
+    fn next_step(&mut self, get: &ColdGet) -> Result<Step> {
+        if let Some(need) = get.lookup.need(&get.key) {
             return Ok(Step::Read(need));
         }
         if get.need.is_none() && !get.lookup.has_operands() {
@@ -221,7 +228,11 @@ impl Shard {
         let step = match answer {
             Ok(Answer::Found) => Ok(Step::Found),
             Ok(Answer::Absent) => Ok(Step::Absent),
-            Ok(Answer::Continue) => self.next_run(&mut get),
+            Ok(Answer::Continue) => {
+                get.lookup.seek(get.hash, &get.key);
+                get.lookup.narrow(&get.key);
+                self.next_step(&get)
+            }
             Ok(Answer::Large(value)) => {
                 let need = get.need.expect("a get that waited had a need");
                 Ok(Step::Read(Need { extent: value.stored(), large: Some(value), ..need }))

@@ -9,8 +9,8 @@ use crate::checkpoint::ownership::Ownership;
 use crate::codec::hash::hash64;
 use crate::io::values::ObjectSlot;
 use crate::limits::{
-    JOB_PIECES, JOB_READ_BYTES_MAX, JOB_READ_BYTES_MIN, JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS,
-    KEY_GROUPS_MAX, PAGE_BYTES, RUNS_MAX, RUNS_PACE,
+    FILTER_BITS_LAST, FILTER_BITS_UPPER, JOB_PIECES, JOB_READ_BYTES_MAX, JOB_READ_BYTES_MIN,
+    JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS, KEY_GROUPS_MAX, PAGE_BYTES, RUNS_MAX, RUNS_PACE,
 };
 use crate::lsm::compact::{CompactJob, MergeOrder};
 use crate::lsm::flush::FlushJob;
@@ -22,7 +22,6 @@ use crate::lsm::rows::{Found, FrozenRows, Rows};
 use crate::lsm::scan::DirtyEntry;
 use crate::lsm::version::{MergeEdit, OpenTable, Version};
 use crate::shard::values::OpenStore;
-use crate::sst::filter::FilterBits;
 use crate::state::StateTable;
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Incarnation, Nanos, ObjectKind, ObjectName, Result};
@@ -207,7 +206,7 @@ impl Store {
         self.flushing = true;
         self.flush_from = self.job_bytes;
         let names = vec![self.new_name(ObjectKind::Sst)];
-        let output = Output::new(names, FilterBits::Sixteen, u64::MAX);
+        let output = Output::new(names, FILTER_BITS_UPPER, u64::MAX);
         Some(FlushJob::new(rows, self.ops.clone(), output))
     }
 
@@ -239,15 +238,15 @@ impl Store {
             read_bytes: read_bytes(read_bytes_max, choice.runs),
         };
         // Only a merge of all runs may split: a run in the middle is one table.
-        let (target, bits) = if bottom {
-            (split_bytes(bytes, self.table_bytes_target), FilterBits::Eight)
+        let (target, filter_bits) = if bottom {
+            (split_bytes(bytes, self.table_bytes_target), FILTER_BITS_LAST)
         } else {
-            (u64::MAX, FilterBits::Sixteen)
+            (u64::MAX, FILTER_BITS_UPPER)
         };
         let count = if bottom { bytes / target + 3 } else { 1 };
         let names = (0..count).map(|_| self.new_name(ObjectKind::Sst)).collect();
         self.merging.push(order.low.clone());
-        let output = Output::new(names, bits, target);
+        let output = Output::new(names, filter_bits, target);
         CompactJob::new(order, self.ops.clone(), output)
     }
 

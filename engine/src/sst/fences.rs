@@ -197,22 +197,44 @@ impl Fences {
         self.root.search(all, 0..self.root.full_at.len(), rest(key, self.root_prefix_len))
     }
 
-    /// The unit of `partition` that may hold `key`, under the same conditions.
+    /// Asks the CPU for what `group_in` searches.
+    #[inline]
+    pub fn prefetch_groups(&self, partition: usize) {
+        self.groups.prefetch(self.groups_of(partition));
+    }
+
+    /// The group of `partition` that may hold `key`, under the same conditions.
     #[inline]
     #[must_use]
-    pub fn unit_in(&self, partition: usize, key: &[u8]) -> u32 {
+    pub fn group_in(&self, partition: usize, key: &[u8]) -> usize {
         let node = &self.partition_nodes[partition];
         let full = node.full_first as usize..self.full_end(partition);
-        let list = self.groups_of(partition);
-        self.groups.prefetch(list.clone());
-        let group = self.groups.search(list, full, rest(key, node.prefix_len));
+        self.groups.search(self.groups_of(partition), full, rest(key, node.prefix_len))
+    }
 
+    /// Asks the CPU for what `unit_in` searches.
+    #[inline]
+    pub fn prefetch_units(&self, partition: usize, group: usize) {
+        prefetch(&self.group_nodes[group]);
+        self.units.prefetch(self.units_of(partition, group));
+    }
+
+    /// The unit of a group of `partition` that may hold `key`, under the same conditions.
+    #[inline]
+    #[must_use]
+    pub fn unit_in(&self, partition: usize, group: usize, key: &[u8]) -> u32 {
         let units = self.units_of(partition, group);
-        self.units.prefetch(units.clone());
         let node = &self.group_nodes[group];
         let full_end = self.group_nodes.get(group + 1).map(|g| g.full_first as usize);
         let full = node.full_first as usize..full_end.unwrap_or(self.units.full_at.len());
         count(self.units.search(units, full, rest(key, node.prefix_len)))
+    }
+
+    /// The unit that may hold `key`, under the same conditions.
+    #[must_use]
+    pub fn unit_at(&self, key: &[u8]) -> u32 {
+        let partition = self.partition(key);
+        self.unit_in(partition, self.group_in(partition, key), key)
     }
 
     /// Where unit `unit` lies; `None` past the last.

@@ -18,7 +18,6 @@ pub mod table_builder;
 pub mod unit;
 
 pub use extent::ValueExtent;
-pub use filter::FilterBits;
 pub use layout::Extent;
 pub use meta::TableRef;
 pub use table::{Properties, Table};

@@ -116,35 +116,54 @@ impl Table {
             + self.clears.memory_bytes()
     }
 
-    /// The first half of `probe`: the partition that may hold `key`, `None` out of range. Asks the
-    /// CPU for the filter lines that the second half looks at, so that the misses of several tables
-    /// overlap; not for the index, since most tables say no before they need it.
+    /// The first step of `probe`: the partition that may hold `key`. Every step asks the CPU for
+    /// what the next one looks at, so that the cache misses of several searches overlap when all
+    /// take the same step before any takes the next.
     #[inline]
     #[must_use]
-    pub fn start_probe(&self, hash: u64, key: &[u8]) -> Option<usize> {
-        if !self.in_range(key) {
-            return None;
-        }
+    pub fn partition(&self, hash: u64, key: &[u8]) -> Option<usize> {
+        // A key out of range gets some partition, whose filter most likely denies it.
         let partition = self.fences.partition(key);
-        self.filters[partition].prefetch(hash);
+        self.filters.get(partition)?.prefetch(hash);
         Some(partition)
     }
 
-    /// The second half of `probe`, in the partition that the first half gave.
+    /// The second step: false if the partition does not hold `key`, which has this hash.
     #[inline]
     #[must_use]
-    pub fn finish_probe(&self, partition: usize, hash: u64, key: &[u8]) -> Option<Extent> {
-        if !self.filters[partition].may_hold(hash) {
-            return None;
+    pub fn may_hold(&self, partition: usize, hash: u64, key: &[u8]) -> bool {
+        let may = self.filters[partition].may_hold(hash) && self.in_range(key);
+        if may {
+            self.fences.prefetch_groups(partition);
         }
-        self.fences.extent(self.fences.unit_in(partition, key))
+        may
+    }
+
+    /// The third step, where the second said yes: the group of units.
+    #[inline]
+    #[must_use]
+    pub fn group(&self, partition: usize, key: &[u8]) -> usize {
+        let group = self.fences.group_in(partition, key);
+        self.fences.prefetch_units(partition, group);
+        group
+    }
+
+    /// The last step: the unit to read.
+    #[inline]
+    #[must_use]
+    pub fn unit_of(&self, partition: usize, group: usize, key: &[u8]) -> Option<Extent> {
+        self.fences.extent(self.fences.unit_in(partition, group, key))
     }
 
     /// The unit to read for `key` with this hash; `None` if the table does not hold it.
     #[inline]
     #[must_use]
     pub fn probe(&self, hash: u64, key: &[u8]) -> Option<Extent> {
-        self.finish_probe(self.start_probe(hash, key)?, hash, key)
+        let partition = self.partition(hash, key)?;
+        if !self.may_hold(partition, hash, key) {
+            return None;
+        }
+        self.unit_of(partition, self.group(partition, key), key)
     }
 
     /// The unit that holds `key` if any does; `None` if the key is out of range.
@@ -153,7 +172,7 @@ impl Table {
         if !self.in_range(key) {
             return None;
         }
-        self.fences.extent(self.fences.unit_in(self.fences.partition(key), key))
+        self.fences.extent(self.fences.unit_at(key))
     }
 
     /// False if no row belongs to the map with this prefix, whose hash this is.
@@ -198,7 +217,7 @@ impl Table {
         } else if key <= self.smallest() {
             0
         } else {
-            self.fences.unit_in(self.fences.partition(key), key)
+            self.fences.unit_at(key)
         }
     }
 

@@ -18,7 +18,7 @@ use crate::limits::{
 use crate::sst::clears::Clears;
 use crate::sst::extent;
 use crate::sst::fences_builder::FencesBuilder;
-use crate::sst::filter::{Filter, FilterBits, UNIT_HASHES_MAX};
+use crate::sst::filter::{Filter, UNIT_HASHES_MAX};
 use crate::sst::layout::{
     self, PAYLOAD_BYTES_MAX, ROW_OFFSET_BYTES, UNIT_CRC_FROM, UNIT_HEADER_BYTES, UnitCodec,
     UnitHeader, ValueForm,
@@ -52,7 +52,7 @@ pub struct Finished {
 pub struct TableBuilder {
     name: ObjectName,
     object_key: u64,
-    bits: FilterBits,
+    filter_bits: usize,
     pages: Pages,
     codec: Codec,
     compress_table: CompressTable,
@@ -77,13 +77,13 @@ pub struct TableBuilder {
 }
 
 impl TableBuilder {
-    /// A builder of the object `name`.
+    /// A builder of the object `name` with filters of `filter_bits` for each hash.
     #[must_use]
-    pub fn new(name: ObjectName, bits: FilterBits) -> Self {
+    pub fn new(name: ObjectName, filter_bits: usize) -> Self {
         Self {
             name,
             object_key: object_key(&name),
-            bits,
+            filter_bits,
             pages: Pages::default(),
             codec: Codec::Trial(Vec::with_capacity(LZ4_TRIAL_UNITS)),
             compress_table: CompressTable::small(),
@@ -104,7 +104,7 @@ impl TableBuilder {
     }
 
     /// Adds a row with the hash of its stored key. About one row in 64 Ki builds a filter, which
-    /// takes a few milliseconds.
+    /// takes about half a millisecond.
     ///
     /// # Panics
     /// If the key is not above the last one or a length exceeds its limit: the caller's bug.
@@ -344,7 +344,7 @@ impl TableBuilder {
         if self.hashes.is_empty() {
             return;
         }
-        self.filters.push(Filter::build(self.bits, &mut self.hashes));
+        self.filters.push(Filter::build(self.filter_bits, &self.hashes));
         self.hashes.clear();
         self.map_prefix.clear();
         self.partition_begins = true;

@@ -1,8 +1,10 @@
 use crate::codec::hash::hash64;
 use crate::io::test_support::check_golden;
-use crate::limits::{SST_CHUNK_BYTES, STORED_KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::limits::{
+    FILTER_BITS_LAST, FILTER_BITS_UPPER, SST_CHUNK_BYTES, STORED_KEY_BYTES_MAX, VALUE_BYTES_MAX,
+};
 use crate::sst::testing::{Built, Row, build, name, stored_key};
-use crate::sst::{FilterBits, Table, TableBuilder, TableRef};
+use crate::sst::{Table, TableBuilder, TableRef};
 use crate::types::{Locality, RowKind, RowRef};
 
 const GOLDEN_RAW: &[u8] = include_bytes!("../../testdata/table-v1-raw.sst");
@@ -28,12 +30,12 @@ fn golden_rows(small_rows: u16) -> Vec<Row> {
 
 fn golden_raw() -> (Built, Vec<Row>) {
     let rows = golden_rows(60);
-    (build(FilterBits::Eight, &rows, &[b"\0\x01", b"\0\x02\x02"]), rows)
+    (build(FILTER_BITS_LAST, &rows, &[b"\0\x01", b"\0\x02\x02"]), rows)
 }
 
 fn golden_lz4() -> (Built, Vec<Row>) {
     let rows = golden_rows(600);
-    (build(FilterBits::Sixteen, &rows, &[]), rows)
+    (build(FILTER_BITS_UPPER, &rows, &[]), rows)
 }
 
 fn read_back(file: &[u8], rows: &[Row]) -> Built {
@@ -69,7 +71,7 @@ fn version_1_tables_are_read_as_ever() {
 
 #[test]
 fn chunks_come_while_rows_go_in_and_are_reused() {
-    let mut builder = TableBuilder::new(name(1), FilterBits::Eight);
+    let mut builder = TableBuilder::new(name(1), FILTER_BITS_LAST);
     let (mut file, mut given) = (Vec::new(), None);
     let mut rows = Vec::new();
     for i in 0..40_000_u32 {
@@ -104,14 +106,14 @@ fn the_largest_rows_fit() {
             value: vec![3; len],
         })
         .collect();
-    let built = build(FilterBits::Sixteen, &rows, &[&[9; STORED_KEY_BYTES_MAX]]);
+    let built = build(FILTER_BITS_UPPER, &rows, &[&[9; STORED_KEY_BYTES_MAX]]);
     read_back(&built.file, &rows);
 }
 
 #[test]
 #[should_panic(expected = "keys ascend")]
 fn keys_out_of_order_are_a_bug() {
-    let mut builder = TableBuilder::new(name(1), FilterBits::Eight);
+    let mut builder = TableBuilder::new(name(1), FILTER_BITS_LAST);
     for key in [b"b", b"a"] {
         builder.add(1, RowRef { key, kind: RowKind::Put, value: b"" });
     }

@@ -1,10 +1,11 @@
 use crate::codec::hash::hash64;
+use crate::limits::{FILTER_BITS_LAST, FILTER_BITS_UPPER};
 use crate::sst::testing::{Built, Random, Row, SHAPES, Shape, build, keys, name, rows, stored_key};
-use crate::sst::{FilterBits, Table, TableRef};
+use crate::sst::{Table, TableRef};
 use crate::types::error::ErrorKind;
 use crate::types::{Locality, RowKind};
 
-const BITS: [FilterBits; 2] = [FilterBits::Eight, FilterBits::Sixteen];
+const BITS: [usize; 2] = [FILTER_BITS_LAST, FILTER_BITS_UPPER];
 
 fn decoded(built: &Built) -> Built {
     let meta = built.read(built.table.table_ref().meta());
@@ -38,7 +39,7 @@ fn every_row_of_every_shape_comes_back() {
 fn a_decoded_table_is_the_built_one() {
     let random = &mut Random(11);
     let rows = rows(keys(Shape::SmallMaps, 4000, random), random);
-    let built = build(FilterBits::Sixteen, &rows, &[b"b", b"a", b"ab"]);
+    let built = build(FILTER_BITS_UPPER, &rows, &[b"b", b"a", b"ab"]);
     let again = decoded(&built);
     assert_eq!(again.table.properties, built.table.properties);
     assert_eq!(again.table.fences, built.table.fences);
@@ -51,7 +52,7 @@ fn scans_begin_at_the_first_row_at_or_above_a_key() {
     for (i, shape) in SHAPES.into_iter().enumerate() {
         let random = &mut Random(100 + i as u64);
         let rows = rows(keys(shape, 3000, random), random);
-        let built = build(FilterBits::Eight, &rows, &[]);
+        let built = build(FILTER_BITS_LAST, &rows, &[]);
         let probes: Vec<Vec<u8>> = keys(shape, 500, random);
         for probe in probes.iter().chain(rows.iter().take(500).map(|r| &r.key)) {
             let expected = rows.iter().find(|r| r.key >= *probe);
@@ -68,12 +69,12 @@ fn absent_keys_cost_next_to_no_reads() {
     let random = &mut Random(5);
     let present = keys(Shape::Random, 150_000, random);
     let rows: Vec<Row> = present.iter().map(|k| put(k, b"12345678")).collect();
-    for (bits, most) in [(FilterBits::Eight, 600), (FilterBits::Sixteen, 10)] {
+    for (bits, most) in [(FILTER_BITS_LAST, 700), (FILTER_BITS_UPPER, 150)] {
         let built = build(bits, &rows, &[]);
         assert!(built.table.filters.len() > 2);
         let probes = keys(Shape::Random, 100_000, random);
         let reads = probes.iter().filter(|k| built.table.probe(hash64(k), k).is_some()).count();
-        assert!(reads < most, "{bits:?}: {reads} reads");
+        assert!(reads < most, "{bits} bits: {reads} reads");
     }
 }
 
@@ -116,7 +117,7 @@ fn a_table_without_rows_answers_no_and_keeps_its_clears() {
     assert!(!built.table.may_hold_collection(1, b"gone"));
     assert_eq!(built.table.units_from(b"").count(), 0);
     assert_eq!(built.table.bytes_between(b"a", Some(b"z")), 0);
-    assert!(built.table.start_probe(1, b"").is_none());
+    assert!(built.table.partition(1, b"").is_none());
     assert!(built.table.clears(b"gone/1") && !built.table.clears(b"gon"));
 }
 
@@ -141,7 +142,7 @@ fn maps_are_found_by_their_prefix_in_every_filter_they_span() {
         rows.push(put(&map(i), b"the empty map key"));
         rows.extend((0..entries).map(entry));
     }
-    let built = decoded(&build(FilterBits::Sixteen, &rows, &[]));
+    let built = decoded(&build(FILTER_BITS_UPPER, &rows, &[]));
     assert!(built.table.filters.len() >= 3);
     let hold = |i: u64| built.table.may_hold_collection(hash64(&map(i)), &map(i));
     assert!((0..300).step_by(2).all(hold));
@@ -207,7 +208,7 @@ fn forged_resident_parts_never_panic() {
         forged.meta_crc = crate::codec::crc::keyed_crc(key, forged.meta_offset, bytes);
         let Ok(table) = Table::decode(forged, bytes) else { return };
         for probe in &probes {
-            let _ = table.start_probe(hash64(probe), probe);
+            let _ = table.partition(hash64(probe), probe);
             let _ = table.probe(hash64(probe), probe);
             let _ = (table.locate(probe), table.bytes_between(probe, None));
             assert!(table.units_from(probe).count() <= table.units() as usize);

@@ -1,7 +1,7 @@
 //! What the tests of this floor share: a seeded generator, key shapes, whole tables in memory.
 
 use crate::codec::hash::hash64;
-use crate::sst::{EntryValue, Extent, FilterBits, Table, TableBuilder, Unit, extent};
+use crate::sst::{EntryValue, Extent, Table, TableBuilder, Unit, extent};
 use crate::types::key::encode_key;
 use crate::types::{Incarnation, Locality, ObjectKind, ObjectName, RowKind, RowRef, StateId};
 
@@ -131,8 +131,8 @@ pub struct Built {
     pub file: Vec<u8>,
 }
 
-pub fn build(bits: FilterBits, rows: &[Row], clears: &[&[u8]]) -> Built {
-    let mut builder = TableBuilder::new(name(1), bits);
+pub fn build(filter_bits: usize, rows: &[Row], clears: &[&[u8]]) -> Built {
+    let mut builder = TableBuilder::new(name(1), filter_bits);
     let mut file = Vec::new();
     for row in rows {
         builder.add(hash64(&row.key), RowRef { key: &row.key, kind: row.kind, value: &row.value });

@@ -1,7 +1,8 @@
 use crate::codec::crc::keyed_crc;
+use crate::limits::FILTER_BITS_LAST;
 use crate::sst::layout::{UNIT_CRC_FROM, UNIT_HEADER_BYTES, UnitCodec, UnitHeader, put_unit_crc};
 use crate::sst::testing::{Built, Random, Row, Shape, build, keys, rows};
-use crate::sst::{EntryValue, Extent, FilterBits, Unit};
+use crate::sst::{EntryValue, Extent, Unit};
 use crate::types::RowKind;
 use crate::types::error::ErrorKind;
 
@@ -43,7 +44,7 @@ fn table(compressible: bool) -> (Built, Vec<Row>) {
     if compressible {
         rows.iter_mut().for_each(|r| r.value.fill(b'v'));
     }
-    (build(FilterBits::Eight, &rows, &[]), rows)
+    (build(FILTER_BITS_LAST, &rows, &[]), rows)
 }
 
 #[test]
