@@ -14,6 +14,9 @@ use crate::mem::slab::Token;
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos, ObjectName, Result};
 
+/// Number of the memory that a ring registered for reads.
+const READ_MEMORY: u16 = 0;
+
 /// A read that a ring took over and has not answered.
 pub(crate) struct Op {
     pub(crate) token: Token,
@@ -25,6 +28,8 @@ pub(crate) struct Op {
     // Injected latency: the answer is not delivered before this.
     pub(crate) due: Nanos,
     pub(crate) buf: Buf,
+    // The buffer lies in the memory that the ring registered.
+    pub(crate) registered: bool,
 }
 
 impl Op {
@@ -34,15 +39,17 @@ impl Op {
         let rest = &mut self.buf.bytes_mut()[self.filled as usize..];
         let len = u32::try_from(rest.len()).expect("an extent is at most 16 MiB and a page");
         let to = rest.as_mut_ptr();
-        match route {
+        let file = match route {
             Route::Descriptor(file) => {
-                opcode::Read::new(Fd(file.as_raw_fd()), to, len).offset(offset).build()
+                return opcode::Read::new(Fd(file.as_raw_fd()), to, len).offset(offset).build();
             }
-            Route::Registered => {
-                let index = Fixed(objects::index(self.object));
-                opcode::Read::new(index, to, len).offset(offset).build()
-            }
+            Route::Registered => Fixed(objects::index(self.object)),
             Route::Memory(_) => unreachable!("memory is copied at submission"),
+        };
+        if self.registered {
+            opcode::ReadFixed::new(file, to, len, READ_MEMORY).offset(offset).build()
+        } else {
+            opcode::Read::new(file, to, len).offset(offset).build()
         }
     }
 

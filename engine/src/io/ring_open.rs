@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use io_uring::IoUring;
+use memmap2::MmapRaw;
 
 use crate::io::sys;
 use crate::io::uring::RingMode;
@@ -53,6 +54,14 @@ pub(crate) fn register_files(ring: &IoUring) -> u32 {
     let descriptors = sys::descriptors_max().unwrap_or(u64::MAX);
     let size = RING_FILES_MAX.min(u32::try_from(descriptors).unwrap_or(u32::MAX));
     ring.submitter().register_files_sparse(size).map_or(0, |()| size)
+}
+
+/// Registers the one piece of memory that reads go to; false if the kernel refuses.
+pub(crate) fn register_memory(ring: &IoUring, memory: &MmapRaw) -> bool {
+    let all = libc::iovec { iov_base: memory.as_mut_ptr().cast(), iov_len: memory.len() };
+    // SAFETY: the memory is mapped, the kernel keeps its pages for as long as they are registered,
+    // and the caller keeps the mapping for as long as the ring lives.
+    unsafe { ring.submitter().register_buffers(&[all]) }.is_ok()
 }
 
 /// The error for a ring that the kernel refused with `cause`.

@@ -50,8 +50,9 @@ impl Driver {
     /// # Errors
     /// `Unsupported` where io_uring is forbidden, `NoMemory` for too small a budget.
     pub fn open(mode: RingMode, memory_bytes: usize, dfs: Dfs) -> Result<Self> {
-        let shard = Shard::new(ShardLimits::of_memory(memory_bytes)?);
-        let ring = Uring::open(mode)?;
+        let mut shard = Shard::new(ShardLimits::of_memory(memory_bytes)?);
+        let mut ring = Uring::open(mode)?;
+        ring.register_memory(shard.read_memory()?);
         let link = executor().link(ring.doorbell(), dfs)?;
         Ok(Self {
             shard,

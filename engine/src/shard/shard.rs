@@ -2,6 +2,9 @@
 //! never names a ring, a socket, a thread, a clock or a random source.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+
+use memmap2::MmapRaw;
 
 use crate::cache::coalescer::{Coalescer, CoalescerCounters};
 use crate::io::values::IoDone;
@@ -138,6 +141,17 @@ impl Shard {
             now: 0,
             job_bytes: 0,
         }
+    }
+
+    /// The memory that most of its reads go to, for the driver to register.
+    ///
+    /// # Errors
+    /// `NoMemory`: the kernel refused to map it.
+    pub fn read_memory(&mut self) -> Result<Arc<MmapRaw>> {
+        self.pool.pages().map_err(|cause| {
+            let what = format!("the kernel refuses to map the memory of reads: {cause}");
+            Error::new(ErrorKind::NoMemory, what)
+        })
     }
 
     /// What it counted.
