@@ -137,3 +137,7 @@ impl Pool {
         self.free[pages].push(buf);
     }
 }
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;
