@@ -4,12 +4,13 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-use crate::io::values::ObjectSlot;
+use crate::io::values::{IoDone, ObjectSlot};
 use crate::limits::SCAN_LIMIT_MAX;
 use crate::lsm::lookup::{Answer, Lookup, Need};
 use crate::lsm::rows::{Found, row_bytes};
 use crate::lsm::scan::{Scan, ScanStep};
 use crate::mem::pool::Buf;
+use crate::mem::prefetch::prefetch_all;
 use crate::mem::slab::Token;
 use crate::shard::serve::{Asked, completions};
 use crate::shard::shard::Shard;
@@ -167,13 +168,24 @@ impl Shard {
         }
     }
 
-    /// Asks the CPU for what resuming the waiters of a finished read will look at.
-    pub(super) fn prefetch_landed(&self, token: Token) {
-        for waiter in self.coalescer.waiters(token) {
-            if let Some(Waiting::Get(get)) = self.cold.get(waiter)
-                && let Some(Some(store)) = self.stores.get(usize::from(get.store.0))
-            {
+    /// Asks the CPU for what resuming the waiters of finished reads will look at: the gets have
+    /// not been touched since they were suspended.
+    pub(super) fn prefetch_landed(&self, done: &[IoDone]) {
+        self.each_landed(done, |get| prefetch_all(std::slice::from_ref(get)));
+        self.each_landed(done, |get| {
+            if let Some(Some(store)) = self.stores.get(usize::from(get.store.0)) {
                 store.rows.prefetch(get.hash);
+            }
+        });
+    }
+
+    fn each_landed(&self, done: &[IoDone], mut act: impl FnMut(&ColdGet)) {
+        for done in done {
+            let IoDone::Read { token, .. } = done else { continue };
+            for waiter in self.coalescer.waiters(*token) {
+                if let Some(Waiting::Get(get)) = self.cold.get(waiter) {
+                    act(get);
+                }
             }
         }
     }

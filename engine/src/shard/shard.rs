@@ -13,6 +13,7 @@ use crate::limits::{
     PACE_LOOK_NS, ROWS_MIN_BYTES, SEGMENT_BYTES, TABLE_BYTES_TARGET,
 };
 use crate::mem::pool::Pool;
+use crate::mem::prefetch::prefetch_all;
 use crate::mem::slab::Slab;
 use crate::shard::background::RunningJob;
 use crate::shard::cold::{ColdGet, Waiting};
@@ -171,18 +172,19 @@ impl Shard {
     /// Takes what arrived, does what can be done, asks for what is needed.
     pub fn tick(&mut self, inbox: &mut Inbox, outbox: &mut Outbox) -> Park {
         self.now = inbox.now;
-        for done in &inbox.io {
-            if let IoDone::Read { token, .. } = done {
-                self.prefetch_landed(*token);
+        self.prefetch_landed(&inbox.io);
+        let mut arrived = inbox.io.drain(..);
+        while let Some(done) = arrived.next() {
+            if let Some(IoDone::Read { buf, .. }) = arrived.as_slice().first() {
+                prefetch_all(buf.bytes());
             }
-        }
-        for done in inbox.io.drain(..) {
             match done {
                 IoDone::Read { token, buf, result } => self.landed(token, buf, result, outbox),
                 IoDone::Put { token, result } => self.manifest_put(token, result, outbox),
                 IoDone::Load { token, result } => self.manifest_loaded(token, result, outbox),
             }
         }
+        drop(arrived);
         for report in inbox.jobs.drain(..) {
             self.job_ended(report, outbox);
         }
