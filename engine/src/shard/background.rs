@@ -10,6 +10,7 @@ use crate::shard::control::{answer_drains, give_up};
 use crate::shard::shard::Shard;
 use crate::shard::values::{JobOrder, JobReport, Outbox};
 use crate::sst::table::Table;
+use crate::state::request::StoreId;
 use crate::types::error::ErrorKind;
 use crate::types::{Error, ObjectName, Result};
 
@@ -61,7 +62,7 @@ impl Shard {
 
     // Memory is full and nothing is being flushed: no store is full by itself, all together are.
     fn freeze_for_room(&mut self) {
-        if self.room_wanted == 0 || self.stores.iter().flatten().any(|s| s.unflushed()) {
+        if self.room_wanted.is_none() || self.stores.iter().flatten().any(|s| s.unflushed()) {
             return;
         }
         let stores = self.stores.iter_mut().flatten().filter(|s| s.poison.is_none());
@@ -148,7 +149,7 @@ impl Shard {
             }
             let named = || {
                 self.jobs.iter().any(|job| job.store == index)
-                    || self.stalled.iter().any(|stalled| stalled.is_of(index))
+                    || self.stalled.names(StoreId(index as u16))
             };
             if store.is_gone() && !named() {
                 *slot = None;
