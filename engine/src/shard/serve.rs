@@ -108,14 +108,29 @@ impl Shard {
 
     // False if the request must wait; what it needs is noted.
     fn execute_or_wait(&mut self, asked: Asked<'_>, outbox: &mut Outbox) -> bool {
-        match self.execute(asked, outbox) {
-            Served::Completed => true,
-            Served::Behind => false,
-            Served::NoRoom(bytes) => {
-                self.room_wanted.get_or_insert((asked.request.store, bytes));
-                false
-            }
+        let Request { store, user_data, .. } = *asked.request;
+        let waits = match self.execute(asked, outbox) {
+            Served::Completed => return true,
+            waits => waits,
+        };
+        let mut outage = self.store(store).and_then(Store::outage);
+        if let Served::NoRoom(_) = waits {
+            outage = outage.or_else(|| self.outage());
         }
+        if let Some(error) = outage {
+            outbox.completions[usize::from(asked.session)].push_error(user_data, error);
+            return true;
+        }
+        if let Served::NoRoom(bytes) = waits {
+            self.room_wanted.get_or_insert((store, bytes));
+        }
+        false
+    }
+
+    // Why no store will free memory soon: all that have rows to flush fail to.
+    fn outage(&self) -> Option<Error> {
+        let unflushed = self.stores.iter().flatten().filter(|store| store.unflushed());
+        unflushed.map(Store::outage).collect::<Option<Vec<_>>>()?.pop()
     }
 
     fn store(&self, id: StoreId) -> Option<&Store> {
