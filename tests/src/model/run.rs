@@ -166,14 +166,13 @@ impl Run {
     }
 
     fn end_report(mut self) -> Report {
-        self.add_counters();
         self.report.trace = self.sim.trace().0;
         self.report.tablets_max = self.sim.dfs.tablets_max() as u64;
         self.report
     }
 
-    // The counters of the shard that is about to end.
-    fn add_counters(&mut self) {
+    /// Adds the counters of a shard that ends.
+    pub(super) fn add_counters(&mut self) {
         let now = self.sim.counters();
         let sum = &mut self.report.counters;
         sum.flushes += now.flushes;

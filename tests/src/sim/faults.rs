@@ -67,6 +67,12 @@ impl FaultMix {
         mix
     }
 
+    /// True if nothing goes wrong: answers may only be slow.
+    #[must_use]
+    pub fn is_calm(&self) -> bool {
+        !self.leaves_orphans() && self.put_error + self.put_lost_reply + self.load_error == 0
+    }
+
     /// True if reads may fail.
     #[must_use]
     pub fn reads_fail(&self) -> bool {
