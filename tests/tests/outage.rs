@@ -109,3 +109,18 @@ fn a_store_without_room_learns_what_keeps_it_from_another() {
     let Some(Answer::Failed(ErrorKind::Io, text)) = answers.get(&203) else { panic!() };
     assert!(text.contains("injected: append"), "{text}");
 }
+
+#[test]
+fn a_table_that_cannot_be_opened_is_written_again() {
+    let mut client = cut_off();
+    client.sim.faults.append_error = 0;
+    client.sim.faults.open_error = 10_000;
+    fail(&mut client, 3);
+    client.sim.faults.open_error = 0;
+    let answers = client.turns(TURNS).answers;
+    assert!(answers.values().all(|answer| *answer == Answer::Done), "{answers:?}");
+    client.drain();
+    client.restore();
+    let answers = client.run(&[Op::Get(row(0)), Op::Get(row(39))]);
+    assert_eq!(answers, [Answer::Value(vec![0; 1000]), Answer::Value(vec![39; 1000])]);
+}

@@ -94,7 +94,7 @@ pub(super) struct Run {
     next_nonce: u128,
     writes: u64,
     poisoned: bool,
-    // An object that cannot be opened takes its store with it.
+    // A job that breaks takes its store with it.
     may_poison: bool,
 }
 
@@ -134,7 +134,7 @@ impl Run {
             // Nothing else may explain what is found.
             faults = FaultMix { latency_max: faults.latency_max, ..FaultMix::calm() };
         }
-        let may_poison = faults.open_error > 0;
+        let may_poison = faults.job_breaks > 0;
         let mut sim = Sim::new(shape.limits, faults, rng.fork());
         sim.sabotage = sabotage;
         let stores = (0..shape.stores)
