@@ -1,10 +1,12 @@
-//! One store on a simulated shard, asked one thing at a time: for tests that say step by step what
+//! Stores on a simulated shard, asked one thing at a time: for tests that say step by step what
 //! happens.
+
+use std::collections::BTreeMap;
 
 use aquifer::shard::values::{ControlOp, ControlResult, OpenStore};
 use aquifer::shard::{ShardCounters, ShardLimits};
 use aquifer::state::request::{Batch, StoreId};
-use aquifer::types::Incarnation;
+use aquifer::types::{Incarnation, Result};
 
 use crate::model::oracle::{KEY_GROUPS, Op, States, declared};
 use crate::sim::driver::{Answer, Sim};
@@ -16,11 +18,21 @@ const TURNS_MAX: usize = 1_000_000;
 /// See the module.
 #[derive(Debug)]
 pub struct Client {
-    sim: Sim,
+    /// The shard and what is around it.
+    pub sim: Sim,
     limits: ShardLimits,
     store: StoreId,
     states: States,
     next_number: u64,
+}
+
+/// What some turns brought.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// Answers, by the number of their request.
+    pub answers: BTreeMap<u64, Answer>,
+    /// Ends of control requests, by their number.
+    pub controls: BTreeMap<u64, Result<ControlResult>>,
 }
 
 impl Client {
@@ -32,10 +44,50 @@ impl Client {
         Self { sim, limits, store, states, next_number: 1 }
     }
 
+    /// Opens another, empty store; requests are for it from now on. The store before.
+    pub fn open_another(&mut self) -> (StoreId, States) {
+        self.next_number += 1;
+        let another = open(&mut self.sim, self.next_number, None);
+        self.turn_to(another)
+    }
+
+    /// Requests are for this store from now on. The store before.
+    pub fn turn_to(&mut self, (store, states): (StoreId, States)) -> (StoreId, States) {
+        let store = std::mem::replace(&mut self.store, store);
+        (store, std::mem::replace(&mut self.states, states))
+    }
+
+    /// The store that requests are for.
+    #[must_use]
+    pub fn store(&self) -> StoreId {
+        self.store
+    }
+
     /// The shard's counters.
     #[must_use]
     pub fn counters(&self) -> ShardCounters {
         self.sim.counters()
+    }
+
+    /// Submits operations as one batch whose requests count from `first`, and waits for nothing.
+    pub fn submit(&mut self, first: u64, ops: &[Op]) {
+        let mut batch = Batch::default();
+        for (number, op) in (first..).zip(ops) {
+            self.states.request(&mut batch, op, number).expect("within the limits");
+        }
+        self.sim.submit(0, batch);
+    }
+
+    /// What the next turns bring.
+    pub fn turns(&mut self, count: usize) -> Ended {
+        let mut ended = Ended::default();
+        for _ in 0..count {
+            let arrived = self.sim.turn(true);
+            ended.answers.extend(arrived.answers);
+            let controls = arrived.controls.into_iter();
+            ended.controls.extend(controls.map(|done| (done.user_data, done.result)));
+        }
+        ended
     }
 
     /// Runs operations as one batch and gives their answers in the order of the operations.

@@ -1,10 +1,10 @@
 //! The open job: the resident parts of the tables that a manifest names, read in parallel, one
-//! ranged read a table.
+//! ranged read a table. It goes on to the end of the object: one that lost its end is seen here.
 
 use std::sync::Arc;
 
 use crate::io::values::{JobDone, JobIo, JobRequest, JobState};
-use crate::limits::OPEN_READS_MAX;
+use crate::limits::{OPEN_READS_MAX, PAGE_BYTES};
 use crate::mem::pool::Buf;
 use crate::sst::meta::TableRef;
 use crate::sst::table::Table;
@@ -43,9 +43,8 @@ impl OpenJob {
                 JobDone::Read { tag, result } => {
                     self.reads -= 1;
                     let table_ref = self.refs[tag as usize];
-                    let from = (table_ref.meta_offset - table_ref.meta().pages().offset) as usize;
                     let buf = result?;
-                    let meta = &buf.bytes()[from..from + table_ref.meta_len as usize];
+                    let meta = &buf.bytes()[..table_ref.meta_len as usize];
                     self.tables[tag as usize] = Some(Arc::new(Table::decode(table_ref, meta)?));
                 }
                 JobDone::Opened { result, .. } => {
@@ -57,14 +56,15 @@ impl OpenJob {
         }
         while self.asked < self.refs.len() && self.reads < OPEN_READS_MAX {
             let table_ref = &self.refs[self.asked];
-            let pages = table_ref.meta().pages();
+            let meta = table_ref.meta();
+            let len = meta.len as usize + PAGE_BYTES;
             io.requests.push(JobRequest::Open { object: table_ref.name });
             io.requests.push(JobRequest::Read {
                 tag: self.asked as u32,
                 object: table_ref.name,
-                offset: pages.offset,
-                len: pages.len as usize,
-                buf: Buf::map(pages.len as usize)?,
+                offset: meta.offset,
+                len,
+                buf: Buf::map(len)?,
             });
             self.asked += 1;
             self.reads += 1;

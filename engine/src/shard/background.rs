@@ -10,6 +10,7 @@ use crate::shard::control::{answer_drains, give_up};
 use crate::shard::shard::Shard;
 use crate::shard::values::{JobOrder, JobReport, Outbox};
 use crate::sst::table::Table;
+use crate::state::request::StoreId;
 use crate::types::error::ErrorKind;
 use crate::types::{Error, ObjectName, Result};
 
@@ -61,7 +62,7 @@ impl Shard {
 
     // Memory is full and nothing is being flushed: no store is full by itself, all together are.
     fn freeze_for_room(&mut self) {
-        if self.room_wanted == 0 || self.stores.iter().flatten().any(|s| s.unflushed()) {
+        if self.room_wanted.is_none() || self.stores.iter().flatten().any(|s| s.unflushed()) {
             return;
         }
         let stores = self.stores.iter_mut().flatten().filter(|s| s.poison.is_none());
@@ -148,7 +149,7 @@ impl Shard {
             }
             let named = || {
                 self.jobs.iter().any(|job| job.store == index)
-                    || self.stalled.iter().any(|stalled| stalled.is_of(index))
+                    || self.stalled.names(StoreId(index as u16))
             };
             if store.is_gone() && !named() {
                 *slot = None;
@@ -164,42 +165,34 @@ pub(super) enum Applied {
     Open(Vec<OpenTable>),
 }
 
-type Opened = [(ObjectName, Result<ObjectSlot>)];
+type Opened = [(ObjectName, ObjectSlot)];
 
 fn opened_tables(outcome: Outcome, opened: &Opened) -> std::result::Result<Applied, Unfinished> {
     let open = |table: std::sync::Arc<Table>| -> Result<OpenTable> {
-        let slot = opened.iter().find(|(name, _)| name == table.name());
-        let object = match slot {
-            Some((_, result)) => result.clone()?,
-            None => {
-                let what = format!("the executor did not open {}", table.name());
-                return Err(Error::new(ErrorKind::Poisoned, what));
-            }
-        };
+        let opened = opened.iter().find(|(name, _)| name == table.name());
+        let &(_, object) = opened.ok_or_else(|| {
+            let what = format!("the executor did not open {}", table.name());
+            Error::new(ErrorKind::Poisoned, what)
+        })?;
         Ok(OpenTable { table, object })
     };
-    // What was written but cannot be opened is lost work: the store cannot go on without it.
-    let lost = |error| Unfinished { error, left: Left::Lost };
-    match outcome {
+    let applied = || match outcome {
         Outcome::Flushed { generation, table } => {
-            let table = table.map(open).transpose().map_err(lost)?;
-            Ok(Applied::Flush { generation, table })
+            Ok(Applied::Flush { generation, table: table.map(open).transpose()? })
         }
         Outcome::Merged { low, inputs, outputs } => {
-            let outputs = outputs.into_iter().map(open).collect::<Result<_>>();
-            let outputs =
-                outputs.map_err(|error| Unfinished { error, left: Left::Merge(low.clone()) })?;
+            let outputs = outputs.into_iter().map(open).collect::<Result<_>>()?;
             Ok(Applied::Merge(MergeEdit { low, inputs, outputs }))
         }
         Outcome::Opened { tables } => {
-            let tables = tables.into_iter().map(open).collect::<Result<_>>().map_err(lost)?;
-            Ok(Applied::Open(tables))
+            Ok(Applied::Open(tables.into_iter().map(open).collect::<Result<_>>()?))
         }
-    }
+    };
+    applied().map_err(|error| Unfinished { error, left: Left::Lost })
 }
 
 fn close_all(opened: &Opened, outbox: &mut Outbox) {
-    close_objects(opened.iter().filter_map(|(_, object)| object.as_ref().ok().copied()), outbox);
+    close_objects(opened.iter().map(|&(_, object)| object), outbox);
 }
 
 /// Closes objects that no table names.

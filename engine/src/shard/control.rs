@@ -13,7 +13,6 @@ use crate::lsm::open::OpenJob;
 use crate::lsm::version::{OpenTable, Tablet, Version};
 use crate::mem::slab::Token;
 use crate::shard::background::{Applied, close_objects};
-use crate::shard::serve::Stalled;
 use crate::shard::shard::Shard;
 use crate::shard::store::{Cut, Store};
 use crate::shard::values::{Control, ControlDone, ControlOp, ControlResult, OpenStore, Outbox};
@@ -62,9 +61,9 @@ impl Shard {
         let Control { session, user_data, op, .. } = control;
         let result = match op {
             ControlOp::Open(open) => self.open(session, user_data, open, outbox),
-            // Requests that wait for memory were submitted before.
-            ControlOp::Checkpoint(id) if !self.stalled.is_empty() => {
-                self.stalled.push_back(Stalled::Cut { session, user_data, store: id });
+            // Writes that wait were submitted before.
+            ControlOp::Checkpoint(id) if self.stalled.names(id) => {
+                self.stalled.push_cut(session, user_data, id);
                 Ok(None)
             }
             ControlOp::Checkpoint(id) => self.cut(session, user_data, id, outbox),
@@ -311,6 +310,8 @@ impl Shard {
         };
         store.close();
         give_up(store, outbox);
+        // It answers what waits.
+        self.serve_stalled(outbox);
         Ok(ControlResult::Done)
     }
 }

@@ -115,7 +115,7 @@ impl Driver {
             Finished::Job { token, job, opened } => {
                 let opened = opened
                     .into_iter()
-                    .map(|(name, object)| (name, object.map(|o| self.ring.open_object(o))))
+                    .map(|(name, object)| (name, self.ring.open_object(object)))
                     .collect();
                 let result = match job {
                     Ok(job) => job.finish(),

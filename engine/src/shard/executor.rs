@@ -82,9 +82,8 @@ pub enum Finished<J> {
         token: Token,
         /// The job with its outcome; an error if it panicked or waits for nothing, and is gone.
         job: Result<J>,
-        /// The objects it sealed, open for reading, or why opening failed (they are durable all
-        /// the same).
-        opened: Vec<(ObjectName, Result<OpenObject>)>,
+        /// The objects it sealed or opened, open for reading.
+        opened: Vec<(ObjectName, OpenObject)>,
     },
     /// A put ended.
     Put {

@@ -48,7 +48,7 @@ fn answer(link: &mut ExecutorLink<TestJob>) -> Finished<TestJob> {
 }
 
 /// The parts of a job's answer.
-fn job_of(finished: Finished<TestJob>) -> (Result<TestJob>, Vec<(ObjectName, Result<OpenObject>)>) {
+fn job_of(finished: Finished<TestJob>) -> (Result<TestJob>, Vec<(ObjectName, OpenObject)>) {
     let Finished::Job { job, opened, .. } = finished else { panic!("a job") };
     (job, opened)
 }
@@ -134,7 +134,7 @@ fn jobs_write_and_read_objects() {
         // What a job sealed is read through the ring of its shard.
         let mut ring = Uring::open(RingMode::Owned).unwrap();
         for (_, object) in opened {
-            let object = ring.open_object(object.unwrap());
+            let object = ring.open_object(object);
             let buf = Pool::default().take(3 * PAGE_BYTES).unwrap();
             let offset = 7 * 3 * PAGE_BYTES as u64;
             ring.submit(Read { token: token(), object, offset, buf }, 0);
@@ -249,6 +249,33 @@ fn a_job_that_waits_for_nothing_ends_as_an_error() {
     start(&mut link, Box::new(|_| JobState::Waiting));
     let (job, _) = job_of(answer(&mut link));
     assert!(job.err().unwrap().text.contains("asked for nothing"));
+}
+
+#[test]
+fn an_object_that_cannot_be_opened_is_a_failure_of_its_request() {
+    let folder = Folder::new();
+    for url in urls(&folder) {
+        let (mut link, _bell) = link(&url);
+        start(
+            &mut link,
+            Box::new(|io| match io.done.pop() {
+                None => {
+                    io.requests.push(JobRequest::Open { object: name(8) });
+                    JobState::Waiting
+                }
+                Some(JobDone::Opened { result, .. }) => {
+                    let error = result.unwrap_err();
+                    assert_eq!(error.kind, ErrorKind::MissingObject);
+                    assert!(error.text.contains(&name(8).to_string()), "{error}");
+                    JobState::Finished
+                }
+                Some(other) => panic!("{other:?}"),
+            }),
+        );
+        let (job, opened) = job_of(answer(&mut link));
+        assert!(job.is_ok());
+        assert!(opened.is_empty());
+    }
 }
 
 #[test]

@@ -22,13 +22,13 @@ use crate::shard::executor::{self, Core};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos, ObjectName, Result};
 
-/// Runs a job to its end: the job, unless it broke, and the objects it sealed.
+/// Runs a job to its end: the job, unless it broke, and the objects it sealed or opened.
 pub(crate) async fn run<J: 'static>(
     core: Arc<Core<J>>,
     dfs: Dfs,
     pause: Rc<Pause>,
     mut job: J,
-) -> (Result<J>, Vec<(ObjectName, Result<OpenObject>)>) {
+) -> (Result<J>, Vec<(ObjectName, OpenObject)>) {
     let io = Rc::new(Io {
         core: core.clone(),
         dfs,
@@ -149,7 +149,7 @@ struct Io<J> {
     core: Arc<Core<J>>,
     dfs: Dfs,
     readers: RefCell<HashMap<ObjectName, Rc<ObjectReader>>>,
-    opened: RefCell<Vec<(ObjectName, Result<OpenObject>)>>,
+    opened: RefCell<Vec<(ObjectName, OpenObject)>>,
     answers: RefCell<Vec<JobDone>>,
     waker: RefCell<Option<Waker>>,
     // Requests whose answer the job has not taken.
@@ -282,20 +282,19 @@ impl<J: 'static> Io<J> {
             return Err(error);
         }
         writer.seal().await?;
-        self.hand_over(object).await;
-        Ok(())
+        self.hand_over(object).await
     }
 
     async fn open(&self, object: ObjectName) -> Result<()> {
         suffer(&self.dfs, "open").await?;
-        self.hand_over(object).await;
-        Ok(())
+        self.hand_over(object).await
     }
 
     // Opens an object for the shard's own reads.
-    async fn hand_over(&self, object: ObjectName) {
+    async fn hand_over(&self, object: ObjectName) -> Result<()> {
         let dfs = self.dfs.clone();
-        let open = glommio::executor().spawn_blocking(move || dfs.open_now(&object)).await;
+        let open = glommio::executor().spawn_blocking(move || dfs.open_now(&object)).await?;
         self.opened.borrow_mut().push((object, open));
+        Ok(())
     }
 }

@@ -21,6 +21,7 @@ mod serve;
 pub mod session;
 #[expect(clippy::module_inception, reason = "the file of the machine itself")]
 mod shard;
+mod stalled;
 mod store;
 pub mod values;
 

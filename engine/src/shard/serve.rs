@@ -1,34 +1,15 @@
 //! Serving requests: staged probes of the rows in memory, writes, and what goes cold.
 
-use smallvec::SmallVec;
-
 use crate::limits::{SERVE_CHUNK, VALUE_BYTES_MAX};
 use crate::lsm::rows::{Found, row_bytes};
 use crate::shard::cold::ColdGet;
 use crate::shard::shard::Shard;
+use crate::shard::stalled::Waits;
 use crate::shard::store::Store;
 use crate::shard::values::Outbox;
 use crate::state::request::{Batch, Completions, Op, Request, Status, StoreId};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, RowKind};
-
-/// What waits for memory. Everything behind it waits too: requests take effect in the order of
-/// their submission, and a cut holds what was submitted before it.
-#[derive(Debug)]
-pub(super) enum Stalled {
-    /// A request with its bytes.
-    Request { session: u16, request: Request, key: SmallVec<[u8; 32]>, value: Box<[u8]> },
-    /// A checkpoint.
-    Cut { session: u16, user_data: u64, store: StoreId },
-}
-
-impl Stalled {
-    /// True if it is for the store at this place.
-    pub(super) fn is_of(&self, place: usize) -> bool {
-        let (Self::Request { request: Request { store, .. }, .. } | Self::Cut { store, .. }) = self;
-        usize::from(store.0) == place
-    }
-}
 
 /// A request with its bytes, wherever they lie.
 #[derive(Clone, Copy)]
@@ -69,52 +50,51 @@ impl Shard {
                 let key = request.key.of(&batch.bytes);
                 let value = request.value.of(&batch.bytes);
                 let asked = Asked { session, request, key, value };
-                if !self.stalled.is_empty() || !self.execute_or_wait(asked, outbox) {
-                    self.stall(asked);
+                let follows = !self.stalled.is_empty() && self.stalled.holds_up(request, key);
+                if follows || !self.execute_or_wait(asked, outbox) {
+                    self.counters.stalls += 1;
+                    self.stalled.push(asked);
                 }
             }
             self.look_up_misses(outbox);
         }
     }
 
-    fn stall(&mut self, asked: Asked<'_>) {
-        self.counters.stalls += 1;
-        self.stalled.push_back(Stalled::Request {
-            session: asked.session,
-            request: *asked.request,
-            key: SmallVec::from_slice(asked.key),
-            value: asked.value.into(),
-        });
-    }
-
-    /// Tries again what waited for memory.
+    /// Tries again what waited.
     pub(super) fn serve_stalled(&mut self, outbox: &mut Outbox) {
-        while let Some(stalled) = self.stalled.pop_front() {
-            let (session, request, key, value) = match &stalled {
-                Stalled::Request { session, request, key, value } => {
-                    (*session, request, key, value)
+        for store in self.stalled.oldest_first() {
+            while let Some(stalled) = self.stalled.pop(store) {
+                if !self.try_again(store, &stalled.what, outbox) {
+                    self.stalled.put_back(store, stalled);
+                    break;
                 }
-                &Stalled::Cut { session, user_data, store } => {
-                    self.stalled_cut(session, user_data, store, outbox);
-                    continue;
-                }
-            };
-            completions(outbox, session);
-            let asked = Asked { session, request, key, value };
-            if !self.execute_or_wait(asked, outbox) {
-                self.stalled.push_front(stalled);
+            }
+            if self.room_wanted.is_some() {
+                // Memory belongs to all: what waits longest for it gets it first.
                 break;
             }
         }
         self.look_up_misses(outbox);
     }
 
-    /// Fails the request that waits for memory: nothing is under way that could free some.
-    pub(super) fn refuse_stalled(&mut self, outbox: &mut Outbox) {
-        let Some(Stalled::Request { session, request, key, value }) = self.stalled.pop_front()
-        else {
-            return;
-        };
+    fn try_again(&mut self, store: StoreId, what: &Waits, outbox: &mut Outbox) -> bool {
+        match what {
+            &Waits::Cut { session, user_data } => {
+                self.stalled_cut(session, user_data, store, outbox);
+                true
+            }
+            Waits::Request { session, request, key, value } => {
+                completions(outbox, *session);
+                self.execute_or_wait(Asked { session: *session, request, key, value }, outbox)
+            }
+        }
+    }
+
+    /// Fails the first request of a store, which waits for memory: nothing is under way that could
+    /// free some.
+    pub(super) fn refuse_stalled(&mut self, store: StoreId, outbox: &mut Outbox) {
+        let first = self.stalled.pop(store).map(|stalled| stalled.what);
+        let Some(Waits::Request { session, request, key, value }) = first else { return };
         completions(outbox, session);
         let error = Error::new(
             ErrorKind::NoMemory,
@@ -128,14 +108,29 @@ impl Shard {
 
     // False if the request must wait; what it needs is noted.
     fn execute_or_wait(&mut self, asked: Asked<'_>, outbox: &mut Outbox) -> bool {
-        match self.execute(asked, outbox) {
-            Served::Completed => true,
-            Served::Behind => false,
-            Served::NoRoom(bytes) => {
-                self.room_wanted = bytes;
-                false
-            }
+        let Request { store, user_data, .. } = *asked.request;
+        let waits = match self.execute(asked, outbox) {
+            Served::Completed => return true,
+            waits => waits,
+        };
+        let mut outage = self.store(store).and_then(Store::outage);
+        if let Served::NoRoom(_) = waits {
+            outage = outage.or_else(|| self.outage());
         }
+        if let Some(error) = outage {
+            outbox.completions[usize::from(asked.session)].push_error(user_data, error);
+            return true;
+        }
+        if let Served::NoRoom(bytes) = waits {
+            self.room_wanted.get_or_insert((store, bytes));
+        }
+        false
+    }
+
+    // Why no store will free memory soon: all that have rows to flush fail to.
+    fn outage(&self) -> Option<Error> {
+        let unflushed = self.stores.iter().flatten().filter(|store| store.unflushed());
+        unflushed.map(Store::outage).collect::<Option<Vec<_>>>()?.pop()
     }
 
     fn store(&self, id: StoreId) -> Option<&Store> {

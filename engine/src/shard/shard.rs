@@ -1,7 +1,6 @@
 //! The shard: one core's worth of the engine, a deterministic machine of values in and out. It
 //! never names a ring, a socket, a thread, a clock or a random source.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use memmap2::MmapRaw;
@@ -18,9 +17,10 @@ use crate::mem::slab::Slab;
 use crate::shard::background::RunningJob;
 use crate::shard::cold::{ColdGet, Waiting};
 use crate::shard::control::PendingControl;
-use crate::shard::serve::Stalled;
+use crate::shard::stalled::StalledQueues;
 use crate::shard::store::Store;
 use crate::shard::values::{Inbox, Outbox, Park};
+use crate::state::request::StoreId;
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos, Result};
 
@@ -45,7 +45,7 @@ pub struct ShardCounters {
     pub job_bytes_written: u64,
     /// Jobs that failed and were tried again.
     pub job_failures: u64,
-    /// Requests that waited because memory was full of dirty rows or merges were behind.
+    /// Requests that waited because memory was full of dirty rows or jobs were behind.
     pub stalls: u64,
     /// Checkpoints completed.
     pub checkpoints: u64,
@@ -66,13 +66,13 @@ pub struct Shard {
     pub(super) cold: Slab<Waiting>,
     pub(super) coalescer: Coalescer,
     pub(super) pool: Pool,
-    pub(super) stalled: VecDeque<Stalled>,
+    pub(super) stalled: StalledQueues,
     pub(super) jobs: Slab<RunningJob>,
     pub(super) controls: Slab<PendingControl>,
     pub(super) counters: ShardCounters,
     pub(super) misses: Vec<Box<ColdGet>>,
-    // Bytes that the first stalled request found no room for.
-    pub(super) room_wanted: usize,
+    // Bytes that the longest stalled request that wants memory found no room for, and its store.
+    pub(super) room_wanted: Option<(StoreId, usize)>,
     pub(super) value: Vec<u8>,
     pub(super) scratch: Vec<u8>,
     pub(super) limits: ShardLimits,
@@ -130,12 +130,12 @@ impl Shard {
             cold: Slab::default(),
             coalescer: Coalescer::default(),
             pool: Pool::default(),
-            stalled: VecDeque::new(),
+            stalled: StalledQueues::default(),
             jobs: Slab::default(),
             controls: Slab::default(),
             counters: ShardCounters::default(),
             misses: Vec::new(),
-            room_wanted: 0,
+            room_wanted: None,
             value: Vec::new(),
             scratch: Vec::new(),
             limits,
@@ -201,7 +201,7 @@ impl Shard {
         for control in controls {
             self.control(control, outbox);
         }
-        if self.room_wanted > 0 {
+        if self.room_wanted.is_some() {
             // Other stores may have what is missing.
             self.share_memory();
             self.serve_stalled(outbox);
@@ -211,11 +211,11 @@ impl Shard {
         // A refusal of memory leaves the reads wanted; the next tick asks again.
         let refused = self.coalescer.issue(&mut self.pool, &mut outbox.io).is_err();
         let quiet = self.jobs.is_empty() && self.coalescer.is_empty() && self.retries().is_none();
-        let hopeless = self.room_wanted > 0 && quiet;
-        if hopeless {
-            self.refuse_stalled(outbox);
+        let hopeless = self.room_wanted.filter(|_| quiet);
+        if let Some((store, _)) = hopeless {
+            self.refuse_stalled(store, outbox);
         }
-        if refused || hopeless { Park::Busy } else { self.park() }
+        if refused || hopeless.is_some() { Park::Busy } else { self.park() }
     }
 
     // What the shard waits for by itself: the progress of jobs that stalled writes follow, or the
@@ -265,10 +265,7 @@ impl Shard {
     /// Has stores give clean rows back for the request that found no room, those that hold most
     /// first: a store that only reads would keep them for ever.
     fn give_back(&mut self, rows: usize) {
-        let wanted = std::mem::take(&mut self.room_wanted);
-        if wanted == 0 {
-            return;
-        }
+        let Some((_, wanted)) = self.room_wanted.take() else { return };
         let held = self.rows_held();
         let mut missing =
             (held.iter().sum::<usize>() + wanted + SEGMENT_BYTES).saturating_sub(rows);

@@ -9,8 +9,9 @@ use crate::checkpoint::ownership::Ownership;
 use crate::codec::hash::hash64;
 use crate::io::values::ObjectSlot;
 use crate::limits::{
-    FILTER_BITS_LAST, FILTER_BITS_UPPER, JOB_PIECES, JOB_READ_BYTES_MAX, JOB_READ_BYTES_MIN,
-    JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS, KEY_GROUPS_MAX, PAGE_BYTES, RUNS_MAX, RUNS_PACE,
+    FILTER_BITS_LAST, FILTER_BITS_UPPER, JOB_FAILURES_MAX, JOB_PIECES, JOB_READ_BYTES_MAX,
+    JOB_READ_BYTES_MIN, JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS, KEY_GROUPS_MAX, PAGE_BYTES,
+    RUNS_MAX, RUNS_PACE,
 };
 use crate::lsm::compact::{CompactJob, MergeOrder};
 use crate::lsm::flush::FlushJob;
@@ -52,8 +53,9 @@ pub(super) struct Store {
     pub ownership: Ownership,
     pub cuts: VecDeque<Cut>,
     pub drains: Vec<(u16, u64)>,
-    // Failures in a row, and when the next job may start.
+    // Failures in a row, the last of them, and when the next job may start.
     failures: u32,
+    failure: Option<Error>,
     retry_at: Nanos,
     /// Set when an invariant broke or the store was closed: every request is answered with it.
     pub poison: Option<Error>,
@@ -102,6 +104,7 @@ impl Store {
             cuts: VecDeque::new(),
             drains: Vec::new(),
             failures: 0,
+            failure: None,
             retry_at: 0,
             poison: None,
             credit_bytes: 0,
@@ -328,6 +331,19 @@ impl Store {
     /// A job ended well.
     pub fn job_succeeded(&mut self) {
         self.failures = 0;
+        self.failure = None;
+    }
+
+    /// Why writes are refused that find no room: jobs failed so often in a row that waiting for
+    /// one to succeed may be waiting for ever.
+    pub fn outage(&self) -> Option<Error> {
+        let error = self.failure.as_ref().filter(|_| self.failures >= JOB_FAILURES_MAX)?;
+        let what = format!(
+            "a write found no room, for the last {} flushes and merges failed: {}; mend that, and \
+             writes are taken again",
+            self.failures, error.text
+        );
+        Some(Error::new(error.kind, what))
     }
 
     /// A job failed. What it should have done is due again, each time after twice as long.
@@ -335,6 +351,7 @@ impl Store {
         let doublings = self.failures.min(JOB_RETRY_DOUBLINGS_MAX);
         self.retry_at = now + (JOB_RETRY_NS << doublings);
         self.failures += 1;
+        self.failure = Some(unfinished.error.clone());
         match unfinished.left {
             Left::Flush(rows) => {
                 self.flushing = false;

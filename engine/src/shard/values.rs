@@ -24,7 +24,7 @@ pub struct JobReport {
     /// Its outcome and the bytes it wrote, or why there is none.
     pub result: std::result::Result<(Outcome, u64), Unfinished>,
     /// The objects it sealed or opened, under the numbers the driver gave them.
-    pub opened: Vec<(ObjectName, Result<ObjectSlot>)>,
+    pub opened: Vec<(ObjectName, ObjectSlot)>,
 }
 
 /// What reaches a shard at a tick.

@@ -22,7 +22,7 @@ impl Span {
 }
 
 /// A store on its shard; the engine gave the number at open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StoreId(pub u16);
 
 /// What a request does, on stored keys.
@@ -43,7 +43,8 @@ pub enum Op {
     Scan,
 }
 
-/// One request. Requests of one key take effect in the order of their submission.
+/// One request. Writes of a store take effect in the order of their submission, and a read sees the
+/// writes of its key that were submitted before it.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
     /// The caller's; comes back in the completion.

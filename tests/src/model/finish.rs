@@ -17,6 +17,7 @@ impl Run {
     /// See the module.
     pub(super) fn finish(&mut self) -> Outcome<()> {
         let orphans = self.sim.faults.leaves_orphans();
+        let calm = self.sim.faults.is_calm();
         self.sim.faults = FaultMix::calm();
         self.settle("faults stopped")?;
         self.idle()?;
@@ -32,7 +33,14 @@ impl Run {
             self.read_back(store)?;
         }
         self.leaves_no_garbage(orphans)?;
-        self.restores_everything()
+        self.restores_everything()?;
+        self.add_counters();
+        match self.report.counters.job_failures {
+            failures if calm && failures > 0 => {
+                Err(format!("jobs failed without a fault: {failures}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn drain(&mut self, store: usize) -> Outcome<()> {

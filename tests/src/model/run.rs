@@ -94,7 +94,7 @@ pub(super) struct Run {
     next_nonce: u128,
     writes: u64,
     poisoned: bool,
-    // An object that cannot be opened takes its store with it.
+    // A job that breaks takes its store with it.
     may_poison: bool,
 }
 
@@ -134,7 +134,7 @@ impl Run {
             // Nothing else may explain what is found.
             faults = FaultMix { latency_max: faults.latency_max, ..FaultMix::calm() };
         }
-        let may_poison = faults.open_error > 0;
+        let may_poison = faults.job_breaks > 0;
         let mut sim = Sim::new(shape.limits, faults, rng.fork());
         sim.sabotage = sabotage;
         let stores = (0..shape.stores)
@@ -166,14 +166,13 @@ impl Run {
     }
 
     fn end_report(mut self) -> Report {
-        self.add_counters();
         self.report.trace = self.sim.trace().0;
         self.report.tablets_max = self.sim.dfs.tablets_max() as u64;
         self.report
     }
 
-    // The counters of the shard that is about to end.
-    fn add_counters(&mut self) {
+    /// Adds the counters of a shard that ends.
+    pub(super) fn add_counters(&mut self) {
         let now = self.sim.counters();
         let sum = &mut self.report.counters;
         sum.flushes += now.flushes;

@@ -22,7 +22,8 @@ struct Open {
 #[derive(Debug, Default)]
 pub struct Dfs {
     objects: BTreeMap<ObjectName, Arc<Vec<u8>>>,
-    writing: BTreeMap<ObjectName, Option<Vec<u8>>>,
+    // What failed once never recovers: a gap would be worse.
+    writing: BTreeMap<ObjectName, Result<Vec<u8>>>,
     ever: BTreeSet<ObjectName>,
     slots: Vec<Option<Open>>,
     retained: BTreeMap<Vec<u8>, BTreeSet<ObjectName>>,
@@ -74,31 +75,28 @@ impl Dfs {
         self.objects.keys()
     }
 
-    /// Appends to an object that a job writes.
-    pub fn append(&mut self, name: ObjectName, bytes: &[u8], fails: bool) -> Result<()> {
-        let writer = self.writing.entry(name).or_insert_with(|| Some(Vec::new()));
-        match writer {
-            Some(written) if !fails => {
-                written.extend_from_slice(bytes);
-                Ok(())
-            }
-            // A writer that failed once never recovers: a gap would be worse.
-            _ => {
-                *writer = None;
-                Err(Error::new(ErrorKind::Io, format!("injected: append to {name}")))
-            }
-        }
+    /// True if a job started to write the object.
+    #[must_use]
+    pub fn is_written(&self, name: &ObjectName) -> bool {
+        self.writing.contains_key(name)
     }
 
-    /// Makes what was appended durable.
-    pub fn seal(&mut self, name: ObjectName, fails: bool) -> Result<()> {
-        match self.writing.remove(&name).flatten() {
-            Some(bytes) if !fails => {
-                self.put(name, bytes);
-                Ok(())
-            }
-            _ => Err(Error::new(ErrorKind::Io, format!("injected: seal of {name}"))),
+    /// Appends to an object that a job writes, unless that fails.
+    pub fn append(&mut self, name: ObjectName, bytes: &[u8], fault: Option<Error>) -> Result<()> {
+        let writer = self.writing.entry(name).or_insert_with(|| Ok(Vec::new()));
+        if let (Ok(_), Some(error)) = (&writer, fault) {
+            *writer = Err(error);
         }
+        writer.as_mut().map_err(|error| error.clone())?.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Makes what was appended durable, unless that fails.
+    pub fn seal(&mut self, name: ObjectName, fault: Option<Error>) -> Result<()> {
+        let bytes = self.writing.remove(&name).expect("a job seals what it appended to")?;
+        fault.map_or(Ok(()), Err)?;
+        self.put(name, bytes);
+        Ok(())
     }
 
     /// Makes an object durable and visible.

@@ -245,7 +245,7 @@ impl Sim {
                     self.trace.result(&report.result);
                     for (name, slot) in &report.opened {
                         self.trace.bytes(&name.encode());
-                        self.trace.number(slot.as_ref().map_or(u64::MAX, |s| u64::from(s.0)));
+                        self.trace.number(u64::from(slot.0));
                     }
                     self.inbox.jobs.push(report);
                 }

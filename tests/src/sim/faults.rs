@@ -22,8 +22,12 @@ pub struct FaultMix {
     pub put_lost_reply: u32,
     /// A load fails.
     pub load_error: u32,
-    /// An object that was sealed cannot be opened.
+    /// A job cannot start to write an object.
+    pub create_error: u32,
+    /// An object cannot be opened, for the shard or for the reads of a job.
     pub open_error: u32,
+    /// A job breaks, and its store with it.
+    pub job_breaks: u32,
     /// A delete never happens.
     pub delete_lost: u32,
     /// An answer takes a hundred times as long.
@@ -61,10 +65,18 @@ impl FaultMix {
         mix.put_error = rate(3000);
         mix.put_lost_reply = rate(3000);
         mix.load_error = rate(3000);
-        mix.open_error = rate(20);
+        mix.create_error = rate(2000);
+        mix.open_error = rate(500);
+        mix.job_breaks = rate(20);
         mix.delete_lost = rate(2000);
         mix.slow = rate(1000);
         mix
+    }
+
+    /// True if nothing goes wrong: answers may only be slow.
+    #[must_use]
+    pub fn is_calm(&self) -> bool {
+        !self.leaves_orphans() && self.put_error + self.put_lost_reply + self.load_error == 0
     }
 
     /// True if reads may fail.
@@ -80,7 +92,9 @@ impl FaultMix {
             || self.append_error
                 + self.seal_error
                 + self.seal_lost_reply
+                + self.create_error
                 + self.open_error
+                + self.job_breaks
                 + self.delete_lost
                 > 0
     }

@@ -1,16 +1,22 @@
 //! Background jobs, stepped between ticks: every yield point is reachable between any two requests.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use aquifer::io::values::{JobDone, JobIo, JobRequest, JobState, ObjectSlot};
-use aquifer::lsm::job::Job;
+use aquifer::lsm::job::{Job, Left, Unfinished};
 use aquifer::mem::slab::Token;
 use aquifer::shard::values::{JobOrder, JobReport};
-use aquifer::types::{ObjectName, Result};
+use aquifer::types::error::ErrorKind;
+use aquifer::types::{Error, ObjectName, Result};
 
 use crate::sim::driver::{Event, Sim};
 
 /// A merge makes hundreds of reads and starts again if one fails: at the rate of single reads it
 /// would never end.
 const JOB_READS_FAIL_RARER: u32 = 20;
+
+type Opened = Vec<(ObjectName, ObjectSlot)>;
 
 /// A job that was handed out.
 #[derive(Debug)]
@@ -20,7 +26,9 @@ pub(super) struct Running {
     job: Box<Job>,
     pub mailbox: JobIo,
     state: JobState,
-    opened: Vec<(ObjectName, Result<ObjectSlot>)>,
+    opened: Opened,
+    // Objects that it reads.
+    readers: BTreeSet<ObjectName>,
 }
 
 impl Running {
@@ -40,6 +48,7 @@ impl Sim {
             mailbox: JobIo::default(),
             state: JobState::Working,
             opened: Vec::new(),
+            readers: BTreeSet::new(),
         });
     }
 
@@ -52,7 +61,7 @@ impl Sim {
                 }
                 running.state = running.job.step(&mut running.mailbox);
                 for request in std::mem::take(&mut running.mailbox.requests) {
-                    let done = self.perform(&mut running.opened, request);
+                    let done = self.perform(&mut running, request);
                     self.later(Event::Job(running.number, done));
                 }
                 if running.state == JobState::Finished {
@@ -61,22 +70,23 @@ impl Sim {
             }
             if running.state == JobState::Finished {
                 let Running { token, job, opened, .. } = running;
-                let report = JobReport { token, result: job.finish(), opened };
-                self.later(Event::Report(report));
+                let result = if self.rng.chance(self.faults.job_breaks) {
+                    let error = Error::new(ErrorKind::Poisoned, "injected: the job broke");
+                    Err(Unfinished { error, left: Left::Lost })
+                } else {
+                    job.finish()
+                };
+                self.later(Event::Report(JobReport { token, result, opened }));
             } else {
                 self.jobs.push(running);
             }
         }
     }
 
-    fn perform(
-        &mut self,
-        opened: &mut Vec<(ObjectName, Result<ObjectSlot>)>,
-        request: JobRequest,
-    ) -> JobDone {
+    fn perform(&mut self, running: &mut Running, request: JobRequest) -> JobDone {
         match request {
             JobRequest::Read { tag, object, offset, len, mut buf } => {
-                let bytes = self.dfs.needed(&object, "a job");
+                let bytes = self.open_to_read(&mut running.readers, &object);
                 let result = bytes.and_then(|bytes| {
                     let out = &mut buf.bytes_mut()[..len];
                     self.read(&bytes, offset, out, JOB_READS_FAIL_RARER)?;
@@ -85,36 +95,55 @@ impl Sim {
                 JobDone::Read { tag, result }
             }
             JobRequest::Append { object, mut bytes } => {
-                let fails = self.rng.chance(self.faults.append_error);
-                let result = self.dfs.append(object, &bytes, fails);
+                let creates = !self.dfs.is_written(&object);
+                let fault = if creates && self.rng.chance(self.faults.create_error) {
+                    Some(self.injected(&format!("creating {object}")))
+                } else if self.rng.chance(self.faults.append_error) {
+                    Some(self.injected(&format!("append to {object}")))
+                } else {
+                    None
+                };
+                let result = self.dfs.append(object, &bytes, fault);
                 self.job_bytes += bytes.len() as u64;
                 bytes.clear();
                 JobDone::Appended { bytes, result }
             }
             JobRequest::Seal { object } => {
                 let fails = self.rng.chance(self.faults.seal_error);
-                let mut result = self.dfs.seal(object, fails);
+                let fault = fails.then(|| self.injected("seal"));
+                let mut result = self.dfs.seal(object, fault);
                 if result.is_ok() && self.rng.chance(self.faults.seal_lost_reply) {
                     result = Err(self.injected("the reply to a seal was lost"));
                 }
-                if result.is_ok() {
-                    opened.push((object, self.open(&object)));
-                }
+                let result = result.and_then(|()| self.hand_over(&mut running.opened, object));
                 JobDone::Sealed { object, result }
             }
             JobRequest::Open { object } => {
-                let slot = self.open(&object);
-                let result = slot.as_ref().map(|_| ()).map_err(Clone::clone);
-                opened.push((object, slot));
+                let result = self.hand_over(&mut running.opened, object);
                 JobDone::Opened { object, result }
             }
         }
     }
 
-    fn open(&mut self, object: &ObjectName) -> Result<ObjectSlot> {
+    // Opens an object for the shard.
+    fn hand_over(&mut self, opened: &mut Opened, object: ObjectName) -> Result<()> {
         if self.rng.chance(self.faults.open_error) {
             return Err(self.injected("open"));
         }
-        self.dfs.open(object)
+        opened.push((object, self.dfs.open(&object)?));
+        Ok(())
+    }
+
+    // The bytes of an object; a job opens it with its first read.
+    fn open_to_read(
+        &mut self,
+        readers: &mut BTreeSet<ObjectName>,
+        object: &ObjectName,
+    ) -> Result<Arc<Vec<u8>>> {
+        if !readers.contains(object) && self.rng.chance(self.faults.open_error) {
+            return Err(self.injected("open"));
+        }
+        readers.insert(*object);
+        self.dfs.needed(object, "a job")
     }
 }

@@ -1,0 +1,121 @@
+//! A restore from objects that are not whole: it fails, names the object and leaves the engine as
+//! it was.
+
+use std::path::{Path, PathBuf};
+
+use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
+use aquifer::shard::session::Session;
+use aquifer::state::request::{Batch, Completions, Status};
+use aquifer::state::{Key, StateKind, StateTable, Target};
+use aquifer::types::Error;
+use aquifer::types::error::ErrorKind;
+
+const KEY_GROUPS: u32 = 16;
+
+fn store_config(handle: Option<Vec<u8>>) -> StoreConfig {
+    let mut states = StateTable::default();
+    states.declare("v", StateKind::Value).unwrap();
+    StoreConfig {
+        number: 1,
+        host_epoch: 1,
+        key_groups: KEY_GROUPS,
+        range: (0, (KEY_GROUPS - 1) as u16),
+        states,
+        handle,
+    }
+}
+
+fn session(folder: &Path) -> (Engine, Session) {
+    let dfs = format!("file://{}", folder.display());
+    let config = Config { memory_bytes: 64 << 20, dfs, shards: 1, thread: ShardThread::Inline };
+    let engine = Engine::open(config).unwrap();
+    let session = engine.session(0).unwrap();
+    (engine, session)
+}
+
+/// A checkpoint of a store of some thousand rows.
+fn checkpoint(folder: &Path) -> Vec<u8> {
+    let (_engine, mut session) = session(folder);
+    let (store, states) = session.open_store(store_config(None)).unwrap();
+    let state = states.value(store, "v").unwrap();
+    let (mut batch, mut done) = (Batch::default(), Completions::default());
+    for number in 0..4000_u32 {
+        let bytes = number.to_be_bytes();
+        let key = Key::new(&bytes, KEY_GROUPS);
+        let target = Target { key, namespace: &[], user_data: 0 };
+        state.request_put(&mut batch, &target, &[7; 100]).unwrap();
+    }
+    while session.in_flight() > 0 || !batch.requests.is_empty() {
+        session.submit(&mut batch).unwrap();
+        session.poll(None, &mut done).unwrap();
+        assert!(done.items.iter().all(|c| c.status == Status::Done), "{:?}", done.errors);
+    }
+    session.checkpoint(store).unwrap()
+}
+
+fn object(folder: &Path, kind: &str) -> PathBuf {
+    let only = |folder: &Path| std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    let mut entries = std::fs::read_dir(only(&only(folder))).unwrap().map(|e| e.unwrap().path());
+    let is_it = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(kind);
+    entries.find(is_it).unwrap()
+}
+
+/// What a restore says after `damage` was done to the object of this kind. The same engine
+/// restores it when the damage was undone.
+#[track_caller]
+fn restore(kind: &str, damage: impl Fn(&Path)) -> Error {
+    let folder = tempfile::tempdir().unwrap();
+    let handle = checkpoint(folder.path());
+    let path = object(folder.path(), kind);
+    let whole = std::fs::read(&path).unwrap();
+    damage(&path);
+    let (_engine, mut session) = session(folder.path());
+    let error = session.open_store(store_config(Some(handle.clone()))).unwrap_err();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    println!("{error}");
+    assert!(error.text.contains(name), "{name}: {error}");
+    std::fs::write(&path, whole).unwrap();
+    session.open_store(store_config(Some(handle))).unwrap();
+    error
+}
+
+fn missing(path: &Path) {
+    std::fs::remove_file(path).unwrap();
+}
+
+/// Cuts bytes off the end of a file.
+fn cut_off(bytes: u64) -> impl Fn(&Path) {
+    move |path| {
+        let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        file.set_len(file.metadata().unwrap().len() - bytes).unwrap();
+    }
+}
+
+fn emptied(path: &Path) {
+    std::fs::write(path, []).unwrap();
+}
+
+#[test]
+fn a_missing_manifest_is_named() {
+    assert_eq!(restore("manifest", missing).kind, ErrorKind::MissingObject);
+}
+
+#[test]
+fn a_truncated_manifest_is_named() {
+    assert_eq!(restore("manifest", cut_off(1)).kind, ErrorKind::Corrupt);
+    assert_eq!(restore("manifest", emptied).kind, ErrorKind::Corrupt);
+}
+
+#[test]
+fn a_missing_table_is_named() {
+    assert_eq!(restore("sst", missing).kind, ErrorKind::MissingObject);
+}
+
+#[test]
+fn a_truncated_table_is_named() {
+    // Its last page, a piece of its resident part, all of it; not whole pages.
+    for bytes in [4096, 8192, 100] {
+        assert_eq!(restore("sst", cut_off(bytes)).kind, ErrorKind::Corrupt, "{bytes}");
+    }
+    assert_eq!(restore("sst", emptied).kind, ErrorKind::Corrupt);
+}

@@ -1,0 +1,126 @@
+//! A DFS that refuses: writes wait a while for it, then they are refused with its error. Reads go
+//! on, and so does everything when it serves again.
+
+use std::collections::BTreeMap;
+
+use aquifer::limits::{JOB_FAILURES_MAX, MEMORY_FIXED_BYTES};
+use aquifer::shard::ShardLimits;
+use aquifer::types::error::ErrorKind;
+use aquifer_tests::client::Client;
+use aquifer_tests::model::oracle::{Op, RowKey, State};
+use aquifer_tests::sim::driver::Answer;
+
+const TURNS: usize = 5000;
+
+fn row(key: u8) -> RowKey {
+    RowKey { state: State::Value, key, namespace: 0, map_key: Vec::new() }
+}
+
+fn put(key: u8) -> Op {
+    Op::Put(row(key), vec![key; 1000])
+}
+
+/// A store whose keys 0 to 19 were written and cannot be flushed, and where puts of keys 20 to 39,
+/// requests 20 to 39, were submitted.
+fn cut_off() -> Client {
+    let mut client = Client::new(ShardLimits {
+        memory_bytes: MEMORY_FIXED_BYTES,
+        rows_bytes_min: 3 << 20,
+        flush_bytes: 4 << 10,
+        job_bytes_max: 1 << 20,
+        table_bytes_target: 48 << 10,
+    });
+    client.sim.faults.append_error = 10_000;
+    let puts: Vec<Op> = (0..20).map(put).collect();
+    assert!(client.run(&puts).iter().all(|answer| *answer == Answer::Done));
+    client.submit(20, &(20..40).map(put).collect::<Vec<_>>());
+    client
+}
+
+/// Turns until so many jobs failed; the answers.
+fn fail(client: &mut Client, times: u32) -> BTreeMap<u64, Answer> {
+    let mut answers = BTreeMap::new();
+    for _ in 0..TURNS {
+        if client.counters().job_failures >= u64::from(times) {
+            return answers;
+        }
+        answers.extend(client.turns(1).answers);
+    }
+    panic!("no job fails any more: {:?}", client.counters());
+}
+
+#[test]
+fn a_short_outage_is_not_seen() {
+    let mut client = cut_off();
+    let answers = fail(&mut client, JOB_FAILURES_MAX - 1);
+    assert!(answers.values().all(|answer| *answer == Answer::Done) && answers.len() < 20);
+    client.sim.faults.append_error = 0;
+    let more = client.turns(TURNS).answers;
+    assert!(more.values().all(|answer| *answer == Answer::Done));
+    assert_eq!(answers.len() + more.len(), 20);
+}
+
+#[test]
+fn a_long_outage_refuses_writes_with_its_cause() {
+    let mut client = cut_off();
+    let mut answers = fail(&mut client, JOB_FAILURES_MAX);
+    // What waited and what comes; a read of a key in between sees that its write was refused.
+    client.submit(100, &[put(50), Op::Get(row(50)), Op::Get(row(0))]);
+    answers.extend(client.turns(2).answers);
+    for number in [39, 100] {
+        match answers.get(&number) {
+            Some(Answer::Failed(ErrorKind::Io, text)) => {
+                assert!(text.contains("injected: append to 0000"), "{text}");
+                assert!(text.contains("writes are taken again"), "{text}");
+            }
+            other => panic!("{number}: {other:?}"),
+        }
+    }
+    assert_eq!(answers.get(&101), Some(&Answer::Absent));
+    assert_eq!(answers.get(&102), Some(&Answer::Value(vec![0; 1000])));
+}
+
+#[test]
+fn writes_are_taken_again_after_an_outage() {
+    let mut client = cut_off();
+    fail(&mut client, JOB_FAILURES_MAX + 3);
+    client.turns(2);
+    client.sim.faults.append_error = 0;
+    // One job must succeed first.
+    client.turns(TURNS);
+    assert!(client.run(&(50..90).map(put).collect::<Vec<_>>()).iter().all(|a| *a == Answer::Done));
+    client.drain();
+    client.restore();
+    let answers = client.run(&[Op::Get(row(0)), Op::Get(row(39)), Op::Get(row(89))]);
+    assert_eq!(answers[0], Answer::Value(vec![0; 1000]));
+    assert_eq!(answers[1], Answer::Absent);
+    assert_eq!(answers[2], Answer::Value(vec![89; 1000]));
+}
+
+#[test]
+fn a_store_without_room_learns_what_keeps_it_from_another() {
+    let mut client = cut_off();
+    fail(&mut client, JOB_FAILURES_MAX);
+    // The room that is left goes to another store; nothing of it is flushed for its size.
+    client.open_another();
+    let large = |key| Op::Put(row(key), vec![key; 900 << 10]);
+    client.submit(200, &[large(1), large(2), large(3), large(4)]);
+    let answers = client.turns(20).answers;
+    let Some(Answer::Failed(ErrorKind::Io, text)) = answers.get(&203) else { panic!() };
+    assert!(text.contains("injected: append"), "{text}");
+}
+
+#[test]
+fn a_table_that_cannot_be_opened_is_written_again() {
+    let mut client = cut_off();
+    client.sim.faults.append_error = 0;
+    client.sim.faults.open_error = 10_000;
+    fail(&mut client, 3);
+    client.sim.faults.open_error = 0;
+    let answers = client.turns(TURNS).answers;
+    assert!(answers.values().all(|answer| *answer == Answer::Done), "{answers:?}");
+    client.drain();
+    client.restore();
+    let answers = client.run(&[Op::Get(row(0)), Op::Get(row(39))]);
+    assert_eq!(answers, [Answer::Value(vec![0; 1000]), Answer::Value(vec![39; 1000])]);
+}
