@@ -279,7 +279,7 @@ const _: () = assert!(MEMORY_FIXED_BYTES + ROWS_MIN_BYTES < MEMORY_MIN_BYTES);
 
 /// Requests probed in stages together: enough that their cache misses overlap, few enough that
 /// what was prefetched is still there when it is used.
-pub const SERVE_CHUNK: usize = 32;
+pub const SERVE_CHUNK: usize = 16;
 
 /// Runs of a tablet above `RUNS_MAX` from which writes are paced by the progress of merges: the
 /// further above, the slower, so that writes never stop at once.
