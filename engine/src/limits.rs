@@ -90,6 +90,14 @@ pub const FILTER_BITS_MAX: usize = 32;
 /// prefix of a short run of units leaves eight bytes that tell them apart.
 pub const FENCE_GROUP_UNITS: usize = 64;
 
+/// Longest part that the heads of a list leave out, bytes: with its place and length it fills a
+/// line of the cache. Ids have a few constant bytes; keys with more in the middle are paths, which
+/// keep full separators.
+pub const FENCE_GAP_BYTES_MAX: usize = 62;
+
+/// Full separators that a gap must save: each takes about 20 bytes, a gap 64.
+pub const FENCE_GAP_SAVES_MIN: usize = 4;
+
 /// Largest read made of adjacent extents, bytes: beyond it a virtual disk gives no more per
 /// request, and the buffer would be held for longer than the reads it saves.
 pub const MERGED_READ_BYTES_MAX: usize = 64 << 10;

@@ -4,14 +4,15 @@
 //! unit. Three levels: a partition (the rows of one filter) has groups, a group has up to
 //! `FENCE_GROUP_UNITS` units. In every level the separators of one node form a list: keys that
 //! reach the list share `prefix_len` bytes, which are therefore not stored; the eight bytes behind
-//! them stand in an array of u64, and only where these cannot decide is the full rest kept.
+//! them (without the list's gap, if it has one) stand in an array of u64, and only where these
+//! cannot decide is the full rest kept.
 //!
 //! Invariants:
 //! 1. A key that reaches a list lies between the list's first separator and the first separator
 //!    of the next list (or the largest key), so it shares the common prefix of the two: no compare.
 //! 2. The first entry of a list is never compared: whatever is below the second belongs to it.
-//! 3. An entry without a full rest has at most eight bytes behind the prefix and the last of them
-//!    is not zero: an equal head alone proves key >= separator.
+//! 3. Heads of a list order like the keys: a greater key never has a smaller one. An entry without
+//!    a full rest has all of it in its head: an equal head alone proves key >= separator.
 //! 4. All groups of a partition but the last have `FENCE_GROUP_UNITS` units, so that a unit's
 //!    number follows from its group's number without a look at the group.
 
@@ -19,6 +20,7 @@ use std::ops::Range;
 
 use crate::limits::{FENCE_GROUP_UNITS, PAGE_BYTES, SST_GRANULE_BYTES};
 use crate::mem::prefetch::prefetch;
+use crate::sst::fences_gap::Gap;
 use crate::sst::layout::Extent;
 use crate::types::key::head_u64;
 
@@ -41,12 +43,11 @@ pub(super) struct Level {
 }
 
 impl Level {
-    /// The last entry of `list` whose separator is not above the key with this `rest` behind the
-    /// list's prefix; `full` are the list's places in `full_at`.
+    /// The last entry of `list` whose separator is not above the key with this `head` and this
+    /// `rest` behind the list's prefix; `full` are the list's places in `full_at`.
     #[inline]
-    fn search(&self, list: Range<usize>, full: Range<usize>, rest: &[u8]) -> usize {
+    fn search(&self, list: Range<usize>, full: Range<usize>, (head, rest): Reduced<'_>) -> usize {
         let Some(heads) = self.heads.get(list.clone()) else { return list.start };
-        let head = head_u64(rest);
         let above = heads.partition_point(|&h| h <= head);
         match above.checked_sub(1) {
             None => list.start,
@@ -114,6 +115,17 @@ impl Level {
     }
 }
 
+/// A key as a list sees it: its head, and what is behind the list's prefix.
+type Reduced<'a> = (u64, &'a [u8]);
+
+/// What the keys of a list need not be compared by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Common {
+    pub prefix_len: u16,
+    /// A number of `Fences::gaps`, from 1; zero where the list has no gap.
+    pub gap: u16,
+}
+
 /// Where the units of a group lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Places {
@@ -126,7 +138,7 @@ pub(super) enum Places {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Group {
     pub places: Places,
-    pub prefix_len: u16,
+    pub common: Common,
     /// The group's first place in the unit level's `full_at`.
     pub full_first: u32,
 }
@@ -135,7 +147,7 @@ pub(super) struct Group {
 pub(super) struct Partition {
     pub unit_first: u32,
     pub group_first: u32,
-    pub prefix_len: u16,
+    pub common: Common,
     /// The partition's first place in the group level's `full_at`.
     pub full_first: u32,
 }
@@ -146,7 +158,8 @@ pub struct Fences {
     pub(super) units: Level,
     pub(super) groups: Level,
     pub(super) root: Level,
-    pub(super) root_prefix_len: u16,
+    pub(super) root_common: Common,
+    pub(super) gaps: Vec<Gap>,
     pub(super) partition_nodes: Vec<Partition>,
     pub(super) group_nodes: Vec<Group>,
     pub(super) granules: Vec<u32>,
@@ -175,6 +188,7 @@ impl Fences {
             + self.root.memory_bytes()
             + self.partition_nodes.capacity() * size_of::<Partition>()
             + self.group_nodes.capacity() * size_of::<Group>()
+            + self.gaps.capacity() * size_of::<Gap>()
             + self.granules.capacity() * 4
     }
 
@@ -185,6 +199,7 @@ impl Fences {
         self.root.shrink();
         self.partition_nodes.shrink_to_fit();
         self.group_nodes.shrink_to_fit();
+        self.gaps.shrink_to_fit();
         self.granules.shrink_to_fit();
     }
 
@@ -194,7 +209,7 @@ impl Fences {
     #[must_use]
     pub fn partition(&self, key: &[u8]) -> usize {
         let all = 0..self.partition_nodes.len();
-        self.root.search(all, 0..self.root.full_at.len(), rest(key, self.root_prefix_len))
+        self.root.search(all, 0..self.root.full_at.len(), self.reduced(key, self.root_common))
     }
 
     /// Asks the CPU for what `group_in` searches.
@@ -209,7 +224,8 @@ impl Fences {
     pub fn group_in(&self, partition: usize, key: &[u8]) -> usize {
         let node = &self.partition_nodes[partition];
         let full = node.full_first as usize..self.full_end(partition);
-        self.groups.search(self.groups_of(partition), full, rest(key, node.prefix_len))
+        let rest = self.reduced(key, node.common);
+        self.groups.search(self.groups_of(partition), full, rest)
     }
 
     /// Asks the CPU for what `unit_in` searches.
@@ -227,7 +243,7 @@ impl Fences {
         let node = &self.group_nodes[group];
         let full_end = self.group_nodes.get(group + 1).map(|g| g.full_first as usize);
         let full = node.full_first as usize..full_end.unwrap_or(self.units.full_at.len());
-        count(self.units.search(units, full, rest(key, node.prefix_len)))
+        count(self.units.search(units, full, self.reduced(key, node.common)))
     }
 
     /// The unit that may hold `key`, under the same conditions.
@@ -269,6 +285,19 @@ impl Fences {
         }
     }
 
+    #[inline]
+    fn reduced<'a>(&self, key: &'a [u8], common: Common) -> Reduced<'a> {
+        let rest = key.get(usize::from(common.prefix_len)..).unwrap_or_default();
+        let head = if common.gap == 0 { head_u64(rest) } else { self.gap_head(common.gap, rest) };
+        (head, rest)
+    }
+
+    // Apart, so that lists without a gap do not pay for the code.
+    #[inline(never)]
+    fn gap_head(&self, gap: u16, rest: &[u8]) -> u64 {
+        self.gaps[usize::from(gap) - 1].head(rest)
+    }
+
     fn group_of(&self, unit: u32) -> Option<(usize, u32)> {
         if unit >= self.units() {
             return None;
@@ -307,11 +336,6 @@ impl Fences {
 #[inline]
 pub(super) fn count(value: usize) -> u32 {
     u32::try_from(value).expect("a table has fewer than 2^32 entries")
-}
-
-#[inline]
-fn rest(key: &[u8], prefix_len: u16) -> &[u8] {
-    key.get(usize::from(prefix_len)..).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
 //! Builds the resident index while a table is written. A list is encoded when its upper bound is
 //! known, that is with the first key of the list after it (invariant 1 of `fences`).
 
-use crate::limits::{FENCE_GROUP_UNITS, PAGE_BYTES, SST_GRANULE_BYTES};
-use crate::sst::fences::{Fences, Group, Level, Partition, Places, count};
+use crate::limits::{FENCE_GAP_SAVES_MIN, FENCE_GROUP_UNITS, PAGE_BYTES, SST_GRANULE_BYTES};
+use crate::sst::fences::{Common, Fences, Group, Level, Partition, Places, count};
+use crate::sst::fences_gap::{Gap, head_decides};
 use crate::types::key::head_u64;
+
+/// Gaps that a list's own is compared with, the last ones: neighbours mostly have the same.
+const GAPS_COMPARED: usize = 8;
 
 /// Separators of a list that is not encoded yet.
 #[derive(Debug, Default)]
@@ -22,22 +26,30 @@ impl OpenList {
         self.ends.first().map_or(&[], |&end| &self.bytes[..end])
     }
 
+    fn rests(&self, prefix_len: usize) -> impl Iterator<Item = &[u8]> + Clone {
+        let starts = [0].into_iter().chain(self.ends.iter().copied());
+        let separators = starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end]);
+        separators.map(move |separator| separator.get(prefix_len..).unwrap_or_default())
+    }
+
     // Encodes the list into `level` without the `prefix_len` bytes all share, and empties it.
-    fn close(&mut self, level: &mut Level, prefix_len: usize) {
-        let mut start = 0;
-        for (i, &end) in self.ends.iter().enumerate() {
-            let rest = self.bytes[start..end].get(prefix_len..).unwrap_or_default();
-            start = end;
-            let head_decides = rest.len() <= 8 && rest.last().is_some_and(|&b| b != 0);
-            if i > 0 && !head_decides {
+    fn close(&mut self, level: &mut Level, gaps: &mut Vec<Gap>, prefix_len: usize) -> Common {
+        // The first is never compared.
+        let gap = Gap::choose(self.rests(prefix_len).skip(1), FENCE_GAP_SAVES_MIN);
+        let gap = gap.map_or(0, |gap| number_of(gap, gaps));
+        let own = usize::from(gap).checked_sub(1).map(|gap| &gaps[gap]);
+        for (i, rest) in self.rests(prefix_len).enumerate() {
+            if i > 0 && !head_decides(own, rest) {
                 level.full_at.push(count(level.heads.len()));
                 level.full_bytes.extend_from_slice(rest);
                 level.full_end.push(count(level.full_bytes.len()));
             }
-            level.heads.push(head_u64(rest));
+            level.heads.push(own.map_or_else(|| head_u64(rest), |gap| gap.head(rest)));
         }
         self.bytes.clear();
         self.ends.clear();
+        let prefix_len = u16::try_from(prefix_len).expect("a stored key is far below 64 KiB");
+        Common { prefix_len, gap }
     }
 }
 
@@ -69,7 +81,7 @@ impl FencesBuilder {
                 self.out.partition_nodes.push(Partition {
                     unit_first: self.units,
                     group_first: count(self.out.groups.heads.len()),
-                    prefix_len: 0,
+                    common: Common::default(),
                     full_first: count(self.out.groups.full_at.len()),
                 });
             }
@@ -104,8 +116,8 @@ impl FencesBuilder {
             self.close_group(largest);
             self.close_partition(largest);
             let prefix_len = common(self.open_root.first(), largest);
-            self.out.root_prefix_len = prefix(prefix_len);
-            self.open_root.close(&mut self.out.root, prefix_len);
+            let Fences { root, gaps, .. } = &mut self.out;
+            self.out.root_common = self.open_root.close(root, gaps, prefix_len);
             self.assign_places();
         }
         self.out.shrink();
@@ -118,12 +130,10 @@ impl FencesBuilder {
             return;
         }
         let prefix_len = common(&self.group_first_key, upper);
-        self.out.group_nodes.push(Group {
-            places: Places::Regular(0),
-            prefix_len: prefix(prefix_len),
-            full_first: count(self.out.units.full_at.len()),
-        });
-        self.open_units.close(&mut self.out.units, prefix_len);
+        let Fences { units, gaps, group_nodes, .. } = &mut self.out;
+        let full_first = count(units.full_at.len());
+        let common = self.open_units.close(units, gaps, prefix_len);
+        group_nodes.push(Group { places: Places::Regular(0), common, full_first });
         // Not shorter than the prefix, or keys from here to the group's first would reach the
         // group without sharing it.
         let separator = &self.group_first_key[..self.group_separator_len.max(prefix_len)];
@@ -131,11 +141,11 @@ impl FencesBuilder {
     }
 
     fn close_partition(&mut self, upper: &[u8]) {
-        let Some(partition) = self.out.partition_nodes.last_mut() else { return };
+        let Fences { groups, gaps, partition_nodes, .. } = &mut self.out;
+        let Some(partition) = partition_nodes.last_mut() else { return };
         let prefix_len = common(self.open_groups.first(), upper);
-        partition.prefix_len = prefix(prefix_len);
         self.open_root.push(self.open_groups.first());
-        self.open_groups.close(&mut self.out.groups, prefix_len);
+        partition.common = self.open_groups.close(groups, gaps, prefix_len);
     }
 
     // Groups of raw pages in a row keep the first place, the others one per unit.
@@ -166,6 +176,13 @@ fn common(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(x, y)| x == y).count()
 }
 
-fn prefix(len: usize) -> u16 {
-    u16::try_from(len).expect("a stored key is far below 64 KiB")
+// The number of `gap` among `gaps`, where it is put if it is new; zero if they are too many.
+fn number_of(gap: Gap, gaps: &mut Vec<Gap>) -> u16 {
+    let known = (0..gaps.len()).rev().take(GAPS_COMPARED).find(|&i| gaps[i] == gap);
+    let at = known.unwrap_or(gaps.len());
+    let Ok(number) = u16::try_from(at + 1) else { return 0 };
+    if known.is_none() {
+        gaps.push(gap);
+    }
+    number
 }

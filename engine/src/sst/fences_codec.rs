@@ -4,7 +4,8 @@
 use crate::codec::reader::Reader;
 use crate::codec::varint;
 use crate::limits::{FENCE_GROUP_UNITS, PAGE_BYTES, SST_GRANULE_BYTES, STORED_KEY_BYTES_MAX};
-use crate::sst::fences::{Fences, Group, Level, Partition, Places, count};
+use crate::sst::fences::{Common, Fences, Group, Level, Partition, Places, count};
+use crate::sst::fences_gap::Gap;
 
 const PLACES_REGULAR: u8 = 1;
 const PLACES_EACH: u8 = 2;
@@ -15,12 +16,13 @@ pub(super) fn put(out: &mut Vec<u8>, fences: &Fences) {
         out.extend_from_slice(&count.to_le_bytes());
     }
     out.extend_from_slice(&fences.data_end.to_le_bytes());
-    out.extend_from_slice(&fences.root_prefix_len.to_le_bytes());
+    put_gaps(out, &fences.gaps);
+    put_common(out, fences.root_common);
     for (i, node) in fences.partition_nodes.iter().enumerate() {
         let next = fences.partition_nodes.get(i + 1);
         let end = next.map_or(fences.units(), |p| p.unit_first);
         out.extend_from_slice(&(end - node.unit_first).to_le_bytes());
-        out.extend_from_slice(&node.prefix_len.to_le_bytes());
+        put_common(out, node.common);
     }
     for node in &fences.group_nodes {
         let (tag, granule) = match node.places {
@@ -28,7 +30,7 @@ pub(super) fn put(out: &mut Vec<u8>, fences: &Fences) {
             Places::Each(_) => (PLACES_EACH, 0),
         };
         out.push(tag);
-        out.extend_from_slice(&node.prefix_len.to_le_bytes());
+        put_common(out, node.common);
         out.extend_from_slice(&granule.to_le_bytes());
     }
     out.extend_from_slice(&count(fences.granules.len()).to_le_bytes());
@@ -36,6 +38,21 @@ pub(super) fn put(out: &mut Vec<u8>, fences: &Fences) {
     for level in [&fences.root, &fences.groups, &fences.units] {
         put_level(out, level);
     }
+}
+
+fn put_gaps(out: &mut Vec<u8>, gaps: &[Gap]) {
+    let count = u16::try_from(gaps.len()).expect("the builder stops at 2^16");
+    out.extend_from_slice(&count.to_le_bytes());
+    for gap in gaps {
+        out.push(gap.at() as u8);
+        varint::put(out, gap.bytes().len() as u64);
+        out.extend_from_slice(gap.bytes());
+    }
+}
+
+fn put_common(out: &mut Vec<u8>, common: Common) {
+    out.extend_from_slice(&common.prefix_len.to_le_bytes());
+    out.extend_from_slice(&common.gap.to_le_bytes());
 }
 
 fn put_level(out: &mut Vec<u8>, level: &Level) {
@@ -53,13 +70,12 @@ fn put_level(out: &mut Vec<u8>, level: &Level) {
 
 /// Reads an index; `Err` names the part that is not of the format.
 pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Fences, &'static str> {
-    let counts = (reader.u32(), reader.u32(), reader.u32(), reader.u64(), take_u16(reader));
-    let (Some(units), Some(groups), Some(partitions), Some(data_end), Some(prefix_len)) = counts
-    else {
+    let counts = (reader.u32(), reader.u32(), reader.u32(), reader.u64());
+    let (Some(units), Some(groups), Some(partitions), Some(data_end)) = counts else {
         return Err("fence counts end early");
     };
-    let mut out =
-        Fences { data_end, root_prefix_len: checked_prefix(prefix_len)?, ..Fences::default() };
+    let mut out = Fences { data_end, gaps: decode_gaps(reader)?, ..Fences::default() };
+    out.root_common = take_common(reader, &out.gaps)?;
     if !data_end.is_multiple_of(PAGE_BYTES as u64) {
         return Err("units do not end at a page");
     }
@@ -75,23 +91,33 @@ pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Fences, &'static str> {
     Ok(out)
 }
 
+fn decode_gaps(reader: &mut Reader<'_>) -> Result<Vec<Gap>, &'static str> {
+    let count = take_u16(reader).ok_or("gaps end early")?;
+    let mut out = reserve(reader, u32::from(count), 3)?;
+    for _ in 0..count {
+        let (Some(at), Some(bytes)) = (reader.u8(), reader.span()) else {
+            return Err("gaps end early");
+        };
+        out.push(Gap::new(usize::from(at), bytes).ok_or("a gap out of place")?);
+    }
+    Ok(out)
+}
+
 fn decode_partitions(
     out: &mut Fences,
     reader: &mut Reader<'_>,
     partitions: u32,
     (units, groups): (u32, u32),
 ) -> Result<(), &'static str> {
-    out.partition_nodes = reserve(reader, partitions, 6)?;
+    out.partition_nodes = reserve(reader, partitions, 8)?;
     let (mut unit_first, mut group_first) = (0_u32, 0_u32);
     for _ in 0..partitions {
-        let (Some(own), Some(prefix_len)) = (reader.u32(), take_u16(reader)) else {
-            return Err("partitions end early");
-        };
+        let own = reader.u32().ok_or("partitions end early")?;
         if own == 0 {
             return Err("a partition without units");
         }
-        let prefix_len = checked_prefix(prefix_len)?;
-        out.partition_nodes.push(Partition { unit_first, group_first, prefix_len, full_first: 0 });
+        let common = take_common(reader, &out.gaps)?;
+        out.partition_nodes.push(Partition { unit_first, group_first, common, full_first: 0 });
         unit_first = unit_first.checked_add(own).ok_or("units of partitions overflow")?;
         group_first += own.div_ceil(FENCE_GROUP_UNITS as u32);
         if unit_first > units {
@@ -110,21 +136,18 @@ fn decode_groups(
     reader: &mut Reader<'_>,
     groups: u32,
 ) -> Result<(), &'static str> {
-    out.group_nodes = reserve(reader, groups, 7)?;
+    out.group_nodes = reserve(reader, groups, 9)?;
     for _ in 0..groups {
-        let (Some(tag), Some(prefix_len), Some(granule)) =
-            (reader.u8(), take_u16(reader), reader.u32())
-        else {
-            return Err("groups end early");
-        };
+        let tag = reader.u8().ok_or("groups end early")?;
+        let common = take_common(reader, &out.gaps)?;
+        let granule = reader.u32().ok_or("groups end early")?;
         let places = match (tag, granule) {
             (PLACES_REGULAR, granule) => Places::Regular(granule),
             // The index into the granules follows from the groups before.
             (PLACES_EACH, 0) => Places::Each(0),
             _ => return Err("unknown places of a group"),
         };
-        let prefix_len = checked_prefix(prefix_len)?;
-        out.group_nodes.push(Group { places, prefix_len, full_first: 0 });
+        out.group_nodes.push(Group { places, common, full_first: 0 });
     }
     let count = reader.u32().ok_or("granules end early")?;
     out.granules = reserve(reader, count, 4)?;
@@ -236,6 +259,15 @@ fn take_u16(reader: &mut Reader<'_>) -> Option<u16> {
     reader.array().map(|b| u16::from_le_bytes(*b))
 }
 
-fn checked_prefix(len: u16) -> Result<u16, &'static str> {
-    if usize::from(len) <= STORED_KEY_BYTES_MAX { Ok(len) } else { Err("a prefix over a key") }
+fn take_common(reader: &mut Reader<'_>, gaps: &[Gap]) -> Result<Common, &'static str> {
+    let (Some(prefix_len), Some(gap)) = (take_u16(reader), take_u16(reader)) else {
+        return Err("what a list has in common ends early");
+    };
+    if usize::from(prefix_len) > STORED_KEY_BYTES_MAX {
+        return Err("a prefix over a key");
+    }
+    if usize::from(gap) > gaps.len() {
+        return Err("an unknown gap");
+    }
+    Ok(Common { prefix_len, gap })
 }

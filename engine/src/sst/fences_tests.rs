@@ -1,3 +1,4 @@
+use crate::codec::hash::hash64;
 use crate::codec::reader::Reader;
 use crate::sst::fences::Fences;
 use crate::sst::fences_builder::FencesBuilder;
@@ -110,8 +111,7 @@ fn units_lie_where_they_were_placed() {
 fn regular_keys_cost_next_to_nothing_beyond_the_heads() {
     let random = &mut Random(3);
     let uniform = keys(Shape::Random, 120_000, random);
-    // As many units a key group as 20 M rows under 128 key groups have; a group that spans two
-    // key groups keeps full separators.
+    // As many units a key group as 20 M rows under 128 key groups have.
     let id = |i: u64| stored_key((i / 36_000) as u16, Locality::Small, &i.to_be_bytes(), b"");
     let sequential: Vec<Vec<u8>> = (0..120_000).map(id).collect();
     for all in [uniform, sequential] {
@@ -119,5 +119,35 @@ fn regular_keys_cost_next_to_nothing_beyond_the_heads() {
         let each = fences.memory_bytes() as f64 / f64::from(fences.units());
         // Nine megabytes for 20 M rows, 26 a unit, are 11.7 bytes a unit.
         assert!(each < 9.5, "{each} bytes a unit");
+    }
+}
+
+#[test]
+fn ids_in_sequence_need_no_full_separators() {
+    let random = &mut Random(4);
+    let kinds: [fn(u64) -> Vec<u8>; 3] = [
+        |i| i.to_be_bytes().to_vec(),
+        |i| format!("user{i:08}").into_bytes(),
+        |i| format!("user{i}").into_bytes(),
+    ];
+    // Key groups of many units, of about a hundred, and of less than one.
+    for groups in [4, 128, 1 << 15] {
+        for id in kinds {
+            let mut all: Vec<Vec<u8>> = (0..330_000)
+                .map(|i| {
+                    let group = ((hash64(&id(i)) >> 32) * groups) >> 32;
+                    stored_key(group as u16, Locality::Small, &id(i), b"")
+                })
+                .collect();
+            all.sort();
+            let model = model(&all, 55, true, random);
+            all.iter().step_by(7).for_each(|key| model.check(key, "present"));
+            let fences = model.fences;
+            let lists = [&fences.units, &fences.groups, &fences.root];
+            let full: usize = lists.iter().map(|level| level.full_at.len()).sum();
+            let share = full as f64 / f64::from(fences.units());
+            assert!(share < 0.03, "{share} full separators a unit in {groups} key groups");
+            assert!(fences.gaps.len() * 20 < fences.group_nodes.len() + 200, "gaps are shared");
+        }
     }
 }

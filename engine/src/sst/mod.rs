@@ -9,6 +9,7 @@ pub mod extent;
 pub mod fences;
 mod fences_builder;
 mod fences_codec;
+mod fences_gap;
 pub mod filter;
 pub mod layout;
 pub mod meta;

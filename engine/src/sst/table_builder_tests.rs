@@ -14,7 +14,7 @@ const GOLDEN_LZ4: &[u8] = include_bytes!("../../testdata/table-v1-lz4.sst");
 fn golden_rows(small_rows: u16) -> Vec<Row> {
     let mut rows: Vec<Row> = (0..small_rows)
         .map(|i| Row {
-            key: stored_key(i % 3, Locality::Small, &i.to_be_bytes(), b""),
+            key: stored_key(i % 3, Locality::Small, &u64::from(i).to_be_bytes(), b""),
             kind: [RowKind::Put, RowKind::Delete, RowKind::Merge][usize::from(i) % 3],
             value: if i % 3 == 1 { Vec::new() } else { vec![i as u8; usize::from(i % 50)] },
         })

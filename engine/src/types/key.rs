@@ -131,9 +131,18 @@ pub fn head_u64(bytes: &[u8]) -> u64 {
     if let Some(eight) = bytes.first_chunk::<8>() {
         return u64::from_be_bytes(*eight);
     }
-    let mut padded = [0_u8; 8];
-    padded[..bytes.len()].copy_from_slice(bytes);
-    u64::from_be_bytes(padded)
+    // Loads that overlap: a copy of so few bytes would be a call.
+    let padding = 8 * (8 - bytes.len() as u32);
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let (first, last) = (u32::from_be_bytes(*first), u32::from_be_bytes(*last));
+        return u64::from(first) << 32 | u64::from(last) << padding;
+    }
+    match *bytes {
+        [] => 0,
+        [a] => u64::from(a) << 56,
+        [a, b] => u64::from(a) << 56 | u64::from(b) << 48,
+        [a, b, c, ..] => u64::from(a) << 56 | u64::from(b) << 48 | u64::from(c) << 40,
+    }
 }
 
 // One byte up to 127, else two with the top bit set: prefix-free, so keys never interleave.
@@ -156,3 +165,7 @@ fn take_span(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
     let end = start.checked_add(length)?;
     Some((bytes.get(start..end)?, end))
 }
+
+#[cfg(test)]
+#[path = "key_tests.rs"]
+mod tests;
