@@ -42,12 +42,21 @@ struct Read {
     flights: SmallVec<[Token; 2]>,
 }
 
+/// A flight that no read was issued for; all that the order of reads is found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Wanted {
+    object: ObjectSlot,
+    offset: u64,
+    end: u64,
+    flight: Token,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Coalescer {
     places: HashMap<(ObjectSlot, u64, u32), Token, PlaceHasher>,
     flights: Slab<Flight>,
-    wanted: Vec<Token>,
+    wanted: Vec<Wanted>,
     reads: Slab<Read>,
     counters: CoalescerCounters,
 }
@@ -111,7 +120,8 @@ impl Coalescer {
             waiters: SmallVec::from_slice(&[waiter]),
         });
         self.places.insert(place, flight);
-        self.wanted.push(flight);
+        let end = extent.offset + u64::from(extent.len);
+        self.wanted.push(Wanted { object, offset: extent.offset, end, flight });
     }
 
     /// Turns what is wanted into reads, as many as the device takes.
@@ -119,13 +129,7 @@ impl Coalescer {
     /// # Errors
     /// No memory for a buffer; what is wanted stays wanted.
     pub fn issue(&mut self, pool: &mut Pool, io: &mut Vec<IoRequest>) -> Result<()> {
-        if self.wanted.len() > 1 {
-            let flights = &self.flights;
-            self.wanted.sort_unstable_by_key(|&token| {
-                let flight = flights.get(token).expect("wanted flights live");
-                (flight.object, flight.extent.offset)
-            });
-        }
+        self.wanted.sort_unstable();
         let mut taken = 0;
         while taken < self.wanted.len() && self.reads.len() < READS_IN_FLIGHT_MAX {
             let count = self.neighbours(taken);
@@ -142,20 +146,17 @@ impl Coalescer {
 
     // How many of the wanted flights from `first` on make one read.
     fn neighbours(&self, first: usize) -> usize {
-        let flight = |i: usize| self.flights.get(self.wanted[i]).expect("wanted flights live");
-        let start = flight(first);
-        let mut end = start.extent.offset + u64::from(start.extent.len);
+        let start = self.wanted[first];
+        let mut end = start.end;
         let mut count = 1;
-        while first + count < self.wanted.len() {
-            let next = flight(first + count);
-            let next_end = next.extent.offset + u64::from(next.extent.len);
+        for next in &self.wanted[first + 1..] {
             if next.object != start.object
-                || next.extent.offset > end
-                || next_end - start.extent.offset > MERGED_READ_BYTES_MAX as u64
+                || next.offset > end
+                || next.end - start.offset > MERGED_READ_BYTES_MAX as u64
             {
                 break;
             }
-            end = end.max(next_end);
+            end = end.max(next.end);
             count += 1;
         }
         count
@@ -167,14 +168,10 @@ impl Coalescer {
         pool: &mut Pool,
         io: &mut Vec<IoRequest>,
     ) -> Result<()> {
-        let flights: SmallVec<[Token; 2]> = SmallVec::from_slice(&self.wanted[range]);
-        let first = self.flights.get(flights[0]).expect("wanted flights live");
-        let (object, offset) = (first.object, first.extent.offset);
-        let end_of = |&token: &Token| {
-            let extent = self.flights.get(token).expect("wanted flights live").extent;
-            extent.offset + u64::from(extent.len)
-        };
-        let end = flights.iter().map(end_of).max().expect("at least one");
+        let wanted = &self.wanted[range];
+        let Wanted { object, offset, end, .. } = wanted[0];
+        let end = wanted[1..].iter().fold(end, |end, next| end.max(next.end));
+        let flights: SmallVec<[Token; 2]> = wanted.iter().map(|w| w.flight).collect();
         let bytes = (end - offset) as usize;
         let buf = pool.take(bytes).map_err(|cause| {
             Error::io(format!("mapping a read buffer of {bytes} bytes"), &cause)

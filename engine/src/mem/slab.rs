@@ -1,7 +1,9 @@
 //! Slots with generations: a token that outlived its slot finds nothing instead of a stranger.
 
+use crate::mem::prefetch::prefetch_all;
+
 /// Names an occupied slot: index in the low half, generation in the high half.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 
 impl Token {
@@ -64,6 +66,14 @@ impl<T> Slab<T> {
         Token::new(index, slot.generation)
     }
 
+    /// Asks the CPU for a slot, all of it.
+    #[inline]
+    pub fn prefetch(&self, token: Token) {
+        if let Some(slot) = self.slots.get(token.index()) {
+            prefetch_all(std::slice::from_ref(slot));
+        }
+    }
+
     /// The value of an occupied slot.
     pub fn get(&self, token: Token) -> Option<&T> {
         let slot = self.slots.get(token.index())?;
@@ -86,6 +96,15 @@ impl<T> Slab<T> {
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(token.index() as u32);
         Some(value)
+    }
+
+    /// Frees a slot where its value lies; nothing where the token is void.
+    pub fn free(&mut self, token: Token) {
+        let Some(slot) = self.slots.get_mut(token.index()) else { return };
+        if slot.generation == token.generation() && slot.value.take().is_some() {
+            slot.generation = slot.generation.wrapping_add(1);
+            self.free.push(token.index() as u32);
+        }
     }
 
     /// The occupied slots.

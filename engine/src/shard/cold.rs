@@ -10,8 +10,7 @@ use crate::lsm::lookup::{Answer, Lookup, Need};
 use crate::lsm::rows::{Found, row_bytes};
 use crate::lsm::scan::{Scan, ScanStep};
 use crate::mem::pool::Buf;
-use crate::mem::prefetch::prefetch_all;
-use crate::mem::slab::Token;
+use crate::mem::slab::{Slab, Token};
 use crate::shard::serve::{Asked, completions};
 use crate::shard::shard::Shard;
 use crate::shard::store::Store;
@@ -21,10 +20,10 @@ use crate::sst::unit::Unit;
 use crate::state::request::{Request, Status, StoreId};
 use crate::types::{Result, RowKind};
 
-/// A suspended request.
+/// A suspended request. Gets lie in the slab itself: a miss allocates nothing.
 #[derive(Debug)]
 pub(super) enum Waiting {
-    Get(Box<ColdGet>),
+    Get(ColdGet),
     Scan(Box<ColdScan>),
 }
 
@@ -95,24 +94,23 @@ impl Shard {
             return;
         }
         let mut misses = std::mem::take(&mut self.misses);
-        for get in &mut misses {
-            get.lookup.start(get.hash, &get.key);
-        }
-        for get in &mut misses {
-            get.lookup.seek(get.hash, &get.key);
-        }
-        for get in &mut misses {
-            get.lookup.narrow(&get.key);
-        }
-        for get in misses.drain(..) {
-            let step = self.next_step(&get);
-            self.settle(get, step, outbox);
+        self.each_miss(&misses, |get| get.lookup.start(get.hash, &get.key));
+        self.each_miss(&misses, |get| get.lookup.seek(get.hash, &get.key));
+        self.each_miss(&misses, |get| get.lookup.narrow(&get.key));
+        for token in misses.drain(..) {
+            let step = self.next_step(token);
+            self.settle(token, step, outbox);
         }
         self.misses = misses;
     }
 
+    fn each_miss(&mut self, misses: &[Token], mut step: impl FnMut(&mut ColdGet)) {
+        misses.iter().for_each(|&token| step(get_of(&mut self.cold, token)));
+    }
+
     // What the place that its lookup found means for a get.
-    fn next_step(&mut self, get: &ColdGet) -> Result<Step> {
+    fn next_step(&mut self, token: Token) -> Result<Step> {
+        let get = get_of(&mut self.cold, token);
         if let Some(need) = get.lookup.need(&get.key) {
             return Ok(Step::Read(need));
         }
@@ -130,25 +128,27 @@ impl Shard {
     }
 
     // Suspends the get or completes it.
-    fn settle(&mut self, mut get: Box<ColdGet>, step: Result<Step>, outbox: &mut Outbox) {
+    fn settle(&mut self, token: Token, step: Result<Step>, outbox: &mut Outbox) {
+        let get = get_of(&mut self.cold, token);
         let out = &mut outbox.completions[usize::from(get.session)];
         match step {
             Ok(Step::Read(need)) => {
                 get.need = Some(need);
-                let token = self.cold.insert(Waiting::Get(get));
-                self.coalescer.need(need.object, need.extent.pages(), token);
+                return self.coalescer.need(need.object, need.extent.pages(), token);
             }
             Ok(Step::Found) => {
                 out.push_value(get.user_data, Status::Value, &self.value);
-                self.keep(&get);
+                self.keep(token);
             }
             Ok(Step::Absent) => out.push(get.user_data, Status::Absent),
             Err(error) => out.push_error(get.user_data, error),
         }
+        self.cold.free(token);
     }
 
     // Installs the value that a cold get found, if nothing newer can exist.
-    fn keep(&mut self, get: &ColdGet) {
+    fn keep(&mut self, token: Token) {
+        let get = get_of(&mut self.cold, token);
         let Some(store) = self.stores[usize::from(get.store.0)].as_mut() else { return };
         if store.flushes != get.flushes || store.clears != get.clears {
             return;
@@ -171,21 +171,20 @@ impl Shard {
     /// Asks the CPU for what resuming the waiters of finished reads will look at: the gets have
     /// not been touched since they were suspended.
     pub(super) fn prefetch_landed(&self, done: &[IoDone]) {
-        self.each_landed(done, |get| prefetch_all(std::slice::from_ref(get)));
-        self.each_landed(done, |get| {
-            if let Some(Some(store)) = self.stores.get(usize::from(get.store.0)) {
+        self.each_landed(done, |waiter| self.cold.prefetch(waiter));
+        self.each_landed(done, |waiter| {
+            if let Some(Waiting::Get(get)) = self.cold.get(waiter)
+                && let Some(Some(store)) = self.stores.get(usize::from(get.store.0))
+            {
                 store.rows.prefetch(get.hash);
             }
         });
     }
 
-    fn each_landed(&self, done: &[IoDone], mut act: impl FnMut(&ColdGet)) {
+    fn each_landed(&self, done: &[IoDone], act: impl Fn(Token)) {
         for done in done {
-            let IoDone::Read { token, .. } = done else { continue };
-            for waiter in self.coalescer.waiters(*token) {
-                if let Some(Waiting::Get(get)) = self.cold.get(waiter) {
-                    act(get);
-                }
+            if let IoDone::Read { token, .. } = done {
+                self.coalescer.waiters(*token).for_each(&act);
             }
         }
     }
@@ -216,12 +215,13 @@ impl Shard {
         pages: Result<&[u8]>,
         outbox: &mut Outbox,
     ) {
-        match self.cold.remove(waiter) {
+        match self.cold.get_mut(waiter) {
             Some(Waiting::Get(get)) => {
                 completions(outbox, get.session);
-                self.resume_get(get, pages, outbox);
+                self.resume_get(waiter, pages, outbox);
             }
-            Some(Waiting::Scan(mut scan)) => {
+            Some(Waiting::Scan(_)) => {
+                let Some(Waiting::Scan(mut scan)) = self.cold.remove(waiter) else { return };
                 completions(outbox, scan.session);
                 let needs: SmallVec<[Need; 4]> = scan.scan.needs().collect();
                 let at = |n: &&Need| (n.object, n.extent.pages().offset) == place;
@@ -235,15 +235,16 @@ impl Shard {
         }
     }
 
-    fn resume_get(&mut self, mut get: Box<ColdGet>, pages: Result<&[u8]>, outbox: &mut Outbox) {
-        let answer = pages.and_then(|pages| self.read_answer(&mut get, pages));
+    fn resume_get(&mut self, token: Token, pages: Result<&[u8]>, outbox: &mut Outbox) {
+        let answer = pages.and_then(|pages| self.read_answer(token, pages));
+        let get = get_of(&mut self.cold, token);
         let step = match answer {
             Ok(Answer::Found) => Ok(Step::Found),
             Ok(Answer::Absent) => Ok(Step::Absent),
             Ok(Answer::Continue) => {
                 get.lookup.seek(get.hash, &get.key);
                 get.lookup.narrow(&get.key);
-                self.next_step(&get)
+                self.next_step(token)
             }
             Ok(Answer::Large(value)) => {
                 let need = get.need.expect("a get that waited had a need");
@@ -251,10 +252,11 @@ impl Shard {
             }
             Err(error) => Err(error),
         };
-        self.settle(get, step, outbox);
+        self.settle(token, step, outbox);
     }
 
-    fn read_answer(&mut self, get: &mut ColdGet, pages: &[u8]) -> Result<Answer> {
+    fn read_answer(&mut self, token: Token, pages: &[u8]) -> Result<Answer> {
+        let get = get_of(&mut self.cold, token);
         let need = get.need.expect("a get that waited had a need");
         let store = self.stores[usize::from(get.store.0)].as_ref().ok_or_else(closed)?;
         let key = &get.key[..];
@@ -307,6 +309,15 @@ impl Shard {
                 }
             }
         }
+    }
+}
+
+// A get between its miss and its answer.
+#[inline]
+fn get_of(cold: &mut Slab<Waiting>, token: Token) -> &mut ColdGet {
+    match cold.get_mut(token) {
+        Some(Waiting::Get(get)) => get,
+        _ => unreachable!("a get lies in the slab until it is answered"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::limits::{SERVE_CHUNK, VALUE_BYTES_MAX};
 use crate::lsm::rows::{Found, row_bytes};
-use crate::shard::cold::ColdGet;
+use crate::shard::cold::{ColdGet, Waiting};
 use crate::shard::shard::Shard;
 use crate::shard::stalled::Waits;
 use crate::shard::store::Store;
@@ -191,7 +191,8 @@ impl Shard {
                 Err(error) => return out.push_error(request.user_data, error),
             },
         };
-        self.misses.push(Box::new(ColdGet::new(session, request, key, operands, store)));
+        let get = ColdGet::new(session, request, key, operands, store);
+        self.misses.push(self.cold.insert(Waiting::Get(get)));
     }
 }
 

@@ -13,9 +13,9 @@ use crate::limits::{
 };
 use crate::mem::pool::Pool;
 use crate::mem::prefetch::prefetch_all;
-use crate::mem::slab::Slab;
+use crate::mem::slab::{Slab, Token};
 use crate::shard::background::RunningJob;
-use crate::shard::cold::{ColdGet, Waiting};
+use crate::shard::cold::Waiting;
 use crate::shard::control::PendingControl;
 use crate::shard::stalled::StalledQueues;
 use crate::shard::store::Store;
@@ -70,7 +70,8 @@ pub struct Shard {
     pub(super) jobs: Slab<RunningJob>,
     pub(super) controls: Slab<PendingControl>,
     pub(super) counters: ShardCounters,
-    pub(super) misses: Vec<Box<ColdGet>>,
+    // Gets that memory could not answer and that were not looked up yet.
+    pub(super) misses: Vec<Token>,
     // Bytes that the longest stalled request that wants memory found no room for, and its store.
     pub(super) room_wanted: Option<(StoreId, usize)>,
     pub(super) value: Vec<u8>,
