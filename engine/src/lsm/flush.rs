@@ -153,7 +153,11 @@ impl FlushJob {
             let (rows, order, at) = (&self.rows, &self.order, &self.at);
             let full = |a: u32, b: u32| compare(rows, order, at, a, b);
             match self.order[index].get(self.at[index]) {
-                Some(&(head, _)) => self.heap.advance_top(head, &full),
+                Some(&(head, offset)) => {
+                    // Its turn comes after a row of most other segments: time to fetch it.
+                    segment::prefetch_row(&self.rows.segments[index].memory, offset as usize);
+                    self.heap.advance_top(head, &full);
+                }
                 None => self.heap.pop(&full),
             }
         }

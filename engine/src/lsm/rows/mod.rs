@@ -29,7 +29,6 @@ use xxhash_rust::xxh3::Xxh3Default;
 use crate::limits::{SEGMENT_BYTES, SEGMENT_ROW_BYTES_MAX};
 use crate::lsm::index::{EntryAt, Index, Pos};
 use crate::lsm::segment::{self, Block, MemRow, Memory, NewRow};
-use crate::mem::prefetch::prefetch;
 use crate::types::RowKind;
 use crate::types::key::collection_prefix;
 
@@ -173,13 +172,7 @@ impl Rows {
     pub fn prefetch_row(&self, hash: u64) {
         if let Some(pos) = self.index.guess(hash) {
             let (segment, offset) = segment::place(pos);
-            let bytes = self.segments[segment].memory.bytes();
-            prefetch(&bytes[offset]);
-            for line in [64, 128] {
-                if let Some(byte) = bytes.get(offset + line) {
-                    prefetch(byte);
-                }
-            }
+            segment::prefetch_row(self.segments[segment].memory.bytes(), offset);
         }
     }
 
