@@ -84,13 +84,18 @@ struct Comparison<'a> {
 impl Comparison<'_> {
     fn run(mut self) -> Result<()> {
         println!("{}", table_head());
-        for &engine in &self.cli.engines {
-            self.turn(engine, Workload::Load, 1, self.cli.load.seed)?;
-        }
         let measured = |workload: &Workload| *workload != Workload::Load;
         let workloads: Vec<Workload> =
             self.cli.load.workloads.iter().copied().filter(measured).collect();
         let mut seed = self.cli.load.seed;
+        // Where the load is all there is to compare, it has rounds like any workload.
+        let loads = if workloads.is_empty() { self.cli.rounds } else { 1 };
+        for round in 1..=loads {
+            for &engine in &self.cli.engines {
+                self.turn(engine, Workload::Load, round, seed)?;
+            }
+            seed += 1;
+        }
         for round in 1..=self.cli.rounds {
             for &workload in &workloads {
                 seed += 1;
