@@ -125,8 +125,9 @@ pub const RUN_RATIO: u64 = 4;
 /// a merge of all its runs stays below about twice as much.
 pub const TABLE_BYTES_TARGET: u64 = 128 << 20;
 
-/// Chunks of a job's output that may be on their way to the DFS at once.
-pub const JOB_APPENDS_MAX: usize = 2;
+/// Chunks of a job's output that may be on their way to the DFS at once: two of the writer's
+/// buffers, so that rows are made while one is written.
+pub const JOB_APPENDS_MAX: usize = 2 * WRITE_BYTES_MAX / SST_CHUNK_BYTES;
 
 /// Rows a job moves between two yields: about 100 us of work.
 pub const JOB_ROWS_PER_STEP: usize = 512;
@@ -280,6 +281,10 @@ pub const ROWS_MIN_BYTES: usize = 8 << 20;
 /// the other half fills, and two thirds stay for clean rows and the rest.
 pub const FLUSH_DIVISOR: usize = 6;
 
+/// Writes may use this part of a flush's room while its table is sealed: a sync of 50 MiB takes up
+/// to 150 ms on the disks met, and no job shows progress meanwhile.
+pub const SEAL_DIVISOR: usize = 4;
+
 /// Jobs may hold this part of the budget for their buffers.
 pub const JOB_DIVISOR: usize = 6;
 
@@ -303,7 +308,7 @@ pub const SCAN_BYTES_MAX: usize = 1 << 20;
 pub const SCAN_LIMIT_MAX: u32 = 4096;
 
 /// Buffers of a job beside its inputs, bytes: chunks of output, the filter and index being built.
-pub const JOB_BASE_BYTES: usize = 4 << 20;
+pub const JOB_BASE_BYTES: usize = 6 << 20;
 
 /// Merges of one shard at once, beside a flush: more would only hold up the flush, which writes
 /// wait for.

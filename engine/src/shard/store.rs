@@ -11,7 +11,7 @@ use crate::io::values::ObjectSlot;
 use crate::limits::{
     FILTER_BITS_LAST, FILTER_BITS_UPPER, JOB_FAILURES_MAX, JOB_PIECES, JOB_READ_BYTES_MAX,
     JOB_READ_BYTES_MIN, JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS, KEY_GROUPS_MAX, PAGE_BYTES,
-    RUNS_MAX, RUNS_PACE,
+    RUNS_MAX, RUNS_PACE, SEAL_DIVISOR,
 };
 use crate::lsm::compact::{CompactJob, MergeOrder};
 use crate::lsm::flush::FlushJob;
@@ -164,7 +164,8 @@ impl Store {
         if !self.unflushed() {
             return 0;
         }
-        let room = flush_bytes.saturating_sub(self.rows.active_bytes()).max(1) as u64;
+        let room = flush_bytes - flush_bytes / SEAL_DIVISOR;
+        let room = room.saturating_sub(self.rows.active_bytes()).max(1) as u64;
         // Jobs share their executor.
         let written = self.job_bytes.saturating_sub(self.flush_from) / self.jobs.max(1);
         let left = (self.rows.frozen_bytes() as u64).saturating_sub(written);
