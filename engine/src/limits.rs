@@ -125,9 +125,8 @@ pub const RUN_RATIO: u64 = 4;
 /// a merge of all its runs stays below about twice as much.
 pub const TABLE_BYTES_TARGET: u64 = 128 << 20;
 
-/// Chunks of a job's output that may be on their way to the DFS at once: two of the writer's
-/// buffers, so that rows are made while one is written.
-pub const JOB_APPENDS_MAX: usize = 2 * WRITE_BYTES_MAX / SST_CHUNK_BYTES;
+/// Chunks of a job's output that may be on their way to the DFS at once. Eight were no faster.
+pub const JOB_APPENDS_MAX: usize = 2;
 
 /// Rows a job moves between two yields: about 100 us of work.
 pub const JOB_ROWS_PER_STEP: usize = 512;
@@ -141,7 +140,8 @@ pub const JOB_READ_BYTES_MAX: usize = 256 << 10;
 /// And of at least this many: below, a piece costs more to ask for than to read.
 pub const JOB_READ_BYTES_MIN: usize = 32 << 10;
 
-/// Pieces of an input in memory at once: the one in use, the one ahead, one being read.
+/// Pieces of an input in memory at once: the one in use, the one ahead, one being read. Two more
+/// ahead were no faster.
 pub const JOB_PIECES: usize = 3;
 
 /// Reads of one shard in flight at the device: beyond it a virtual disk gives no more, and the
