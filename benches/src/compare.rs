@@ -72,7 +72,7 @@ pub fn main() -> Result<()> {
 fn run_engine(order: &Order) -> Result<()> {
     let name = order.engine.to_string();
     let mut open = |setup: &load::Setup| target(order.engine, order.own, setup);
-    load::run(&order.load, &name, order.round, &mut open).map(drop)
+    load::run_on(&order.load, &name, order.engine.directory(), order.round, &mut open).map(drop)
 }
 
 struct Comparison<'a> {
@@ -91,8 +91,13 @@ impl Comparison<'_> {
         // Where the load is all there is to compare, it has rounds like any workload.
         let loads = if workloads.is_empty() { self.cli.rounds } else { 1 };
         for round in 1..=loads {
-            for &engine in &self.cli.engines {
-                self.turn(engine, Workload::Load, round, seed)?;
+            for (at, &engine) in self.cli.engines.iter().enumerate() {
+                let earlier = &self.cli.engines[..at];
+                // Its data are there: those of the same engine with another batch.
+                let shared = earlier.iter().any(|other| other.directory() == engine.directory());
+                if !shared || workloads.is_empty() {
+                    self.turn(engine, Workload::Load, round, seed)?;
+                }
             }
             seed += 1;
         }
@@ -120,7 +125,7 @@ impl Comparison<'_> {
             load.in_flight = batch;
         }
         load.workloads = vec![workload];
-        load.dir = Some(self.base.join(engine.to_string()));
+        load.dir = Some(self.base.join(engine.directory()));
         load.reuse = self.cli.load.reuse || workload != Workload::Load;
         load.seed = seed;
         load.json = Some(json.clone());

@@ -59,6 +59,17 @@ impl Engine {
         Ok(())
     }
 
+    /// Where its data lie, and whose they are: RocksDB's are the same whatever the batch.
+    pub fn directory(self) -> &'static str {
+        match self {
+            Self::Aquifer => "aquifer",
+            Self::Disk => "disk",
+            Self::Null => "null",
+            #[cfg(feature = "rocksdb")]
+            Self::RocksDb { .. } => "rocksdb",
+        }
+    }
+
     /// The batch of an engine that fixes it. Its calls block until the whole batch is there, so
     /// more in flight would only queue before it.
     pub fn batch(self) -> Option<u32> {

@@ -42,7 +42,7 @@ pub use report::{
     CheckpointReport, DevicePerOp, DfsReport, LatencyUs, PhaseReport, RestoreReport, RunReport,
     SCHEMA, Spread, table_head,
 };
-pub use session::{Setup, run};
+pub use session::{Setup, run, run_on};
 pub use target::{
     About, Checkpointed, Checkpoints, DeviceCounts, DfsCounts, Op, OpBatch, OpKind, Ops, Outcome,
     Target, TargetStats,

@@ -55,8 +55,19 @@ pub fn run(
     round: u32,
     open: &mut dyn FnMut(&Setup) -> Result<Box<dyn Target>>,
 ) -> Result<RunReport> {
+    run_on(args, engine, engine, round, open)
+}
+
+/// As `run`, on data that other engines of the name `owner` may have loaded.
+pub fn run_on(
+    args: &LoadArgs,
+    engine: &str,
+    owner: &str,
+    round: u32,
+    open: &mut dyn FnMut(&Setup) -> Result<Box<dyn Target>>,
+) -> Result<RunReport> {
     args.check()?;
-    let mut dir = DataDir::open(args, engine)?;
+    let mut dir = DataDir::open(args, owner)?;
     let data = args.dataset(dir.seed());
     let memory_bytes = args.memory.bytes(data.data_bytes());
     ensure!(memory_bytes > 0, "--memory {} of this data is 0 bytes: give more", args.memory);
