@@ -10,7 +10,7 @@ use aquifer::io::values::{IoDone, IoRequest, JobDone, ObjectSlot};
 use aquifer::limits::PAGE_BYTES;
 use aquifer::shard::values::{Control, ControlDone, ControlOp, Inbox, JobReport, Outbox, Park};
 use aquifer::shard::{Shard, ShardCounters, ShardLimits};
-use aquifer::state::request::{Batch, Status};
+use aquifer::state::request::{Batch, Completion, Completions, Status};
 use aquifer::types::error::ErrorKind;
 use aquifer::types::{Error, ObjectName, Result};
 
@@ -76,6 +76,24 @@ pub enum Answer {
     Entries(Vec<u8>, bool),
     /// It failed.
     Failed(ErrorKind, String),
+}
+
+impl Answer {
+    /// The answer that a completion is.
+    #[must_use]
+    pub fn of(done: &Completions, item: &Completion) -> Self {
+        let value = done.value(item).to_vec();
+        match item.status {
+            Status::Done => Self::Done,
+            Status::Value => Self::Value(value),
+            Status::Absent => Self::Absent,
+            Status::Entries { more } => Self::Entries(value, more),
+            Status::Failed { index } => {
+                let error = &done.errors[index as usize];
+                Self::Failed(error.kind, error.text.to_string())
+            }
+        }
+    }
 }
 
 /// What a turn brought.
@@ -406,20 +424,10 @@ impl Sim {
         let mut arrived = Arrived::default();
         for done in &mut self.outbox.completions {
             for item in &done.items {
-                let value = done.value(item);
-                let answer = match item.status {
-                    Status::Done => Answer::Done,
-                    Status::Value => Answer::Value(value.to_vec()),
-                    Status::Absent => Answer::Absent,
-                    Status::Entries { more } => Answer::Entries(value.to_vec(), more),
-                    Status::Failed { index } => {
-                        let error = &done.errors[index as usize];
-                        Answer::Failed(error.kind, error.text.to_string())
-                    }
-                };
+                let answer = Answer::of(done, item);
                 self.trace.number(item.user_data);
                 self.trace.number(u64::from(matches!(answer, Answer::Failed(..))));
-                self.trace.bytes(value);
+                self.trace.bytes(done.value(item));
                 arrived.answers.push((item.user_data, answer));
             }
             done.clear();
