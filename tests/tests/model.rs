@@ -29,6 +29,7 @@ fn reached_by_seeds(reports: &[Report]) -> Vec<(&'static str, u64)> {
     let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum();
     vec![
         ("requests failed under faults", sum(|r| r.failed)),
+        ("short reads", sum(|r| r.short_reads)),
         ("failed jobs", sum(|r| r.counters.job_failures)),
         ("seeds with split tablets", sum(|r| u64::from(r.tablets_max > 1))),
     ]

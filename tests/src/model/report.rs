@@ -19,6 +19,8 @@ pub struct Report {
     pub restores: u64,
     /// Tablets of the checkpoint that had most.
     pub tablets_max: u64,
+    /// Reads that brought a part of their bytes.
+    pub short_reads: u64,
     /// Counters of all shards of the run.
     pub counters: ShardCounters,
 }

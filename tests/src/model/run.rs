@@ -151,6 +151,7 @@ impl Run {
 
     fn end_report(mut self) -> Report {
         self.report.trace = self.sim.trace().0;
+        self.report.short_reads = self.sim.short_reads;
         self.report.tablets_max = self.sim.dfs.tablets_max() as u64;
         self.report
     }

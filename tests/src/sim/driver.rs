@@ -119,6 +119,8 @@ pub struct Sim {
     pub dfs: Dfs,
     /// What goes wrong, and how often.
     pub faults: FaultMix,
+    /// Reads that brought a part of their bytes.
+    pub short_reads: u64,
     /// What was planted.
     pub sabotage: Sabotage,
     pub(super) rng: Rng,
@@ -142,6 +144,7 @@ impl Sim {
             outbox: Outbox::default(),
             dfs: Dfs::default(),
             faults,
+            short_reads: 0,
             sabotage: Sabotage::None,
             rng,
             jobs: Vec::new(),
@@ -406,11 +409,25 @@ impl Sim {
         }
         let from = offset as usize;
         assert!(from + out.len() <= bytes.len(), "a read past the end of an object");
+        if fails && self.rng.chance(self.faults.read_short) {
+            return self.read_a_part(&bytes[from..from + out.len()], out);
+        }
         out.copy_from_slice(&bytes[from..from + out.len()]);
         if fails {
             self.flip(out);
         }
         Ok(())
+    }
+
+    // See `FaultMix::read_short`.
+    fn read_a_part(&mut self, bytes: &[u8], out: &mut [u8]) -> Result<()> {
+        self.short_reads += 1;
+        let mut part = self.rng.below(bytes.len());
+        if self.rng.chance(5000) {
+            part -= part % PAGE_BYTES;
+        }
+        out[..part].copy_from_slice(&bytes[..part]);
+        if self.rng.chance(5000) { Err(self.injected("a short read")) } else { Ok(()) }
     }
 
     fn flip(&mut self, bytes: &mut [u8]) {

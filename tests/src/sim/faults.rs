@@ -10,6 +10,12 @@ pub struct FaultMix {
     pub read_error: u32,
     /// A bit of what a read returns is flipped.
     pub read_flip: u32,
+    /// A read brings a part of its bytes; behind them its buffer keeps what an older read left.
+    /// Half of these reads fail. The others say that they brought all of it: the real ring repeats
+    /// a short read until it is whole or has failed, so a part that passes for the whole is what
+    /// may come from below it, and only a checksum tells. A job gets no buffer with a failure, so
+    /// for its reads this is the case that counts.
+    pub read_short: u32,
     /// An append of a job fails.
     pub append_error: u32,
     /// A seal fails, the object did not become visible.
@@ -70,6 +76,7 @@ impl FaultMix {
         mix.job_breaks = rate(20);
         mix.delete_lost = rate(2000);
         mix.slow = rate(1000);
+        mix.read_short = rate(1000);
         mix
     }
 
@@ -82,7 +89,7 @@ impl FaultMix {
     /// True if reads may fail.
     #[must_use]
     pub fn reads_fail(&self) -> bool {
-        self.read_error + self.read_flip > 0
+        self.read_error + self.read_flip + self.read_short > 0
     }
 
     /// True if what a job wrote may stay behind without an owner.
