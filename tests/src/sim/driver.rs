@@ -114,6 +114,8 @@ pub struct Sim {
     park: Park,
     // What jobs have written in all.
     pub(super) job_bytes: u64,
+    // Failures of jobs in a row, by the number of their store.
+    pub(super) job_failures: BTreeMap<u64, u32>,
     outbox: Outbox,
     /// The objects; they outlive the shard.
     pub dfs: Dfs,
@@ -141,6 +143,7 @@ impl Sim {
             inbox: Inbox::default(),
             park: Park::Busy,
             job_bytes: 0,
+            job_failures: BTreeMap::new(),
             outbox: Outbox::default(),
             dfs: Dfs::default(),
             faults,

@@ -1,6 +1,8 @@
 //! Which faults a seed injects, and how often. Each seed draws its own mix (swarm testing): a
 //! fault that is always on hides what needs a long undisturbed run.
 
+use aquifer::limits::{JOB_FAILURES_MAX, JOBS_PER_CORE_MAX};
+
 use crate::sim::rng::Rng;
 
 /// Chances in ten thousand.
@@ -42,13 +44,19 @@ pub struct FaultMix {
     pub latency_max: u64,
     /// Most steps a job makes between two ticks.
     pub job_steps_max: usize,
+    /// After so many failures in a row the jobs of a store meet no fault until one succeeds.
+    pub job_failures_max: u32,
 }
+
+/// Faults of a seed are hiccups: in an outage writes are refused, which the model does not know.
+/// At the last failure the other jobs of the store may be about to fail too.
+const HICCUPS_MAX: u32 = JOB_FAILURES_MAX - 1 - JOBS_PER_CORE_MAX as u32;
 
 impl FaultMix {
     /// No fault, and some latency.
     #[must_use]
     pub fn calm() -> Self {
-        Self { latency_max: 100, job_steps_max: 16, ..Self::default() }
+        Self { latency_max: 100, job_steps_max: 16, job_failures_max: u32::MAX, ..Self::default() }
     }
 
     /// The mix of a seed.
@@ -56,6 +64,7 @@ impl FaultMix {
         let mut mix = Self {
             latency_max: rng.pick(&[1, 20, 200, 2000]),
             job_steps_max: rng.pick(&[1, 3, 16, 64]),
+            job_failures_max: HICCUPS_MAX,
             ..Self::default()
         };
         if rng.chance(3000) {
