@@ -5,18 +5,27 @@ use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 /// Words of the corpus that `corpus` writes, small files and one of many buffers.
 const WORDS: u64 = 60_000;
+/// Its files: each has one pair of words less than it has words.
+const FILES: u64 = 4;
 
-fn corpus(folder: &Path) {
-    let mut x = 7_u64;
-    let mut draw = move |below: u64| {
+/// Numbers that follow from a seed.
+fn draws(seed: u64) -> impl FnMut(u64) -> u64 {
+    let mut x = seed;
+    move |below| {
         x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (x >> 33) % below
-    };
+    }
+}
+
+fn corpus(folder: &Path) {
+    let mut draw = draws(7);
     fs::create_dir_all(folder.join("in/deep")).unwrap();
     for (file, words) in [("a.txt", 1_000), ("deep/b.md", 50_000), ("z", 8_999), ("zz", 1)] {
         let mut text = String::new();
@@ -24,7 +33,8 @@ fn corpus(folder: &Path) {
             let separator = [" ", "\n", "--", "\t(", "\u{e9}"][draw(5) as usize];
             // Skewed: a product of draws.
             let word = draw(80) * draw(80);
-            text += &format!("{}{word:x}{separator}", if word % 3 == 0 { "Wx" } else { "k" });
+            text +=
+                &format!("{}{word:x}{separator}", if word.is_multiple_of(3) { "Wx" } else { "k" });
         }
         fs::write(folder.join("in").join(file), text).unwrap();
     }
@@ -117,6 +127,104 @@ fn a_killed_job_goes_on_from_its_last_checkpoint() {
     let again = succeed(folder.path(), &last);
     assert_eq!(again["resumed_at"], again["words"]);
     assert_eq!(again["verified"], true);
+}
+
+/// Chains of kills in an ordinary test run; `AQUIFER_CHAINS=n` makes n, from `AQUIFER_CHAIN` on.
+const CHAINS: u64 = 8;
+/// Kills of a chain; the run after them may end.
+const KILLS_MAX: u64 = 12;
+/// Kills of a chain that has counted everything.
+const LATE_KILLS_MAX: u64 = 2;
+
+/// Options of a job that is killed: it spends much of its time on checkpoints.
+const SLOW: [&str; 10] = [
+    "--dfs",
+    "state?latency=1ms",
+    "--memory",
+    "32M",
+    "--in-flight",
+    "64",
+    "--checkpoint-every",
+    "3k",
+    "--counts",
+    "counts.tsv",
+];
+
+/// Words counted at the last checkpoint of the job file, or why there is none.
+fn committed(folder: &Path) -> Result<u64, &'static str> {
+    let file = fs::read_to_string(folder.join("wordcount.job")).map_err(|_| "before a job file")?;
+    let job: Value = serde_json::from_str(file.lines().nth(1).unwrap()).unwrap();
+    let last = job["checkpoints"].as_array().unwrap().last().ok_or("before a checkpoint")?;
+    Ok(last["position"]["records"].as_u64().unwrap())
+}
+
+/// Starts a job, kills it from outside and resumes it, again and again, until a run ends by itself.
+/// `whole` is about the time of a whole run. Counts where kills found the job.
+fn chain(seed: u64, whole: Duration, kills: &mut BTreeMap<&'static str, u64>) {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    let mut draw = draws(seed);
+    // The first draws of neighbouring seeds are alike.
+    draw(1);
+    let mut late = 0;
+    for kill in 0.. {
+        // Killed before it wrote its job file, it left nothing to resume.
+        let resumes = folder.path().join("wordcount.job").exists();
+        let start: &[&str] = if resumes { &["--resume"] } else { &["in", "--ngram", "2"] };
+        let args = [start, &SLOW, &["--json", "report.json"]].concat();
+        let mut child = command(folder.path(), &args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        if kill < KILLS_MAX && late < LATE_KILLS_MAX {
+            // Anywhere, or early: before it wrote its job file, while it restores.
+            let span = whole / [1, 4, 16, 256][draw(4) as usize];
+            thread::sleep(span * draw(1000) as u32 / 1000);
+            child.kill().unwrap();
+        }
+        let output = child.wait_with_output().unwrap();
+        if output.status.signal() == Some(9) {
+            let found = match committed(folder.path()) {
+                Err(before) => before,
+                Ok(words) if words + FILES == WORDS => {
+                    late += 1;
+                    "after the last checkpoint"
+                }
+                Ok(_) => "between checkpoints",
+            };
+            *kills.entry(found).or_insert(0) += 1;
+            continue;
+        }
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "chain {seed}, after {kill} kills: {errors}");
+        break;
+    }
+    let report = fs::read(folder.path().join("report.json")).unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    assert_eq!(report["verified"], true, "chain {seed}");
+    println!("chain {seed}: the last run resumed at {}", report["resumed_at"]);
+    check_counts(folder.path(), 2);
+}
+
+#[test]
+fn a_job_that_is_killed_at_any_instant_counts_exactly() {
+    let number = |variable: &str| {
+        std::env::var(variable).ok().map(|text| text.parse::<u64>().expect("a number"))
+    };
+    let first = number("AQUIFER_CHAIN").unwrap_or(1);
+    let count = number("AQUIFER_CHAINS").unwrap_or(CHAINS);
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    let began = Instant::now();
+    succeed(folder.path(), &[&["in", "--ngram", "2"], &SLOW[..]].concat());
+    let whole = began.elapsed();
+    let mut kills = BTreeMap::new();
+    for seed in first..first + count {
+        chain(seed, whole, &mut kills);
+    }
+    println!("a whole run takes {whole:?}; kills: {kills:?}");
+    assert!(kills.contains_key("between checkpoints") || count < CHAINS, "{kills:?}");
 }
 
 #[test]

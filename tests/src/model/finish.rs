@@ -3,15 +3,12 @@
 use aquifer::shard::values::{ControlOp, ControlResult};
 use aquifer::state::request::Batch;
 
-use crate::model::oracle::{Op, RowKey, SMALL_STATES, State};
-use crate::model::run::{Failure, Run};
-use crate::model::shape::map_key;
+use crate::model::asked::Outcome;
+use crate::model::run::Run;
 use crate::sim::faults::FaultMix;
 
-type Outcome<T> = std::result::Result<T, Failure>;
-
 /// Requests of a read back in flight.
-const READ_BACK_BATCH: usize = 256;
+pub(super) const READ_BACK_BATCH: usize = 256;
 
 impl Run {
     /// See the module.
@@ -52,27 +49,15 @@ impl Run {
 
     /// Reads every row that may exist, and scans every map in pages.
     fn read_back(&mut self, store: usize) -> Outcome<()> {
-        let mut batch = Batch::default();
-        for key in 0..self.shape.keys as u8 {
-            for namespace in 0..3 {
-                for state in SMALL_STATES {
-                    let row = RowKey { state, key, namespace, map_key: Vec::new() };
-                    self.add(&mut batch, store, &Op::Get(row))?;
-                }
-                let map = RowKey { state: State::Map, key, namespace, map_key: Vec::new() };
-                self.add(&mut batch, store, &Op::Scan(map.clone(), 5000))?;
-                let some = self.rng.below(self.shape.map_keys);
-                let after = RowKey { map_key: map_key(some), ..map.clone() };
-                self.add(&mut batch, store, &Op::Scan(after.clone(), 3))?;
-                self.add(&mut batch, store, &Op::Get(after))?;
-                if batch.requests.len() >= READ_BACK_BATCH {
-                    self.sim.submit(0, std::mem::take(&mut batch));
-                    self.settle("a read back")?;
-                }
+        for ops in self.shape.read_back(&mut self.rng).chunks(READ_BACK_BATCH) {
+            let mut batch = Batch::default();
+            for op in ops {
+                self.add(&mut batch, store, op)?;
             }
+            self.sim.submit(0, batch);
+            self.settle("a read back")?;
         }
-        self.sim.submit(0, batch);
-        self.settle("a read back")
+        Ok(())
     }
 
     // After a checkpoint of a drained store, nothing of its incarnation may exist that no kept

@@ -92,6 +92,28 @@ pub enum Op {
     Scan(RowKey, u32),
 }
 
+impl Op {
+    /// The row it is about.
+    #[must_use]
+    pub fn row(&self) -> &RowKey {
+        let (Self::Put(row, _)
+        | Self::Delete(row)
+        | Self::Append(row, _)
+        | Self::Update(row, _)
+        | Self::Add(row, _)
+        | Self::Clear(row)
+        | Self::Get(row)
+        | Self::Scan(row, _)) = self;
+        row
+    }
+
+    /// True for a read.
+    #[must_use]
+    pub fn reads(&self) -> bool {
+        matches!(self, Self::Get(_) | Self::Scan(..))
+    }
+}
+
 /// The handles of a store's states.
 #[derive(Clone, Copy, Debug)]
 pub struct States {
@@ -156,14 +178,7 @@ impl States {
     /// # Errors
     /// What the engine's limits refuse.
     pub fn request(&self, batch: &mut Batch, op: &Op, user_data: u64) -> Result<()> {
-        let (Op::Put(row, _)
-        | Op::Delete(row)
-        | Op::Append(row, _)
-        | Op::Update(row, _)
-        | Op::Add(row, _)
-        | Op::Clear(row)
-        | Op::Get(row)
-        | Op::Scan(row, _)) = op;
+        let row = op.row();
         let key = key_bytes(row.key);
         let namespace = namespace_bytes(row.namespace);
         let target = Target { key: Key::new(&key, KEY_GROUPS), namespace, user_data };
@@ -242,7 +257,13 @@ impl Model {
             }
             Op::Add(row, number) => self.add(row, *number),
             Op::Clear(map) => {
-                self.rows.retain(|row, _| !same_map(row, map));
+                let first = RowKey { map_key: Vec::new(), ..map.clone() };
+                let rows = self.rows.range(first..).map(|(row, _)| row);
+                let gone: Vec<RowKey> =
+                    rows.take_while(|row| same_map(row, map)).cloned().collect();
+                for row in gone {
+                    self.rows.remove(&row);
+                }
             }
             Op::Get(row) => return Expected::Row(self.rows.get(row).cloned()),
             Op::Scan(after, limit) => return Expected::Entries(self.entries(after), *limit),

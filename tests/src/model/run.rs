@@ -3,45 +3,23 @@
 
 use std::collections::BTreeMap;
 
-use aquifer::shard::ShardCounters;
 use aquifer::shard::values::{ControlDone, ControlOp, ControlResult, OpenStore};
 use aquifer::state::request::{Batch, StoreId};
 use aquifer::types::Incarnation;
 use aquifer::types::error::ErrorKind;
 
-use crate::model::oracle::{Expected, KEY_GROUPS, Model, Op, States, compare, declared};
+use crate::model::asked::{Asked, Outcome};
+use crate::model::oracle::{KEY_GROUPS, Model, Op, States, declared};
+use crate::model::report::Report;
 use crate::model::shape::Shape;
 use crate::sim::driver::{Answer, Arrived, Sabotage, Sim};
 use crate::sim::faults::FaultMix;
 use crate::sim::rng::Rng;
 
-/// How a run failed.
-pub type Failure = String;
-type Outcome<T> = std::result::Result<T, Failure>;
-
 /// Turns without an end of which a run counts as stuck.
 const TURNS_MAX: usize = 400_000;
 /// Attempts at opening a store under faults.
 const OPENS_MAX: usize = 300;
-
-/// What a run did.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Report {
-    /// Hash over everything that crossed the boundary.
-    pub trace: u64,
-    /// Requests answered.
-    pub requests: u64,
-    /// Requests that failed under faults.
-    pub failed: u64,
-    /// Checkpoints that gave a handle.
-    pub checkpoints: u64,
-    /// Crashes and restores.
-    pub crashes: u64,
-    /// Tablets of the checkpoint that had most.
-    pub tablets_max: u64,
-    /// Counters of all shards of the run.
-    pub counters: ShardCounters,
-}
 
 /// A store of the program; it is open between the steps of the program.
 #[derive(Debug)]
@@ -54,14 +32,6 @@ pub(super) struct StoreRun {
     pub incarnation: Incarnation,
 }
 
-#[derive(Debug)]
-struct Pending {
-    store: usize,
-    what: String,
-    expected: Expected,
-    may_fail: bool,
-}
-
 /// A checkpoint that the host keeps.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
@@ -70,9 +40,23 @@ pub(super) struct Kept {
     pub model: Model,
 }
 
+/// What a store is opened from: mostly one of its checkpoints.
+pub(super) fn some_kept(kept: &[Kept], store: usize, rng: &mut Rng) -> Option<Kept> {
+    let mine: Vec<&Kept> = kept.iter().filter(|kept| kept.store == store).collect();
+    if mine.is_empty() || rng.chance(300) {
+        return None;
+    }
+    Some(rng.pick(&mine).clone())
+}
+
+/// A control request in flight.
 #[derive(Debug)]
-enum PendingControl {
-    Checkpoint { store: usize, model: Model },
+pub(super) enum PendingControl {
+    /// The model at the cut.
+    Checkpoint {
+        store: usize,
+        model: Model,
+    },
     Drain,
     Other,
 }
@@ -87,7 +71,7 @@ pub(super) struct Run {
     pub kept: Vec<Kept>,
     pub report: Report,
     pub calm: bool,
-    pending: BTreeMap<u64, Pending>,
+    asked: Asked,
     controls: BTreeMap<u64, PendingControl>,
     finished: BTreeMap<u64, ControlDone>,
     next_number: u64,
@@ -154,7 +138,7 @@ impl Run {
             kept: Vec::new(),
             report: Report::default(),
             calm: false,
-            pending: BTreeMap::new(),
+            asked: Asked::default(),
             controls: BTreeMap::new(),
             finished: BTreeMap::new(),
             next_number: 0,
@@ -167,23 +151,14 @@ impl Run {
 
     fn end_report(mut self) -> Report {
         self.report.trace = self.sim.trace().0;
+        self.report.short_reads = self.sim.short_reads;
         self.report.tablets_max = self.sim.dfs.tablets_max() as u64;
         self.report
     }
 
     /// Adds the counters of a shard that ends.
     pub(super) fn add_counters(&mut self) {
-        let now = self.sim.counters();
-        let sum = &mut self.report.counters;
-        sum.flushes += now.flushes;
-        sum.merges += now.merges;
-        sum.stalls += now.stalls;
-        sum.rows_evicted += now.rows_evicted;
-        sum.row_hits += now.row_hits;
-        sum.job_failures += now.job_failures;
-        sum.coalescer.reads += now.coalescer.reads;
-        sum.coalescer.joins += now.coalescer.joins;
-        sum.coalescer.merged += now.coalescer.merged;
+        self.report.add(&self.sim.counters());
     }
 
     fn program(&mut self) -> Outcome<()> {
@@ -212,7 +187,7 @@ impl Run {
             for _ in 0..self.rng.pick(&[0, 1, 1, 3, 20]) {
                 self.turn(false)?;
             }
-            if self.pending.len() > 4000 {
+            if self.asked.len() > 4000 {
                 self.settle("the backlog of requests")?;
             }
         }
@@ -252,7 +227,7 @@ impl Run {
         let user_data = self.number();
         let lost = self.is_lost(op);
         let slot = &mut self.stores[store];
-        if self.sim.sabotage == Sabotage::LateSnapshot && !matches!(op, Op::Get(_) | Op::Scan(..)) {
+        if self.sim.sabotage == Sabotage::LateSnapshot && !op.reads() {
             slot.before = slot.model.clone();
         }
         let expected = slot.model.apply(op);
@@ -261,13 +236,8 @@ impl Run {
         }
         let (_, states) = slot.open.expect("stores are open between steps");
         states.request(batch, op, user_data).map_err(|error| format!("{op:?}: {error}"))?;
-        let reads = matches!(op, Op::Get(_) | Op::Scan(..));
-        let what = match op {
-            Op::Get(row) | Op::Scan(row, _) => format!("{row:?}"),
-            _ => String::new(),
-        };
-        let may_fail = reads && self.sim.faults.reads_fail();
-        self.pending.insert(user_data, Pending { store, what, expected, may_fail });
+        let may_fail = op.reads() && self.sim.faults.reads_fail();
+        self.asked.add(user_data, store, op, expected, may_fail);
         Ok(())
     }
 
@@ -298,27 +268,16 @@ impl Run {
     }
 
     fn check(&mut self, number: u64, answer: &Answer) -> Outcome<()> {
-        let Some(pending) = self.pending.remove(&number) else {
-            return Err(format!("request {number} was answered and nobody waits for it"));
-        };
+        let asked = self.asked.take(number)?;
         self.report.requests += 1;
-        if let Answer::Failed(kind, text) = answer {
+        if let Answer::Failed(kind, _) = answer {
             self.report.failed += 1;
             if *kind == ErrorKind::Poisoned && self.may_poison {
                 self.poisoned = true;
                 return Ok(());
             }
-            let kinds = [ErrorKind::Io, ErrorKind::Corrupt, ErrorKind::Closed];
-            return if pending.may_fail && kinds.contains(kind) {
-                Ok(())
-            } else {
-                Err(format!("request {number} {} failed: {text}", pending.what))
-            };
         }
-        compare(&pending.expected, answer).map_err(|difference| {
-            let store = self.stores[pending.store].number;
-            format!("request {number} of store {store} {}: {difference}", pending.what)
-        })
+        asked.judge(number, answer)
     }
 
     fn spoil(&self, arrived: &mut Arrived) {
@@ -379,7 +338,7 @@ impl Run {
     pub(super) fn settle(&mut self, what: &str) -> Outcome<()> {
         let mut idle = 0;
         for _ in 0..TURNS_MAX {
-            if self.pending.is_empty() && self.controls.is_empty() {
+            if self.asked.is_empty() && self.controls.is_empty() {
                 return Ok(());
             }
             self.turn(true)?;
@@ -388,10 +347,10 @@ impl Run {
                 break;
             }
         }
-        let first = self.pending.iter().next();
+        let first = self.asked.first();
         Err(format!(
             "{what}: stuck with {} requests and {:.200?}; the first: {first:.200?}; {:?}",
-            self.pending.len(),
+            self.asked.len(),
             format!("{:?}", self.controls),
             self.sim.counters()
         ))
@@ -461,6 +420,7 @@ impl Run {
             match result {
                 Ok(ControlResult::Opened(id, table)) => {
                     let states = States::of(id, &table).map_err(|error| error.to_string())?;
+                    self.report.restores += u64::from(from.is_some());
                     let slot = &mut self.stores[store];
                     slot.open = Some((id, states));
                     slot.model = from.map(|kept| kept.model).unwrap_or_default();
@@ -476,15 +436,6 @@ impl Run {
         Err("a store never opened".to_owned())
     }
 
-    fn some_kept(&mut self, store: usize) -> Option<Kept> {
-        let mine: Vec<usize> =
-            (0..self.kept.len()).filter(|&at| self.kept[at].store == store).collect();
-        if mine.is_empty() || self.rng.chance(300) {
-            return None;
-        }
-        Some(self.kept[self.rng.pick(&mine)].clone())
-    }
-
     /// True if a store answers that it is poisoned.
     pub(super) fn is_poisoned(&self) -> bool {
         self.poisoned
@@ -498,14 +449,14 @@ impl Run {
         self.poisoned = false;
         self.report.crashes += 1;
         self.add_counters();
-        self.pending.clear();
+        self.asked.clear();
         self.controls.clear();
         self.sim.crash(self.shape.limits);
         if self.sim.sabotage == Sabotage::DeletedTable {
             self.sim.dfs.lose_tables();
         }
         for store in 0..self.stores.len() {
-            let from = self.some_kept(store);
+            let from = some_kept(&self.kept, store, &mut self.rng);
             self.open(store, from)?;
         }
         Ok(())
@@ -514,11 +465,9 @@ impl Run {
     // Closes a store with requests in flight and opens it from a checkpoint; others go on.
     fn reopen(&mut self, store: usize) -> Outcome<()> {
         let id = self.id(store);
-        for pending in self.pending.values_mut().filter(|pending| pending.store == store) {
-            pending.may_fail = true;
-        }
+        self.asked.may_fail(store);
         self.start_control(ControlOp::Close(id), PendingControl::Other);
-        let from = self.some_kept(store);
+        let from = some_kept(&self.kept, store, &mut self.rng);
         if self.rng.chance(5000) {
             self.turn(false)?;
         }

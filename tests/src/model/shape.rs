@@ -88,6 +88,25 @@ impl Shape {
         }
     }
 
+    /// The shape of a program for the real engine, whose memory is at least 32 MiB a shard: more
+    /// rows and longer values, so that they are flushed, merged and evicted all the same.
+    pub fn draw_large(rng: &mut Rng) -> Self {
+        Self {
+            keys: 40,
+            map_keys: 300,
+            batches: rng.between(200, 600),
+            batch_max: rng.pick(&[20, 100, 250]),
+            value_max: rng.pick(&[700, 4000, 12_000]),
+            large_max: rng.pick(&[0, 40_000, 130_000]),
+            list_max: 20_000,
+            checkpoint: rng.pick(&[100, 500, 1500]),
+            // What was read or written since is in memory: it takes a while to fill.
+            crash: rng.pick(&[0, 20, 100]),
+            reopen: rng.pick(&[0, 20, 100]),
+            ..Self::draw(rng)
+        }
+    }
+
     /// A random operation.
     pub fn op(&self, rng: &mut Rng, model: &Model) -> Op {
         let mut draw = rng.below(self.weights.iter().sum());
@@ -133,6 +152,23 @@ impl Shape {
                 Op::Scan(after, rng.pick(&[1, 2, 7, 64, 5000]))
             }
         }
+    }
+
+    /// Reads of every row that may exist, and of every map in pages.
+    pub fn read_back(&self, rng: &mut Rng) -> Vec<Op> {
+        let mut ops = Vec::new();
+        for key in 0..self.keys as u8 {
+            for namespace in 0..3 {
+                let row = |state| RowKey { state, key, namespace, map_key: Vec::new() };
+                ops.extend(SMALL_STATES.map(|state| Op::Get(row(state))));
+                ops.push(Op::Scan(row(State::Map), 5000));
+                let some = map_key(rng.below(self.map_keys));
+                let after = RowKey { map_key: some, ..row(State::Map) };
+                ops.push(Op::Scan(after.clone(), 3));
+                ops.push(Op::Get(after));
+            }
+        }
+        ops
     }
 
     fn row(&self, rng: &mut Rng, state: State) -> RowKey {

@@ -10,7 +10,7 @@ use aquifer::io::values::{IoDone, IoRequest, JobDone, ObjectSlot};
 use aquifer::limits::PAGE_BYTES;
 use aquifer::shard::values::{Control, ControlDone, ControlOp, Inbox, JobReport, Outbox, Park};
 use aquifer::shard::{Shard, ShardCounters, ShardLimits};
-use aquifer::state::request::{Batch, Status};
+use aquifer::state::request::{Batch, Completion, Completions, Status};
 use aquifer::types::error::ErrorKind;
 use aquifer::types::{Error, ObjectName, Result};
 
@@ -78,6 +78,24 @@ pub enum Answer {
     Failed(ErrorKind, String),
 }
 
+impl Answer {
+    /// The answer that a completion is.
+    #[must_use]
+    pub fn of(done: &Completions, item: &Completion) -> Self {
+        let value = done.value(item).to_vec();
+        match item.status {
+            Status::Done => Self::Done,
+            Status::Value => Self::Value(value),
+            Status::Absent => Self::Absent,
+            Status::Entries { more } => Self::Entries(value, more),
+            Status::Failed { index } => {
+                let error = &done.errors[index as usize];
+                Self::Failed(error.kind, error.text.to_string())
+            }
+        }
+    }
+}
+
 /// What a turn brought.
 #[derive(Debug, Default)]
 pub struct Arrived {
@@ -96,11 +114,15 @@ pub struct Sim {
     park: Park,
     // What jobs have written in all.
     pub(super) job_bytes: u64,
+    // Failures of jobs in a row, by the number of their store.
+    pub(super) job_failures: BTreeMap<u64, u32>,
     outbox: Outbox,
     /// The objects; they outlive the shard.
     pub dfs: Dfs,
     /// What goes wrong, and how often.
     pub faults: FaultMix,
+    /// Reads that brought a part of their bytes.
+    pub short_reads: u64,
     /// What was planted.
     pub sabotage: Sabotage,
     pub(super) rng: Rng,
@@ -121,9 +143,11 @@ impl Sim {
             inbox: Inbox::default(),
             park: Park::Busy,
             job_bytes: 0,
+            job_failures: BTreeMap::new(),
             outbox: Outbox::default(),
             dfs: Dfs::default(),
             faults,
+            short_reads: 0,
             sabotage: Sabotage::None,
             rng,
             jobs: Vec::new(),
@@ -388,11 +412,25 @@ impl Sim {
         }
         let from = offset as usize;
         assert!(from + out.len() <= bytes.len(), "a read past the end of an object");
+        if fails && self.rng.chance(self.faults.read_short) {
+            return self.read_a_part(&bytes[from..from + out.len()], out);
+        }
         out.copy_from_slice(&bytes[from..from + out.len()]);
         if fails {
             self.flip(out);
         }
         Ok(())
+    }
+
+    // See `FaultMix::read_short`.
+    fn read_a_part(&mut self, bytes: &[u8], out: &mut [u8]) -> Result<()> {
+        self.short_reads += 1;
+        let mut part = self.rng.below(bytes.len());
+        if self.rng.chance(5000) {
+            part -= part % PAGE_BYTES;
+        }
+        out[..part].copy_from_slice(&bytes[..part]);
+        if self.rng.chance(5000) { Err(self.injected("a short read")) } else { Ok(()) }
     }
 
     fn flip(&mut self, bytes: &mut [u8]) {
@@ -406,20 +444,10 @@ impl Sim {
         let mut arrived = Arrived::default();
         for done in &mut self.outbox.completions {
             for item in &done.items {
-                let value = done.value(item);
-                let answer = match item.status {
-                    Status::Done => Answer::Done,
-                    Status::Value => Answer::Value(value.to_vec()),
-                    Status::Absent => Answer::Absent,
-                    Status::Entries { more } => Answer::Entries(value.to_vec(), more),
-                    Status::Failed { index } => {
-                        let error = &done.errors[index as usize];
-                        Answer::Failed(error.kind, error.text.to_string())
-                    }
-                };
+                let answer = Answer::of(done, item);
                 self.trace.number(item.user_data);
                 self.trace.number(u64::from(matches!(answer, Answer::Failed(..))));
-                self.trace.bytes(value);
+                self.trace.bytes(done.value(item));
                 arrived.answers.push((item.user_data, answer));
             }
             done.clear();

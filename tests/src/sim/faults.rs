@@ -1,6 +1,8 @@
 //! Which faults a seed injects, and how often. Each seed draws its own mix (swarm testing): a
 //! fault that is always on hides what needs a long undisturbed run.
 
+use aquifer::limits::{JOB_FAILURES_MAX, JOBS_PER_CORE_MAX};
+
 use crate::sim::rng::Rng;
 
 /// Chances in ten thousand.
@@ -10,6 +12,12 @@ pub struct FaultMix {
     pub read_error: u32,
     /// A bit of what a read returns is flipped.
     pub read_flip: u32,
+    /// A read brings a part of its bytes; behind them its buffer keeps what an older read left.
+    /// Half of these reads fail. The others say that they brought all of it: the real ring repeats
+    /// a short read until it is whole or has failed, so a part that passes for the whole is what
+    /// may come from below it, and only a checksum tells. A job gets no buffer with a failure, so
+    /// for its reads this is the case that counts.
+    pub read_short: u32,
     /// An append of a job fails.
     pub append_error: u32,
     /// A seal fails, the object did not become visible.
@@ -36,13 +44,19 @@ pub struct FaultMix {
     pub latency_max: u64,
     /// Most steps a job makes between two ticks.
     pub job_steps_max: usize,
+    /// After so many failures in a row the jobs of a store meet no fault until one succeeds.
+    pub job_failures_max: u32,
 }
+
+/// Faults of a seed are hiccups: in an outage writes are refused, which the model does not know.
+/// At the last failure the other jobs of the store may be about to fail too.
+const HICCUPS_MAX: u32 = JOB_FAILURES_MAX - 1 - JOBS_PER_CORE_MAX as u32;
 
 impl FaultMix {
     /// No fault, and some latency.
     #[must_use]
     pub fn calm() -> Self {
-        Self { latency_max: 100, job_steps_max: 16, ..Self::default() }
+        Self { latency_max: 100, job_steps_max: 16, job_failures_max: u32::MAX, ..Self::default() }
     }
 
     /// The mix of a seed.
@@ -50,6 +64,7 @@ impl FaultMix {
         let mut mix = Self {
             latency_max: rng.pick(&[1, 20, 200, 2000]),
             job_steps_max: rng.pick(&[1, 3, 16, 64]),
+            job_failures_max: HICCUPS_MAX,
             ..Self::default()
         };
         if rng.chance(3000) {
@@ -70,6 +85,7 @@ impl FaultMix {
         mix.job_breaks = rate(20);
         mix.delete_lost = rate(2000);
         mix.slow = rate(1000);
+        mix.read_short = rate(1000);
         mix
     }
 
@@ -82,7 +98,7 @@ impl FaultMix {
     /// True if reads may fail.
     #[must_use]
     pub fn reads_fail(&self) -> bool {
-        self.read_error + self.read_flip > 0
+        self.read_error + self.read_flip + self.read_short > 0
     }
 
     /// True if what a job wrote may stay behind without an owner.

@@ -11,6 +11,7 @@ use aquifer::types::error::ErrorKind;
 use aquifer::types::{Error, ObjectName, Result};
 
 use crate::sim::driver::{Event, Sim};
+use crate::sim::faults::FaultMix;
 
 /// A merge makes hundreds of reads and starts again if one fails: at the rate of single reads it
 /// would never end.
@@ -27,6 +28,8 @@ pub(super) struct Running {
     pub mailbox: JobIo,
     state: JobState,
     opened: Opened,
+    // The store of the objects it asked for.
+    store: Option<u64>,
     // Objects that it reads.
     readers: BTreeSet<ObjectName>,
 }
@@ -48,6 +51,7 @@ impl Sim {
             mailbox: JobIo::default(),
             state: JobState::Working,
             opened: Vec::new(),
+            store: None,
             readers: BTreeSet::new(),
         });
     }
@@ -61,7 +65,7 @@ impl Sim {
                 }
                 running.state = running.job.step(&mut running.mailbox);
                 for request in std::mem::take(&mut running.mailbox.requests) {
-                    let done = self.perform(&mut running, request);
+                    let done = self.perform_or_spare(&mut running, request);
                     self.later(Event::Job(running.number, done));
                 }
                 if running.state == JobState::Finished {
@@ -69,18 +73,39 @@ impl Sim {
                 }
             }
             if running.state == JobState::Finished {
-                let Running { token, job, opened, .. } = running;
+                let Running { token, job, opened, store, .. } = running;
                 let result = if self.rng.chance(self.faults.job_breaks) {
                     let error = Error::new(ErrorKind::Poisoned, "injected: the job broke");
                     Err(Unfinished { error, left: Left::Lost })
                 } else {
                     job.finish()
                 };
+                if let Some(store) = store {
+                    let failures = self.job_failures.entry(store).or_default();
+                    *failures = if result.is_ok() { 0 } else { *failures + 1 };
+                }
                 self.later(Event::Report(JobReport { token, result, opened }));
             } else {
                 self.jobs.push(running);
             }
         }
+    }
+
+    // See `FaultMix::job_failures_max`.
+    fn perform_or_spare(&mut self, running: &mut Running, request: JobRequest) -> JobDone {
+        let (JobRequest::Read { object, .. }
+        | JobRequest::Append { object, .. }
+        | JobRequest::Seal { object }
+        | JobRequest::Open { object }) = &request;
+        running.store = Some(object.store);
+        let failures = self.job_failures.get(&object.store).copied().unwrap_or_default();
+        if failures < self.faults.job_failures_max {
+            return self.perform(running, request);
+        }
+        let faults = std::mem::replace(&mut self.faults, FaultMix::calm());
+        let done = self.perform(running, request);
+        self.faults = faults;
+        done
     }
 
     fn perform(&mut self, running: &mut Running, request: JobRequest) -> JobDone {
