@@ -7,7 +7,6 @@
 //! updates without a design.
 
 use std::fs::{File, OpenOptions};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::time::Duration;
 
@@ -15,8 +14,9 @@ use anyhow::{Context, Result, bail, ensure};
 use aquifer_tools::load::{
     About, Dataset, DeviceCounts, Op, OpKind, Ops, Outcome, Popularity, Setup, Target, TargetStats,
 };
-use io_uring::{IoUring, opcode, squeue, types};
 use memmap2::MmapMut;
+
+use crate::bare::BareRing;
 
 /// The unit of direct reads; a larger row is read in several, at once.
 const BLOCK_BYTES: u64 = 4096;
@@ -25,12 +25,6 @@ const ROW_OVERHEAD_BYTES: u64 = 24;
 const LOAD_WRITE_BYTES: u64 = 1 << 20;
 /// The kernel registers at most this much as one buffer.
 const BUFFER_BYTES_MAX: u64 = 1 << 30;
-/// A wait takes in this share of the reads in flight, so that one system call serves several of
-/// them.
-const WAIT_SHARE: usize = 16;
-const WAIT_READS_MAX: usize = 32;
-const FILE_SLOT: types::Fixed = types::Fixed(0);
-const BUFFER_SLOT: u16 = 0;
 
 /// Where rows lie.
 #[derive(Clone, Copy, Debug)]
@@ -83,14 +77,11 @@ pub struct DiskTarget {
     memory_bytes: u64,
     ready: Vec<(u64, Ready)>,
     reads: Vec<Read>,
-    free_buffers: Vec<u32>,
     loader: Option<Loader>,
     issued: DeviceCounts,
     row_hits: u64,
     file: File,
-    /// The ring is dropped before the buffers that it reads into.
-    ring: IoUring,
-    buffers: MmapMut,
+    ring: BareRing,
 }
 
 impl DiskTarget {
@@ -119,8 +110,7 @@ impl DiskTarget {
             buffers_bytes <= BUFFER_BYTES_MAX,
             "{buffers_bytes} bytes of reads in flight are over 1 GiB: lower --in-flight"
         );
-        let mut buffers = MmapMut::map_anon(usize::try_from(buffers_bytes)?)?;
-        let ring = open_ring(in_flight, &file, &mut buffers)?;
+        let ring = BareRing::open(&file, in_flight, usize::try_from(layout.block_bytes)?)?;
         let popularity = setup.popularity();
         let cached_rows = cached_rows(setup.memory_bytes, &data);
         Ok(Self {
@@ -132,13 +122,11 @@ impl DiskTarget {
             memory_bytes: setup.memory_bytes,
             ready: Vec::with_capacity(in_flight as usize),
             reads: vec![Read::default(); in_flight as usize],
-            free_buffers: (0..in_flight).rev().collect(),
             loader: if setup.loaded { None } else { Some(Loader::new(&layout)?) },
             issued: DeviceCounts::default(),
             row_hits: 0,
             file,
             ring,
-            buffers,
         })
     }
 
@@ -154,29 +142,11 @@ impl DiskTarget {
             return Ok(());
         }
         let (block, row_offset) = self.layout.place(index);
-        let buffer = self.free_buffers.pop().context("more requests than --in-flight")?;
+        let buffer = self.ring.read(block * self.layout.block_bytes)?;
         self.reads[buffer as usize] = Read { tag, row_offset };
-        let start = (u64::from(buffer) * self.layout.block_bytes) as usize;
-        let entry = opcode::ReadFixed::new(
-            FILE_SLOT,
-            self.buffers[start..].as_mut_ptr(),
-            self.layout.block_bytes as u32,
-            BUFFER_SLOT,
-        )
-        .offset(block * self.layout.block_bytes)
-        .build()
-        .user_data(u64::from(buffer));
-        self.push(&entry)?;
         self.issued.reads += 1;
         self.issued.read_bytes += self.layout.block_bytes;
         Ok(())
-    }
-
-    fn push(&mut self, entry: &squeue::Entry) -> Result<()> {
-        // SAFETY: the entry reads into a buffer of `self.buffers`, which outlives the ring, and
-        // which nobody else touches until its completion has put it back on the free list.
-        let pushed = unsafe { self.ring.submission().push(entry) };
-        pushed.context("the submission queue has an entry for every request in flight")
     }
 
     fn put(&mut self, op: Op<'_>, index: u64) -> Result<()> {
@@ -190,41 +160,20 @@ impl DiskTarget {
         }
     }
 
-    /// Enters the kernel once: submits, and waits for `want` completions.
-    fn enter(&mut self, want: usize, wait: Option<Duration>) -> Result<()> {
-        let submitter = self.ring.submitter();
-        let entered = match wait {
-            Some(wait) if want > 0 => {
-                let span = types::Timespec::from(wait);
-                submitter.submit_with_args(want, &types::SubmitArgs::new().timespec(&span))
-            }
-            _ => submitter.submit_and_wait(want),
-        };
-        match entered {
-            Ok(_) => Ok(()),
-            // A signal, or the end of the wait: the caller looks at what has completed.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::ETIME)) => Ok(()),
-            Err(error) => Err(error).context("io_uring_enter failed"),
-        }
-    }
-
     fn reap(&mut self, done: &mut dyn FnMut(u64, Outcome<'_>)) -> usize {
-        let mut count = 0;
-        for completion in self.ring.completion() {
-            let buffer = completion.user_data();
-            let read = self.reads[buffer as usize];
-            let block_start = buffer * self.layout.block_bytes;
-            if completion.result() == self.layout.block_bytes as i32 {
-                let start = block_start + read.row_offset + u64::from(self.data.key_size_bytes);
-                let end = block_start + read.row_offset + self.layout.row_bytes;
-                done(read.tag, Outcome::Value(&self.buffers[start as usize..end as usize]));
-            } else {
-                done(read.tag, Outcome::Failed(describe(completion.result())));
+        let value_at = u64::from(self.data.key_size_bytes);
+        let row_bytes = self.layout.row_bytes;
+        let reads = &self.reads;
+        self.ring.reap(|buffer, result| {
+            let Read { tag, row_offset } = reads[buffer as usize];
+            match result {
+                Ok(block) => {
+                    let value = row_offset + value_at..row_offset + row_bytes;
+                    done(tag, Outcome::Value(&block[value.start as usize..value.end as usize]));
+                }
+                Err(why) => done(tag, Outcome::Failed(why)),
             }
-            self.free_buffers.push(buffer as u32);
-            count += 1;
-        }
-        count
+        })
     }
 
     fn hand_out_ready(&mut self, done: &mut dyn FnMut(u64, Outcome<'_>)) -> usize {
@@ -277,16 +226,15 @@ impl Target for DiskTarget {
     ) -> Result<usize> {
         let mut count = self.hand_out_ready(done);
         loop {
-            let reading = self.reads.len() - self.free_buffers.len();
-            if reading == 0 {
+            if self.ring.in_flight() == 0 {
                 return Ok(count);
             }
             let want = match wait {
                 _ if count > 0 => 0,
-                None => (reading / WAIT_SHARE).clamp(1, WAIT_READS_MAX),
+                None => self.ring.share(),
                 Some(_) => 1,
             };
-            self.enter(want, wait)?;
+            self.ring.enter(want, wait)?;
             count += self.reap(done);
             if count > 0 || wait.is_some() {
                 return Ok(count);
@@ -362,24 +310,6 @@ impl Loader {
     }
 }
 
-fn open_ring(in_flight: u32, file: &File, buffers: &mut MmapMut) -> Result<IoUring> {
-    let ring = IoUring::builder()
-        .setup_single_issuer()
-        .setup_defer_taskrun()
-        .setup_taskrun_flag()
-        .setup_cqsize(in_flight.next_power_of_two() * 2)
-        .build(in_flight.next_power_of_two())
-        .context(
-            "io_uring is not available: it needs Linux 6.1 and kernel.io_uring_disabled = 0",
-        )?;
-    let whole = libc::iovec { iov_base: buffers.as_mut_ptr().cast(), iov_len: buffers.len() };
-    // SAFETY: the mapping is owned by the target, which drops the ring first.
-    unsafe { ring.submitter().register_buffers(&[whole]) }
-        .context("buffers cannot be registered: raise the limit of locked memory (ulimit -l)")?;
-    ring.submitter().register_files(&[file.as_raw_fd()])?;
-    Ok(ring)
-}
-
 /// Rows that fit the memory.
 fn cached_rows(memory_bytes: u64, data: &Dataset) -> u64 {
     (memory_bytes / (data.row_bytes() + ROW_OVERHEAD_BYTES)).min(data.records)
@@ -392,14 +322,6 @@ fn fill_cache(data: &Dataset, popularity: &Popularity, cached_rows: u64) -> Vec<
         data.value(popularity.index_of(rank as u64), 0, value);
     }
     cache
-}
-
-fn describe(result: i32) -> String {
-    if result < 0 {
-        format!("a read failed: {}", std::io::Error::from_raw_os_error(-result))
-    } else {
-        format!("a read ended after {result} bytes: the file is shorter than its rows")
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Rivals of the engine and the comparison with them, kept apart so that the product never builds
 //! them.
 
+pub mod bare;
 pub mod compare;
 pub mod disk;
 pub mod engines;
@@ -8,3 +9,4 @@ pub mod null;
 pub mod ratios;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
+pub mod samples;

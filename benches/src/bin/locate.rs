@@ -7,13 +7,9 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use aquifer::codec::hash::hash64;
-use aquifer::limits::FILTER_BITS_LAST;
-use aquifer::sst::{Table, TableBuilder, TableRef};
-use aquifer::types::key::encode_key;
-use aquifer::types::{Incarnation, Locality, ObjectKind, ObjectName, RowKind, RowRef, StateId};
+use aquifer::sst::{Table, TableRef};
+use aquifer_benches::samples::{self, mixed};
 
-/// A value has 112 bytes: about 28 rows a unit.
-const VALUE_WORDS: u64 = 14;
 const PROBES: usize = 1 << 15;
 const ROUNDS: usize = 9;
 /// Bytes of tables that a core's caches do not hold.
@@ -25,10 +21,7 @@ const TABLETS: usize = 23;
 type Keys = fn(u64) -> Vec<u8>;
 
 const SHAPES: [(&str, Keys); 4] = [
-    ("random 16 bytes", |i| {
-        let (a, b) = (mixed(i), mixed(!i));
-        [a.to_be_bytes(), b.to_be_bytes()].concat()
-    }),
+    ("random 16 bytes", samples::random_key),
     ("big-endian ids", |i| i.to_be_bytes().to_vec()),
     ("user00001234", |i| format!("user{i:08}").into_bytes()),
     ("user1234", |i| format!("user{i}").into_bytes()),
@@ -110,53 +103,16 @@ fn nanos(probes: &[Probe<'_>], run: impl Fn(&Probe<'_>) -> bool) -> f64 {
     (0..ROUNDS).map(|_| round()).fold(f64::MAX, f64::min)
 }
 
-fn stored_keys(rows: u64, groups: u64, keys: Keys) -> Vec<Vec<u8>> {
-    let mut out: Vec<Vec<u8>> = (0..rows)
-        .map(|i| {
-            let key = keys(i);
-            let group = ((hash64(&key) >> 32) * groups) >> 32;
-            let mut stored = Vec::new();
-            encode_key(&mut stored, group as u16, Locality::Small, &key, StateId(1), b"")
-                .expect("a short key");
-            stored
-        })
-        .collect();
+fn stored_keys(rows: u64, groups: u32, keys: Keys) -> Vec<Vec<u8>> {
+    let mut out: Vec<Vec<u8>> = (0..rows).map(|i| samples::stored_key(&keys(i), groups)).collect();
     out.sort_unstable();
     out
 }
 
 // The resident part of a table of these keys.
 fn table(keys: &[Vec<u8>]) -> (TableRef, Vec<u8>) {
-    let name = ObjectName {
-        store: 1,
-        incarnation: Incarnation { host_epoch: 1, nonce: 1 },
-        kind: ObjectKind::Sst,
-        seq: 1,
-        rand: 1,
-    };
-    let mut builder = TableBuilder::new(name, FILTER_BITS_LAST);
-    let mut file = Vec::new();
-    for (i, key) in (0..).zip(keys) {
-        // Values that lz4 leaves alone.
-        let value: Vec<u8> =
-            (0..VALUE_WORDS).flat_map(|w| mixed(i << 8 | w).to_le_bytes()).collect();
-        builder.add(hash64(key), RowRef { key, kind: RowKind::Put, value: &value });
-        while let Some(chunk) = builder.take_chunk() {
-            file.extend_from_slice(&chunk);
-            builder.give_back(chunk);
-        }
-    }
-    let finished = builder.finish().expect("a small resident part");
-    finished.chunks.iter().for_each(|chunk| file.extend_from_slice(chunk));
-    let place = *finished.table.table_ref();
+    let (table, file) = samples::table(keys, samples::random_value);
+    let place = *table.table_ref();
     let meta = usize::try_from(place.meta_offset).expect("small");
     (place, file[meta..meta + place.meta_len as usize].to_vec())
-}
-
-// The finalizer of SplitMix64.
-fn mixed(number: u64) -> u64 {
-    let z = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
