@@ -281,9 +281,12 @@ pub const ROWS_MIN_BYTES: usize = 8 << 20;
 /// the other half fills, and two thirds stay for clean rows and the rest.
 pub const FLUSH_DIVISOR: usize = 6;
 
-/// Writes may use this part of a flush's room while its table is sealed: a sync of 50 MiB takes up
-/// to 150 ms on the disks met, and no job shows progress meanwhile.
-pub const SEAL_DIVISOR: usize = 4;
+/// A flush shows no progress while it sorts, nor while its table is sealed: for each of the two,
+/// writes have this part of their room, whatever it has written. 50 MiB are sorted in some 50 ms
+/// and synced in up to 150 ms on the disks met.
+pub const FLUSH_SILENT_DIVISOR: usize = 4;
+
+const _: () = assert!(FLUSH_SILENT_DIVISOR > 2, "some of the room must follow the progress");
 
 /// Jobs may hold this part of the budget for their buffers.
 pub const JOB_DIVISOR: usize = 6;

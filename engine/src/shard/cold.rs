@@ -22,6 +22,7 @@ use crate::types::{Result, RowKind};
 
 /// A suspended request. Gets lie in the slab itself: a miss allocates nothing.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "gets are the rule, and scans the exception")]
 pub(super) enum Waiting {
     Get(ColdGet),
     Scan(Box<ColdScan>),

@@ -9,9 +9,9 @@ use crate::checkpoint::ownership::Ownership;
 use crate::codec::hash::hash64;
 use crate::io::values::ObjectSlot;
 use crate::limits::{
-    FILTER_BITS_LAST, FILTER_BITS_UPPER, JOB_FAILURES_MAX, JOB_PIECES, JOB_READ_BYTES_MAX,
-    JOB_READ_BYTES_MIN, JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS, KEY_GROUPS_MAX, PAGE_BYTES,
-    RUNS_MAX, RUNS_PACE, SEAL_DIVISOR,
+    FILTER_BITS_LAST, FILTER_BITS_UPPER, FLUSH_SILENT_DIVISOR, JOB_FAILURES_MAX, JOB_PIECES,
+    JOB_READ_BYTES_MAX, JOB_READ_BYTES_MIN, JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS, KEY_GROUPS_MAX,
+    PAGE_BYTES, RUNS_MAX, RUNS_PACE,
 };
 use crate::lsm::compact::{CompactJob, MergeOrder};
 use crate::lsm::flush::FlushJob;
@@ -161,11 +161,12 @@ impl Store {
     // What is left of a flush against the room that writes have until they must wait for its end:
     // they slow down before, so that they never stop.
     fn flush_pace(&self, flush_bytes: usize) -> u64 {
-        if !self.unflushed() {
+        let silent_bytes = flush_bytes / FLUSH_SILENT_DIVISOR;
+        if !self.unflushed() || self.rows.active_bytes() < silent_bytes {
             return 0;
         }
-        let room = flush_bytes - flush_bytes / SEAL_DIVISOR;
-        let room = room.saturating_sub(self.rows.active_bytes()).max(1) as u64;
+        let paced_end = flush_bytes - silent_bytes;
+        let room = paced_end.saturating_sub(self.rows.active_bytes()).max(1) as u64;
         // Jobs share their executor.
         let written = self.job_bytes.saturating_sub(self.flush_from) / self.jobs.max(1);
         let left = (self.rows.frozen_bytes() as u64).saturating_sub(written);
