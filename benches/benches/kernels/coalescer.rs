@@ -22,11 +22,13 @@ const OBJECTS: u64 = 16;
 const PAGES: u64 = 1 << 15;
 
 type Need = (ObjectSlot, Extent);
+/// Makes the i-th need.
+type Shape = fn(u64) -> Need;
 
 pub fn kernels(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("coalescer");
     group.throughput(Throughput::Elements(NEEDS));
-    let shapes: [(&str, fn(u64) -> Need); 3] = [
+    let shapes: [(&str, Shape); 3] = [
         ("apart", |i| need(i, 0)),
         // Two gets for each unit.
         ("joined", |i| need(i % (NEEDS / 2) + i / NEEDS * NEEDS, 0)),

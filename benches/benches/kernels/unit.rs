@@ -15,6 +15,9 @@ const UNITS: usize = 4096;
 const ROWS: u64 = UNITS as u64 * 27;
 const KEY_GROUPS: u32 = 128;
 
+/// Makes the i-th value.
+type Value = fn(u64) -> Vec<u8>;
+
 /// A key, and the unit that holds it.
 struct Probe {
     key: Vec<u8>,
@@ -23,7 +26,7 @@ struct Probe {
 }
 
 pub fn kernels(c: &mut Criterion<CpuTime>) {
-    let codecs: [(&str, fn(u64) -> Vec<u8>); 2] =
+    let codecs: [(&str, Value); 2] =
         [("raw", samples::random_value), ("lz4", samples::half_random_value)];
     for (codec, value) in codecs {
         let (object_key, probes) = probes(value);
@@ -59,7 +62,7 @@ pub fn kernels(c: &mut Criterion<CpuTime>) {
 }
 
 // A random key of each of many units, in random order.
-fn probes(value: fn(u64) -> Vec<u8>) -> (u64, Vec<Probe>) {
+fn probes(value: Value) -> (u64, Vec<Probe>) {
     let mut keys: Vec<_> = (0..ROWS).map(|i| stored_key(&random_key(i), KEY_GROUPS)).collect();
     keys.sort_unstable();
     let (table, file) = samples::table(&keys, value);
