@@ -36,7 +36,8 @@ fn value(byte: u8) -> Vec<u8> {
     vec![byte; VALUE_BYTES]
 }
 
-/// A store whose keys 0 to 7 hold their number, and where a put of key 0 waits.
+/// A store whose keys 0 to 8 hold their number, and where a put of key 0 waits: that of key 8 took
+/// the room that writes have while a flush is silent.
 fn stalled() -> Client {
     let mut client = Client::new(limits());
     client.sim.faults.job_steps_max = 0;
@@ -44,6 +45,7 @@ fn stalled() -> Client {
         (0..8).flat_map(|key| [Op::Put(row(key), value(key)), Op::Put(entry(key), value(key))]);
     let answers = client.run(&puts.collect::<Vec<_>>());
     assert!(answers.iter().all(|answer| *answer == Answer::Done));
+    assert_eq!(client.run(&[Op::Put(row(8), value(8))]), [Answer::Done]);
     client.submit(0, &[Op::Put(row(0), value(100))]);
     assert!(client.turns(TURNS).answers.is_empty());
     client
