@@ -72,39 +72,23 @@ pub struct DfsCounters {
 }
 
 impl Dfs {
-    /// Opens the root that `url` names (module `url`). A folder need not exist yet.
+    /// Opens the root that `url` names (module `url`); a folder that does not exist is made.
     ///
     /// # Errors
-    /// `Invalid` for a url that is not understood.
+    /// `Invalid` for a url that is not understood, or a place that takes no objects.
     pub fn open(url: &str) -> Result<Self> {
         let parsed = url::parse(url)?;
         let seed = parsed.seed.map_or_else(entropy::seed, Ok)?;
         let faults = Faults::new(parsed.latency, parsed.fail, seed);
         let root = match parsed.place {
-            Place::Folder(path) => Root::Folder { path, durable: Mutex::default() },
+            Place::Folder(path) => {
+                make_root(&path)?;
+                Root::Folder { path, durable: Mutex::default() }
+            }
             Place::Memory(name) => Root::Memory(memory_of(name)),
         };
         let faults = (!faults.is_none()).then(|| Arc::new(faults));
         Ok(Self { shared: Arc::new(Shared { root, faults, counters: Counters::default() }) })
-    }
-
-    /// True if the root is there: false for a folder that no put has created yet.
-    ///
-    /// # Errors
-    /// The file system's refusal to tell.
-    pub fn exists_root(&self) -> Result<bool> {
-        match &self.shared.root {
-            Root::Memory(_) => Ok(true),
-            Root::Folder { path, .. } => match fs::metadata(path) {
-                Ok(meta) if meta.is_dir() => Ok(true),
-                Ok(_) => Err(Error::invalid(format!(
-                    "{} is a file; a DFS root is a folder",
-                    path.display()
-                ))),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-                Err(e) => Err(Error::io(path.display(), &e)),
-            },
-        }
     }
 
     /// Writes a whole object; when this returns it is durable and visible. Repeating a put that
@@ -395,6 +379,18 @@ fn open_direct(path: &Path) -> Result<Source> {
             );
         }
         Error::io(format!("opening {}", path.display()), &e)
+    })
+}
+
+/// Makes the root: a place that takes no objects is refused when it is opened, not when the first
+/// flush fails.
+fn make_root(root: &Path) -> Result<()> {
+    make_folder(root, root).map_err(|cause| {
+        let what = format!(
+            "{} cannot be the root of a DFS: {cause}; name a folder that may be written",
+            root.display()
+        );
+        Error::invalid(what)
     })
 }
 

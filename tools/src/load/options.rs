@@ -20,7 +20,8 @@ const IN_FLIGHT_MAX: u32 = 1 << 16;
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LoadArgs {
-    /// Workloads to run, in this order
+    /// Workloads to run, in this order: load, get, get-absent, put, rmw, ycsb-a, ycsb-b, ycsb-c,
+    /// ycsb-f, checkpoint, restore
     #[arg(value_name = "WORKLOAD", value_delimiter = ',', required = true)]
     pub workloads: Vec<Workload>,
 
@@ -64,7 +65,8 @@ pub struct LoadArgs {
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub in_flight: u32,
 
-    /// All memory the engine may use: a size, or a percentage of the data
+    /// All memory the engine may use: a size of at least 32M, or a percentage of the data, which is
+    /// raised to 32M
     #[arg(long, value_name = "SIZE|P%", default_value = "10%")]
     pub memory: Memory,
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use aquifer::limits::MEMORY_MIN_BYTES;
 
 use super::checkpoint::Rounds;
 use super::data_dir::DataDir;
@@ -22,6 +23,7 @@ use super::restore;
 use super::runner::{Runner, Watch};
 use super::source::OpSource;
 use super::target::{About, Target};
+use super::units::Memory;
 use super::workload::Workload;
 
 /// What an engine is opened with.
@@ -69,7 +71,11 @@ pub fn run_on(
     args.check()?;
     let mut dir = DataDir::open(args, owner)?;
     let data = args.dataset(dir.seed());
-    let memory_bytes = args.memory.bytes(data.data_bytes());
+    let memory_bytes = match args.memory {
+        // A share of few records: the same floor for every engine.
+        Memory::Percent(_) => args.memory.bytes(data.data_bytes()).max(MEMORY_MIN_BYTES as u64),
+        Memory::Bytes(bytes) => bytes,
+    };
     ensure!(memory_bytes > 0, "--memory {} of this data is 0 bytes: give more", args.memory);
     let setup = Setup {
         args: args.clone(),
