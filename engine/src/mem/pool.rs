@@ -114,7 +114,7 @@ impl Pool {
     /// The kernel's refusal to map memory.
     pub fn take(&mut self, bytes: usize) -> std::io::Result<Buf> {
         let pages = bytes.div_ceil(PAGE_BYTES).max(1);
-        if pages == 1 {
+        if pages == 1 && self.pages.is_none() {
             self.pages()?;
         }
         if let Some(buf) = self.free.get_mut(pages).and_then(Vec::pop) {

@@ -3,7 +3,7 @@
 use crate::mem::prefetch::prefetch_all;
 
 /// Names an occupied slot: index in the low half, generation in the high half.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Token(pub u64);
 
 impl Token {
