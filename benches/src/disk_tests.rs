@@ -17,8 +17,13 @@ fn run_disk(options: &str) -> anyhow::Result<aquifer_tools::load::RunReport> {
 
 #[test]
 fn rows_read_back_whole_from_memory_and_from_disk() {
-    // Rows of a third of a block, of more than one block, and of sizes that divide nothing.
-    for sizes in ["--value-size 128", "--value-size 1301 --key-size 9", "--value-size 5000"] {
+    // Rows of a third of a block, of more than one block, and of sizes that divide nothing, in
+    // memory for a tenth of them.
+    for sizes in [
+        "--value-size 128 --memory 43K",
+        "--value-size 1301 --key-size 9 --memory 393K",
+        "--value-size 5000 --memory 1500K",
+    ] {
         for dist in ["uniform", "zipf:0.99", "sequential"] {
             let options = format!("get,get-absent {sizes} --dist {dist} --verify --in-flight 64");
             let report = run_disk(&options).unwrap();
