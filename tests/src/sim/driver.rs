@@ -430,6 +430,13 @@ impl Sim {
             part -= part % PAGE_BYTES;
         }
         out[..part].copy_from_slice(&bytes[..part]);
+        // Behind whole pages the older read was one of the page before them: jobs get most buffers
+        // fresh, where zeros would tell.
+        if part >= PAGE_BYTES && part.is_multiple_of(PAGE_BYTES) {
+            for at in (part..bytes.len()).step_by(PAGE_BYTES) {
+                out.copy_within(part - PAGE_BYTES..part, at);
+            }
+        }
         if self.rng.chance(5000) { Err(self.injected("a short read")) } else { Ok(()) }
     }
 
