@@ -157,3 +157,15 @@ fn what_cannot_run_is_refused_with_the_reason() {
     let error = refused("get --records 100k --memory 1M");
     assert!(error.contains("--memory 1048576") && error.contains("minimum"), "{error}");
 }
+
+#[test]
+fn a_share_of_few_records_is_raised_to_what_an_engine_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let args =
+        "get --records 3000 --memory 10% --seconds 0.1 --warmup 0 --quiet --json report.json";
+    let output = bench(folder.path(), args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = fs::read(folder.path().join("report.json")).unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    assert_eq!(phase(&report, "get", 1)["budget_bytes"], 32 << 20);
+}
