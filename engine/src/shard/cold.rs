@@ -216,24 +216,18 @@ impl Shard {
         pages: Result<&[u8]>,
         outbox: &mut Outbox,
     ) {
-        match self.cold.get_mut(waiter) {
-            Some(Waiting::Get(get)) => {
-                completions(outbox, get.session);
-                self.resume_get(waiter, pages, outbox);
-            }
-            Some(Waiting::Scan(_)) => {
-                let Some(Waiting::Scan(mut scan)) = self.cold.remove(waiter) else { return };
-                completions(outbox, scan.session);
-                let needs: SmallVec<[Need; 4]> = scan.scan.needs().collect();
-                let at = |n: &&Need| (n.object, n.extent.pages().offset) == place;
-                let mut landed = needs.iter().filter(at);
-                let result = pages.and_then(|pages| {
-                    landed.try_for_each(|n| scan.scan.land(n, pages, &mut self.scratch))
-                });
-                self.continue_scan(scan, result, outbox);
-            }
-            None => {}
+        if let Some(Waiting::Get(get)) = self.cold.get(waiter) {
+            completions(outbox, get.session);
+            return self.resume_get(waiter, pages, outbox);
         }
+        let Some(Waiting::Scan(mut scan)) = self.cold.remove(waiter) else { return };
+        completions(outbox, scan.session);
+        let needs: SmallVec<[Need; 4]> = scan.scan.needs().collect();
+        let at = |n: &&Need| (n.object, n.extent.pages().offset) == place;
+        let mut landed = needs.iter().filter(at);
+        let result = pages
+            .and_then(|pages| landed.try_for_each(|n| scan.scan.land(n, pages, &mut self.scratch)));
+        self.continue_scan(scan, result, outbox);
     }
 
     fn resume_get(&mut self, token: Token, pages: Result<&[u8]>, outbox: &mut Outbox) {
