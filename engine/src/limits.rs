@@ -310,8 +310,8 @@ pub const SCAN_BYTES_MAX: usize = 1 << 20;
 /// Rows one scan returns at most: what it copies and holds while it is suspended.
 pub const SCAN_LIMIT_MAX: u32 = 4096;
 
-/// Buffers of a job beside its inputs, bytes: chunks of output, the filter and index being built. At
-/// 4 MiB a load of 20 M records took 313 MiB under a budget of 275 MiB, at 6 MiB 306.
+/// Buffers of a job beside its inputs, bytes: chunks of output, the filter and index being built.
+/// At 4 MiB a load of 20 M records took 313 MiB under a budget of 275 MiB, at 6 MiB 306.
 pub const JOB_BASE_BYTES: usize = 6 << 20;
 
 /// Merges of one shard at once, beside a flush: more would only hold up the flush, which writes
