@@ -1,9 +1,13 @@
 //! Bulk transfers of background jobs: whole page runs in, objects out piece by piece. On a
 //! glommio executor's thread only, past the page cache, which belongs to the host.
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use glommio::GlommioError;
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
@@ -27,8 +31,7 @@ impl ObjectReader {
         let dfs = dfs.clone();
         match dfs.path(&name) {
             Some(path) => {
-                let opened = DmaFile::open(&path).await;
-                let file = opened.map_err(|e| failed("opening", &path, e))?;
+                let file = open("opening", &path, DmaFile::open(&path)).await?;
                 Ok(Self::File { file, name, dfs })
             }
             None => match dfs.open_now(&name)?.source {
@@ -121,13 +124,13 @@ impl ObjectWriter {
         }
         let drafter = dfs.clone();
         let draft = glommio::executor().spawn_blocking(move || drafter.draft(&name)).await?;
-        match OpenOptions::new().write(true).create_new(true).dma_open(&draft.tmp).await {
+        let options = OpenOptions::new().write(true).create_new(true).clone();
+        match open("creating", &draft.tmp, options.dma_open(&draft.tmp)).await {
             Ok(file) => {
                 let sink = FileSink { file, draft, bytes: 0, aligned: None };
                 Ok(Self { dfs, name, sink: Sink::File(sink) })
             }
             Err(error) => {
-                let error = failed("creating", &draft.tmp, error);
                 // It may exist: that the file system refuses direct I/O shows after creation.
                 glommio::executor().spawn_blocking(move || draft.discard()).await;
                 Err(error)
@@ -181,6 +184,30 @@ impl ObjectWriter {
             let _closed = file.close().await;
             glommio::executor().spawn_blocking(move || draft.discard()).await;
         }
+    }
+}
+
+/// Glommio asks for the file system of the path that it just opened, and panics if that is gone:
+/// an object that somebody deletes must not end the executor.
+async fn open(
+    what: &str,
+    path: &Path,
+    opening: impl Future<Output = glommio::Result<DmaFile, ()>>,
+) -> Result<DmaFile> {
+    let mut opening = pin!(opening);
+    let opened = poll_fn(|context| {
+        let poll = AssertUnwindSafe(|| opening.as_mut().poll(context));
+        match catch_unwind(poll) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    });
+    match opened.await {
+        Ok(opened) => opened.map_err(|error| failed(what, path, error)),
+        Err(_panic) => Err(Error::new(
+            ErrorKind::MissingObject,
+            format!("{what} {}: it was deleted meanwhile", path.display()),
+        )),
     }
 }
 

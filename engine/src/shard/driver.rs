@@ -8,6 +8,7 @@ use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
 use crate::io::uring::{Read, RingMode, Uring, Wait};
 use crate::io::values::{IoDone, IoRequest, JobIo, JobState};
+use crate::limits::EXECUTOR_SILENT_NS_MAX;
 use crate::lsm::job::{Job, Left, Unfinished};
 use crate::shard::executor::{Executor, ExecutorCounters, ExecutorLink, Finished, Order};
 use crate::shard::values::{Inbox, JobReport, Outbox, Park};
@@ -106,6 +107,14 @@ impl Driver {
                 Wait::Until { deadline: Some(deadline.map_or(look, |d| d.min(look))) }
             }
             (wait, Park::Idle) => wait,
+        };
+        let wait = match wait {
+            // An executor that owes answers is looked after now and then.
+            Wait::Until { deadline } if self.link.owed() > 0 => {
+                let look = now + EXECUTOR_SILENT_NS_MAX;
+                Wait::Until { deadline: Some(deadline.map_or(look, |d| d.min(look))) }
+            }
+            wait => wait,
         };
         self.ring.turn(now, wait, &mut self.inbox.io)
     }

@@ -419,3 +419,43 @@ fn a_parked_shard_and_its_executor_wake_each_other() {
         }
     }
 }
+
+#[test]
+fn an_object_that_is_deleted_while_it_is_opened_fails_its_reads_alone() {
+    let folder = Folder::new();
+    let (mut link, _bell) = link(folder.url());
+    start(&mut link, writing(1));
+    drop(job_of(answer(&mut link)).0.unwrap());
+    let path = Dfs::open(folder.url()).unwrap().path(&name(1)).expect("a file");
+    let kept = path.with_extension("kept");
+    std::fs::rename(&path, &kept).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (told, link_path) = (stop.clone(), path.clone());
+    let flicker = std::thread::spawn(move || {
+        while !told.load(Ordering::Relaxed) {
+            std::fs::hard_link(&kept, &link_path).unwrap();
+            std::fs::remove_file(&link_path).unwrap();
+        }
+    });
+    for _ in 0..100 {
+        let mut left = 64;
+        let read = move |io: &mut JobIo| {
+            for tag in 0..if io.done.is_empty() { left } else { 0 } {
+                let (len, buf) = (PAGE_BYTES, Buf::map(PAGE_BYTES).unwrap());
+                io.requests.push(JobRequest::Read { tag, object: name(1), offset: 0, len, buf });
+            }
+            for done in io.done.drain(..) {
+                let JobDone::Read { result, .. } = done else { panic!("nothing was written") };
+                if let Err(error) = result {
+                    assert_eq!(error.kind, ErrorKind::MissingObject, "{error}");
+                }
+                left -= 1;
+            }
+            if left == 0 { JobState::Finished } else { JobState::Waiting }
+        };
+        start(&mut link, Box::new(read));
+        drop(job_of(answer(&mut link)).0.unwrap());
+    }
+    stop.store(true, Ordering::Relaxed);
+    flicker.join().unwrap();
+}
