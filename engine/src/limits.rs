@@ -148,9 +148,12 @@ pub const JOB_PIECES: usize = 3;
 /// completion queue has room for all.
 pub const READS_IN_FLIGHT_MAX: usize = 512;
 
-/// Tables whose resident part is read at once during a restore: enough to hide a DFS's latency,
-/// with at most a few MiB each in flight.
+/// Tables whose resident part is read at once after a restore: enough to hide a DFS's latency.
 pub const OPEN_READS_MAX: usize = 32;
+
+/// Resident parts that one job opens, bytes, or those of one tablet if they are more. A request
+/// waits for two jobs at most: the one under way and its own.
+pub const OPEN_BYTES_MAX: usize = 8 << 20;
 
 /// Tables of a manifest at most: 4 Mi tables of 128 MiB are 512 TiB.
 pub const MANIFEST_TABLES_MAX: usize = 4 << 20;

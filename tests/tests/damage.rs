@@ -1,11 +1,11 @@
-//! A restore from objects that are not whole: it fails, names the object and leaves the engine as
-//! it was.
+//! A restore from objects that are not whole. A manifest fails it; a table fails the requests that
+//! touch it. Both name the object, and when the damage is undone all is well.
 
 use std::path::{Path, PathBuf};
 
 use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
 use aquifer::shard::session::Session;
-use aquifer::state::request::{Batch, Completions, Status};
+use aquifer::state::request::{Batch, Completions, Status, StoreId};
 use aquifer::state::{Key, StateKind, StateTable, Target};
 use aquifer::types::Error;
 use aquifer::types::error::ErrorKind;
@@ -60,8 +60,25 @@ fn object(folder: &Path, kind: &str) -> PathBuf {
     entries.find(is_it).unwrap()
 }
 
-/// What a restore says after `damage` was done to the object of this kind. The same engine
-/// restores it when the damage was undone.
+/// What getting the first row of a restored store says: its value, or what failed.
+fn get(session: &mut Session, store: StoreId, states: &StateTable) -> Result<Vec<u8>, Error> {
+    let state = states.value(store, "v").unwrap();
+    let (mut batch, mut done) = (Batch::default(), Completions::default());
+    let key = Key::new(&[0; 4], KEY_GROUPS);
+    state.request_get(&mut batch, &Target { key, namespace: &[], user_data: 0 }).unwrap();
+    session.submit(&mut batch).unwrap();
+    while done.items.is_empty() {
+        session.poll(None, &mut done).unwrap();
+    }
+    match done.items[0].status {
+        Status::Value => Ok(done.value(&done.items[0]).to_vec()),
+        Status::Failed { index } => Err(done.errors[index as usize].clone()),
+        other => panic!("{other:?} for a row that was written"),
+    }
+}
+
+/// What a restore says after `damage` was done to the manifest, or a get after it was done to the
+/// table. The same engine answers when the damage was undone.
 #[track_caller]
 fn restore(kind: &str, damage: impl Fn(&Path)) -> Error {
     let folder = tempfile::tempdir().unwrap();
@@ -70,12 +87,21 @@ fn restore(kind: &str, damage: impl Fn(&Path)) -> Error {
     let whole = std::fs::read(&path).unwrap();
     damage(&path);
     let (_engine, mut session) = session(folder.path());
-    let error = session.open_store(store_config(Some(handle.clone()))).unwrap_err();
+    let opened = session.open_store(store_config(Some(handle.clone())));
+    let (error, opened) = match opened {
+        Ok((store, states)) => {
+            (get(&mut session, store, &states).unwrap_err(), Some((store, states)))
+        }
+        Err(error) => (error, None),
+    };
     let name = path.file_name().unwrap().to_str().unwrap();
     println!("{error}");
     assert!(error.text.contains(name), "{name}: {error}");
+    assert_eq!(opened.is_some(), kind == "sst", "a restore reads the manifest alone");
     std::fs::write(&path, whole).unwrap();
-    session.open_store(store_config(Some(handle))).unwrap();
+    let reopen = || session.open_store(store_config(Some(handle))).unwrap();
+    let (store, states) = opened.unwrap_or_else(reopen);
+    assert_eq!(get(&mut session, store, &states).unwrap(), [7; 100]);
     error
 }
 
@@ -118,4 +144,14 @@ fn a_truncated_table_is_named() {
         assert_eq!(restore("sst", cut_off(bytes)).kind, ErrorKind::Corrupt, "{bytes}");
     }
     assert_eq!(restore("sst", emptied).kind, ErrorKind::Corrupt);
+}
+
+#[test]
+fn an_engine_may_go_while_tables_are_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let handle = checkpoint(folder.path());
+    for _ in 0..20 {
+        let (_engine, mut session) = session(folder.path());
+        session.open_store(store_config(Some(handle.clone()))).unwrap();
+    }
 }

@@ -10,7 +10,7 @@ use crate::lsm::flush::FlushJob;
 use crate::lsm::open::OpenJob;
 use crate::lsm::rows::FrozenRows;
 use crate::sst::table::Table;
-use crate::types::{Error, ObjectName};
+use crate::types::{Error, ObjectName, Result};
 
 /// The kinds of work.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub enum Work {
     Flush(FlushJob),
     /// Runs of a tablet become one.
     Merge(CompactJob),
-    /// Tables of a manifest become resident.
+    /// Tables of a restored store become resident.
     Open(OpenJob),
 }
 
@@ -52,8 +52,8 @@ pub enum Outcome {
     },
     /// The tables in the order they were asked for.
     Opened {
-        /// Resident parts.
-        tables: Vec<Arc<Table>>,
+        /// Resident parts, or what is wrong with them.
+        tables: Vec<(ObjectName, Result<Arc<Table>>)>,
     },
 }
 
@@ -73,8 +73,6 @@ pub enum Left {
     Flush(FrozenRows),
     /// Merge runs of the tablet with this low key.
     Merge(Box<[u8]>),
-    /// Open the tables of a manifest.
-    Open,
     /// Unknown: the job itself broke.
     Lost,
 }
@@ -97,7 +95,7 @@ impl Job {
         let result = match &mut self.work {
             Work::Flush(job) => job.step(io),
             Work::Merge(job) => job.step(io),
-            Work::Open(job) => job.step(io),
+            Work::Open(job) => Ok(job.step(io)),
         };
         self.outstanding += io.requests.len() - asked;
         let write_failure = match &mut self.work {
@@ -123,7 +121,7 @@ impl Job {
             let left = match self.work {
                 Work::Flush(job) => Left::Flush(job.into_rows()),
                 Work::Merge(job) => Left::Merge(job.inputs().0),
-                Work::Open(_) => Left::Open,
+                Work::Open(_) => unreachable!("its tables fail one by one"),
             };
             return Err(Unfinished { error, left });
         }

@@ -12,7 +12,7 @@ use crate::lsm::version::{OpenTable, Tablet};
 use crate::sst::extent::ValueExtent;
 use crate::sst::layout::Extent;
 use crate::sst::unit::{Entry, EntryValue};
-use crate::types::{Result, RowKind};
+use crate::types::{ObjectName, Result, RowKind};
 
 /// What to read for a lookup.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +74,23 @@ impl Lookup {
     pub fn new(tablet: Rc<Tablet>, operands: Option<Vec<u8>>) -> Self {
         let partitions = SmallVec::new();
         Self { tablet, run: 0, partitions, place: None, ended: false, operands, large: None }
+    }
+
+    /// The tablet it looks in.
+    #[inline]
+    #[must_use]
+    pub fn tablet(&self) -> &Tablet {
+        &self.tablet
+    }
+
+    /// Opens the tablet if `find` knows all its tables; false if some are missing.
+    pub fn open<'a>(&mut self, find: impl Fn(&ObjectName) -> Option<&'a OpenTable>) -> bool {
+        let opened = self.tablet.opened(find);
+        let open = opened.is_some();
+        if let Some(tablet) = opened {
+            self.tablet = Rc::new(tablet);
+        }
+        open
     }
 
     /// True if memory or a run held operands.

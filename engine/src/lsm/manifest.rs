@@ -1,10 +1,12 @@
 //! The manifest of a checkpoint: everything a store is, by name (FORMAT.md, "Manifest").
 
+use std::rc::Rc;
+
 use crate::codec::crc::{keyed_crc, object_key};
 use crate::codec::reader::Reader;
 use crate::codec::varint;
 use crate::limits::{MANIFEST_TABLES_MAX, STORED_KEY_BYTES_MAX};
-use crate::lsm::version::Version;
+use crate::lsm::version::{Tablet, Version};
 use crate::sst::meta::{TABLE_REF_BYTES, TableRef};
 use crate::types::{Error, ObjectName, Result};
 
@@ -55,11 +57,10 @@ impl Manifest {
             .map(|tablet| TabletRef {
                 low: tablet.low.clone(),
                 runs: tablet
-                    .runs
-                    .iter()
-                    .map(|run| {
-                        *numbers.entry(*run.open.table.name()).or_insert_with(|| {
-                            tables.push(*run.open.table.table_ref());
+                    .table_refs()
+                    .map(|table_ref| {
+                        *numbers.entry(table_ref.name).or_insert_with(|| {
+                            tables.push(*table_ref);
                             (tables.len() - 1) as u32
                         })
                     })
@@ -67,6 +68,17 @@ impl Manifest {
             })
             .collect();
         Self { store, key_groups, range, states, tables, tablets }
+    }
+
+    /// The version it describes, none of its tables open.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        let highs = self.tablets.iter().skip(1).map(|next| Some(next.low.clone()));
+        let tablets = self.tablets.iter().zip(highs.chain([None])).map(|(tablet, high)| {
+            let unopened = tablet.runs.iter().map(|&run| self.tables[run as usize]).collect();
+            Rc::new(Tablet { unopened, ..Tablet::new(tablet.low.clone(), high, Vec::new()) })
+        });
+        Version::new(tablets.collect())
     }
 
     /// The bytes of the object `name`.

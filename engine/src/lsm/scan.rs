@@ -9,9 +9,10 @@ use crate::limits::SCAN_BYTES_MAX;
 use crate::lsm::lookup::Need;
 use crate::lsm::version::{OpenTable, Version};
 use crate::sst::extent::{self, ValueExtent};
+use crate::sst::meta::TableRef;
 use crate::sst::unit::{EntryValue, Unit};
 use crate::types::key::prefix_end;
-use crate::types::{Result, RowKind};
+use crate::types::{ObjectName, Result, RowKind};
 
 /// A dirty entry: its stored key, and its value unless it was removed.
 pub type DirtyEntry = (Box<[u8]>, Option<Box<[u8]>>);
@@ -106,6 +107,18 @@ impl Scan {
             out: Vec::new(),
             taken: 0,
         }
+    }
+
+    /// Tables of its tablets that were not opened yet: it cannot step before `open` says so.
+    pub fn unopened(&self) -> impl Iterator<Item = &TableRef> {
+        let tablets = self.version.tablets().iter().take(self.end_tablet).skip(self.tablet);
+        tablets.flat_map(|tablet| &tablet.unopened)
+    }
+
+    /// Takes the tables that `find` knows; true if none is left to open.
+    pub fn open<'a>(&mut self, find: impl Copy + Fn(&ObjectName) -> Option<&'a OpenTable>) -> bool {
+        self.version = Rc::new(self.version.with_opened(find));
+        self.unopened().next().is_none()
     }
 
     /// The rows taken, as `Status::Entries` has them.

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::io::values::ObjectSlot;
+use crate::sst::meta::TableRef;
 use crate::sst::table::Table;
 use crate::types::ObjectName;
 use crate::types::key::{head_u64, prefix_end};
@@ -42,6 +43,9 @@ pub struct Tablet {
     pub runs: Vec<Run>,
     /// The bytes of the runs, for the picker.
     pub run_bytes: Vec<u64>,
+    /// Older than the runs, newest first: tables of a restored store that were not opened yet.
+    /// Until all of them are, nobody looks for anything in the tablet.
+    pub unopened: Vec<TableRef>,
 }
 
 impl Tablet {
@@ -49,7 +53,29 @@ impl Tablet {
     #[must_use]
     pub fn new(low: Box<[u8]>, high: Option<Box<[u8]>>, runs: Vec<Run>) -> Self {
         let run_bytes = runs.iter().map(|r| r.bytes).collect();
-        Self { low, high, runs, run_bytes }
+        Self { low, high, runs, run_bytes, unopened: Vec::new() }
+    }
+
+    /// True if lookups can go through its runs.
+    #[inline]
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.unopened.is_empty()
+    }
+
+    /// This tablet with all its tables open; `None` if `find` does not know one of them.
+    #[must_use]
+    pub fn opened<'a>(&self, find: impl Fn(&ObjectName) -> Option<&'a OpenTable>) -> Option<Self> {
+        let mut runs = self.runs.clone();
+        for table_ref in &self.unopened {
+            runs.push(self.run(find(&table_ref.name)?));
+        }
+        Some(Self::new(self.low.clone(), self.high.clone(), runs))
+    }
+
+    /// Its tables, newest first.
+    pub fn table_refs(&self) -> impl Iterator<Item = &TableRef> {
+        self.runs.iter().map(|run| run.open.table.table_ref()).chain(&self.unopened)
     }
 
     /// The run of `open` in this tablet, if it has rows or clears here.
@@ -63,7 +89,12 @@ impl Tablet {
         if !rows && !table.clear_prefixes().iter().any(|prefix| self.overlaps(prefix)) {
             return None;
         }
-        Some(Run { open: open.clone(), bytes: table.bytes_between(&self.low, high) })
+        Some(self.run(open))
+    }
+
+    fn run(&self, open: &OpenTable) -> Run {
+        let bytes = open.table.bytes_between(&self.low, self.high.as_deref());
+        Run { open: open.clone(), bytes }
     }
 
     fn overlaps(&self, prefix: &[u8]) -> bool {
@@ -136,7 +167,8 @@ impl Version {
                     let mut runs = Vec::with_capacity(tablet.runs.len() + 1);
                     runs.push(run);
                     runs.extend(tablet.runs.iter().cloned());
-                    Rc::new(Tablet::new(tablet.low.clone(), tablet.high.clone(), runs))
+                    let after = Tablet::new(tablet.low.clone(), tablet.high.clone(), runs);
+                    Rc::new(Tablet { unopened: tablet.unopened.clone(), ..after })
                 }
             })
             .collect();
@@ -166,9 +198,22 @@ impl Version {
         Some(Self::new(tablets))
     }
 
-    /// Every table that some run names, each once per run.
-    pub fn tables(&self) -> impl Iterator<Item = &OpenTable> {
-        self.tablets.iter().flat_map(|t| t.runs.iter().map(|r| &r.open))
+    /// The version in which every tablet is open whose tables `find` knows.
+    #[must_use]
+    pub fn with_opened<'a>(
+        &self,
+        find: impl Copy + Fn(&ObjectName) -> Option<&'a OpenTable>,
+    ) -> Self {
+        let open = |tablet: &Rc<Tablet>| {
+            let opened = if tablet.is_open() { None } else { tablet.opened(find) };
+            opened.map_or_else(|| Rc::clone(tablet), Rc::new)
+        };
+        Self::new(self.tablets.iter().map(open).collect())
+    }
+
+    /// The tables of all tablets, each once per tablet.
+    pub fn table_refs(&self) -> impl Iterator<Item = &TableRef> {
+        self.tablets.iter().flat_map(|tablet| tablet.table_refs())
     }
 }
 

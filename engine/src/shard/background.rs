@@ -5,7 +5,6 @@ use crate::limits::{JOB_BASE_BYTES, MERGES_MAX};
 use crate::lsm::compact::CompactJob;
 use crate::lsm::job::{Job, Left, Outcome, Unfinished, Work};
 use crate::lsm::version::{MergeEdit, OpenTable};
-use crate::mem::slab::Token;
 use crate::shard::control::{answer_drains, give_up};
 use crate::shard::shard::Shard;
 use crate::shard::values::{JobOrder, JobReport, Outbox};
@@ -20,8 +19,6 @@ pub(super) struct RunningJob {
     pub store: usize,
     pub grant_bytes: usize,
     pub merge: bool,
-    /// Set for the job of a restore.
-    pub control: Option<Token>,
 }
 
 impl Shard {
@@ -34,7 +31,12 @@ impl Shard {
             if let Some(job) = self.store_mut(index).and_then(|s| s.next_flush(now)) {
                 // A flush frees memory: it starts whatever its grant is.
                 let grant = JOB_BASE_BYTES + job.order_bytes();
-                self.start(index, Work::Flush(job), grant, None, outbox);
+                self.start(index, Work::Flush(job), grant, outbox);
+            }
+            if let Some(job) = self.next_open(index) {
+                // Requests wait for it, or merges will.
+                let grant = JOB_BASE_BYTES + job.bytes();
+                self.start(index, Work::Open(job), grant, outbox);
             }
         }
         for index in 0..self.stores.len() {
@@ -45,7 +47,7 @@ impl Shard {
                 }
                 let Some(work) = self.next_merge(index) else { break };
                 let grant = JOB_BASE_BYTES + work.read_buffer_bytes();
-                self.start(index, Work::Merge(work), grant, None, outbox);
+                self.start(index, Work::Merge(work), grant, outbox);
             }
         }
     }
@@ -81,16 +83,9 @@ impl Shard {
         }
     }
 
-    pub(super) fn start(
-        &mut self,
-        store: usize,
-        work: Work,
-        grant_bytes: usize,
-        control: Option<Token>,
-        outbox: &mut Outbox,
-    ) {
+    fn start(&mut self, store: usize, work: Work, grant_bytes: usize, outbox: &mut Outbox) {
         let merge = matches!(work, Work::Merge(_));
-        let token = self.jobs.insert(RunningJob { store, grant_bytes, merge, control });
+        let token = self.jobs.insert(RunningJob { store, grant_bytes, merge });
         outbox.jobs.push(JobOrder { token, job: Box::new(Job::new(work)) });
     }
 
@@ -102,12 +97,6 @@ impl Shard {
             self.counters.job_bytes_written += bytes;
             opened_tables(outcome, opened)
         });
-        if let Some(control) = job.control {
-            if result.is_err() {
-                close_all(opened, outbox);
-            }
-            return self.tables_opened(control, result, outbox);
-        }
         let store = self.stores[job.store].as_mut().expect("a store outlives its jobs");
         if store.closed {
             return close_all(opened, outbox);
@@ -124,13 +113,16 @@ impl Shard {
                 store.job_succeeded();
                 self.counters.merges += 1;
             }
-            Ok(Applied::Open(_)) => {}
+            Ok(Applied::Open(tables)) => self.tables_opened(job.store, tables, opened, outbox),
             Err(unfinished) => {
                 self.counters.job_failures += 1;
                 close_all(opened, outbox);
                 answer_drains(store, &Err(unfinished.error.clone()), outbox);
                 store.job_failed(self.now, unfinished);
                 give_up(store, outbox);
+                if let Some(poison) = store.poison.clone() {
+                    self.refuse_waiting(job.store, &poison, outbox);
+                }
             }
         }
         self.finish_drains(job.store, outbox);
@@ -162,10 +154,10 @@ impl Shard {
 pub(super) enum Applied {
     Flush { generation: u64, table: Option<OpenTable> },
     Merge(MergeEdit),
-    Open(Vec<OpenTable>),
+    Open(Vec<(ObjectName, Result<OpenTable>)>),
 }
 
-type Opened = [(ObjectName, ObjectSlot)];
+pub(super) type Opened = [(ObjectName, ObjectSlot)];
 
 fn opened_tables(outcome: Outcome, opened: &Opened) -> std::result::Result<Applied, Unfinished> {
     let open = |table: std::sync::Arc<Table>| -> Result<OpenTable> {
@@ -185,7 +177,8 @@ fn opened_tables(outcome: Outcome, opened: &Opened) -> std::result::Result<Appli
             Ok(Applied::Merge(MergeEdit { low, inputs, outputs }))
         }
         Outcome::Opened { tables } => {
-            Ok(Applied::Open(tables.into_iter().map(open).collect::<Result<_>>()?))
+            let tables = tables.into_iter().map(|(name, table)| (name, table.and_then(open)));
+            Ok(Applied::Open(tables.collect()))
         }
     };
     applied().map_err(|error| Unfinished { error, left: Left::Lost })

@@ -33,12 +33,12 @@ pub(super) enum Waiting {
 /// later need not wait for it.
 #[derive(Debug)]
 pub(super) struct ColdGet {
-    session: u16,
+    pub session: u16,
     store: StoreId,
-    user_data: u64,
+    pub user_data: u64,
     hash: u64,
     key: SmallVec<[u8; 32]>,
-    lookup: Lookup,
+    pub lookup: Lookup,
     need: Option<Need>,
     // Operands memory held; the value read may replace them if they are still the same.
     operands: Option<Box<[u8]>>,
@@ -51,9 +51,9 @@ pub(super) struct ColdGet {
 /// A suspended scan.
 #[derive(Debug)]
 pub(super) struct ColdScan {
-    session: u16,
-    user_data: u64,
-    scan: Scan,
+    pub session: u16,
+    pub user_data: u64,
+    pub scan: Scan,
 }
 
 impl ColdGet {
@@ -282,11 +282,20 @@ impl Shard {
         let runs = !store.rows.cleared(prefix);
         let version = Rc::clone(&store.version);
         let scan = Scan::new(version, prefix, from, limit, dirty, runs);
-        let scan = ColdScan { session, user_data: request.user_data, scan };
-        self.continue_scan(Box::new(scan), Ok(()), outbox);
+        let waits = scan.unopened().next().is_some();
+        let scan = Box::new(ColdScan { session, user_data: request.user_data, scan });
+        if waits {
+            return store.opening.waiting.push(self.cold.insert(Waiting::Scan(scan)));
+        }
+        self.continue_scan(scan, Ok(()), outbox);
     }
 
-    fn continue_scan(&mut self, mut scan: Box<ColdScan>, result: Result<()>, outbox: &mut Outbox) {
+    pub(super) fn continue_scan(
+        &mut self,
+        mut scan: Box<ColdScan>,
+        result: Result<()>,
+        outbox: &mut Outbox,
+    ) {
         let out = &mut outbox.completions[usize::from(scan.session)];
         if let Err(error) = result {
             return out.push_error(scan.user_data, error);
@@ -316,7 +325,7 @@ fn get_of(cold: &mut Slab<Waiting>, token: Token) -> &mut ColdGet {
     }
 }
 
-fn closed() -> crate::types::Error {
+pub(super) fn closed() -> crate::types::Error {
     crate::types::Error::new(
         crate::types::error::ErrorKind::Closed,
         "the store was closed while the request waited",

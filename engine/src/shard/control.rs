@@ -1,18 +1,12 @@
 //! Requests about a store as a whole: open and restore, checkpoint, release, drain, close.
 
-use std::collections::VecDeque;
-use std::rc::Rc;
-
 use crate::checkpoint::handle::Handle;
 use crate::codec::reader::Reader;
 use crate::io::values::IoRequest;
-use crate::limits::{JOB_BASE_BYTES, MANIFEST_BYTES_MAX, STORES_MAX};
-use crate::lsm::job::{Unfinished, Work};
+use crate::limits::{MANIFEST_BYTES_MAX, STORES_MAX};
 use crate::lsm::manifest::Manifest;
-use crate::lsm::open::OpenJob;
-use crate::lsm::version::{OpenTable, Tablet, Version};
 use crate::mem::slab::Token;
-use crate::shard::background::{Applied, close_objects};
+use crate::shard::cold::closed;
 use crate::shard::shard::Shard;
 use crate::shard::store::{Cut, Store};
 use crate::shard::values::{Control, ControlDone, ControlOp, ControlResult, OpenStore, Outbox};
@@ -26,14 +20,6 @@ use crate::types::{Error, ObjectKind, Result};
 pub(super) enum PendingControl {
     /// The manifest of a restore is being read.
     Load { session: u16, user_data: u64, open: Box<OpenStore>, handle: Handle },
-    /// The tables of a restore are being opened.
-    Tables {
-        session: u16,
-        user_data: u64,
-        open: Box<OpenStore>,
-        handle: Handle,
-        manifest: Manifest,
-    },
     /// The manifest of a checkpoint is being written.
     Put { session: u16, user_data: u64, store: usize, handle: Handle },
 }
@@ -153,43 +139,7 @@ impl Shard {
             check_fits(&manifest, &open)?;
             Ok(manifest)
         });
-        match manifest {
-            Ok(manifest) => {
-                let work = Work::Open(OpenJob::new(manifest.tables.clone()));
-                let control = self.controls.insert(PendingControl::Tables {
-                    session,
-                    user_data,
-                    open,
-                    handle,
-                    manifest,
-                });
-                self.start(usize::MAX, work, JOB_BASE_BYTES, Some(control), outbox);
-            }
-            Err(error) => done(outbox, session, user_data, Err(error)),
-        }
-    }
-
-    /// The tables of a restore are resident.
-    pub(super) fn tables_opened(
-        &mut self,
-        control: Token,
-        result: std::result::Result<Applied, Unfinished>,
-        outbox: &mut Outbox,
-    ) {
-        let Some(PendingControl::Tables { session, user_data, open, handle, manifest }) =
-            self.controls.remove(control)
-        else {
-            return;
-        };
-        let result = match result {
-            Ok(Applied::Open(tables)) => {
-                self.restore(*open, handle, &manifest, &tables).inspect_err(|_| {
-                    close_objects(tables.iter().map(|open| open.object), outbox);
-                })
-            }
-            Ok(_) => Err(Error::new(ErrorKind::Poisoned, "an open job did something else")),
-            Err(unfinished) => Err(unfinished.error),
-        };
+        let result = manifest.and_then(|manifest| self.restore(*open, handle, &manifest));
         done(outbox, session, user_data, result);
     }
 
@@ -198,7 +148,6 @@ impl Shard {
         mut open: OpenStore,
         handle: Handle,
         manifest: &Manifest,
-        tables: &[OpenTable],
     ) -> Result<ControlResult> {
         let mut states = StateTable::decode(&mut Reader::new(&manifest.states))?;
         for (_, state) in open.states.iter() {
@@ -206,10 +155,9 @@ impl Shard {
         }
         open.states = states;
         let mut store = Store::new(open, self.limits.table_bytes_target)?;
-        store.restore(version_of(manifest, tables));
+        store.restore(manifest.version());
         // Until the host releases it, the checkpoint it restored from stays whole.
-        let names = tables.iter().map(|open| *open.table.name());
-        store.ownership.retain(handle, names);
+        store.retain(handle);
         self.add(store)
     }
 
@@ -310,6 +258,7 @@ impl Shard {
         };
         store.close();
         give_up(store, outbox);
+        self.refuse_waiting(index, &closed(), outbox);
         // It answers what waits.
         self.serve_stalled(outbox);
         Ok(ControlResult::Done)
@@ -356,14 +305,4 @@ fn check_fits(manifest: &Manifest, open: &OpenStore) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-fn version_of(manifest: &Manifest, tables: &[OpenTable]) -> Version {
-    let lows: VecDeque<_> = manifest.tablets.iter().map(|t| t.low.clone()).collect();
-    let tablets = manifest.tablets.iter().enumerate().map(|(i, tablet)| {
-        let empty = Tablet::new(tablet.low.clone(), lows.get(i + 1).cloned(), Vec::new());
-        let runs = tablet.runs.iter().filter_map(|&run| empty.run_of(&tables[run as usize]));
-        Rc::new(Tablet::new(empty.low.clone(), empty.high.clone(), runs.collect()))
-    });
-    Version::new(tablets.collect())
 }

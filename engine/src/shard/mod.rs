@@ -14,6 +14,7 @@ pub mod engine;
 pub mod executor;
 #[expect(clippy::disallowed_methods, reason = "a job is timed by its slice")]
 mod job_run;
+mod opening;
 #[expect(clippy::disallowed_methods, reason = "an owned shard is a thread that spins and parks")]
 mod owned;
 mod serve;

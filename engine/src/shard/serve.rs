@@ -192,7 +192,9 @@ impl Shard {
             },
         };
         let get = ColdGet::new(session, request, key, operands, store);
-        self.misses.push(self.cold.insert(Waiting::Get(get)));
+        let open = get.lookup.tablet().is_open();
+        let waiting = if open { &mut self.misses } else { &mut store.opening.waiting };
+        waiting.push(self.cold.insert(Waiting::Get(get)));
     }
 }
 

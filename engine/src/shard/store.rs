@@ -22,6 +22,7 @@ use crate::lsm::pick::{self, Choice};
 use crate::lsm::rows::{Found, FrozenRows, Rows};
 use crate::lsm::scan::DirtyEntry;
 use crate::lsm::version::{MergeEdit, OpenTable, Version};
+use crate::shard::opening::Opening;
 use crate::shard::values::OpenStore;
 use crate::state::StateTable;
 use crate::types::error::ErrorKind;
@@ -53,6 +54,7 @@ pub(super) struct Store {
     pub ownership: Ownership,
     pub cuts: VecDeque<Cut>,
     pub drains: Vec<(u16, u64)>,
+    pub opening: Opening,
     // Failures in a row, the last of them, and when the next job may start.
     failures: u32,
     failure: Option<Error>,
@@ -103,6 +105,7 @@ impl Store {
             ownership: Ownership::new(open.incarnation),
             cuts: VecDeque::new(),
             drains: Vec::new(),
+            opening: Opening::default(),
             failures: 0,
             failure: None,
             retry_at: 0,
@@ -150,6 +153,7 @@ impl Store {
         self.table_bytes = open.map(|t| t.table.memory_bytes()).sum();
         let runs = self.version.tablets().iter().map(|t| &t.run_bytes[..]);
         self.excess_runs = pick::excess_runs(runs);
+        self.opening.left = self.version.tablets().iter().any(|t| !t.is_open());
     }
 
     /// How many bytes jobs must write for each byte of writes; zero while nothing is behind.
@@ -218,7 +222,8 @@ impl Store {
     fn idle_tablets(&self) -> impl Iterator<Item = (usize, &[u64])> {
         let busy = |low: &[u8]| self.merging.iter().any(|m| **m == *low);
         let tablets = self.version.tablets().iter().enumerate();
-        tablets.filter(move |(_, t)| !busy(&t.low)).map(|(i, t)| (i, &t.run_bytes[..]))
+        let idle = tablets.filter(move |(_, t)| t.is_open() && !busy(&t.low));
+        idle.map(|(i, t)| (i, &t.run_bytes[..]))
     }
 
     /// The next merge, if one is due; its inputs are read through about `read_bytes_max`.
@@ -255,10 +260,11 @@ impl Store {
         CompactJob::new(order, self.ops.clone(), output)
     }
 
-    /// True if no flush or merge runs, waits or is due.
+    /// True if no flush, merge or opening runs, waits or is due.
     pub fn settled(&self) -> bool {
         !self.unflushed()
             && self.merging.is_empty()
+            && !self.opening.left
             && self.rows.active_is_empty()
             && self.version.tablets().iter().all(|t| t.runs.len() <= RUNS_MAX)
     }
@@ -295,7 +301,7 @@ impl Store {
     // Tables that no run names any more wait until nobody reads them.
     fn retire(&mut self, candidates: &[ObjectName]) {
         for name in candidates {
-            let named = self.version.tables().any(|open| open.table.name() == name);
+            let named = self.version.table_refs().any(|table| table.name == *name);
             if !named && let Some(open) = self.tables.remove(name) {
                 self.retired.push(open);
             }
@@ -348,19 +354,22 @@ impl Store {
         Some(Error::new(error.kind, what))
     }
 
-    /// A job failed. What it should have done is due again, each time after twice as long.
-    pub fn job_failed(&mut self, now: Nanos, unfinished: Unfinished) {
+    fn note_failure(&mut self, now: Nanos, error: &Error) {
         let doublings = self.failures.min(JOB_RETRY_DOUBLINGS_MAX);
         self.retry_at = now + (JOB_RETRY_NS << doublings);
         self.failures += 1;
-        self.failure = Some(unfinished.error.clone());
+        self.failure = Some(error.clone());
+    }
+
+    /// A job failed. What it should have done is due again, each time after twice as long.
+    pub fn job_failed(&mut self, now: Nanos, unfinished: Unfinished) {
+        self.note_failure(now, &unfinished.error);
         match unfinished.left {
             Left::Flush(rows) => {
                 self.flushing = false;
                 self.frozen.push_front(rows);
             }
             Left::Merge(low) => self.merging.retain(|m| *m != low),
-            Left::Open => {}
             Left::Lost => {
                 let what = format!(
                     "what a job wrote is lost ({}); restore from a checkpoint",
@@ -371,11 +380,27 @@ impl Store {
         }
     }
 
-    /// The tables of a restored manifest, and the tablets they make.
+    /// Becomes what a manifest describes; its tables are opened later.
     pub fn restore(&mut self, version: Version) {
-        self.tables = version.tables().map(|open| (*open.table.name(), open.clone())).collect();
         self.version = Rc::new(version);
         self.measure();
+    }
+
+    /// Tables were opened. The tablets that miss none now can be looked in and merged.
+    pub fn apply_opened(&mut self, tables: Vec<OpenTable>) {
+        self.tables.extend(tables.into_iter().map(|open| (*open.table.name(), open)));
+        self.version = Rc::new(self.version.with_opened(|name| self.tables.get(name)));
+        self.measure();
+    }
+
+    /// An opened table that some tablet names.
+    pub fn table(&self, name: &ObjectName) -> Option<&OpenTable> {
+        self.tables.get(name)
+    }
+
+    /// A table could not be opened. Requests ask again at once; what nobody waits for, later.
+    pub fn open_failed(&mut self, now: Nanos, error: &Error) {
+        self.note_failure(now, error);
     }
 
     /// Answers nothing any more; its tables are closed when nobody reads them.
@@ -396,7 +421,7 @@ impl Store {
 
     /// Keeps the tables of the version of now for a checkpoint.
     pub fn retain(&mut self, handle: Handle) {
-        self.ownership.retain(handle, self.tables.keys().copied());
+        self.ownership.retain(handle, self.version.table_refs().map(|table| table.name));
     }
 
     /// The dirty entries of a map from `from` on, with their values: up to `count` that were not

@@ -98,7 +98,7 @@ impl FaultMix {
     /// True if reads may fail.
     #[must_use]
     pub fn reads_fail(&self) -> bool {
-        self.read_error + self.read_flip + self.read_short > 0
+        self.read_error + self.read_flip + self.read_short + self.open_error > 0
     }
 
     /// True if what a job wrote may stay behind without an owner.
