@@ -151,9 +151,17 @@ pub const READS_IN_FLIGHT_MAX: usize = 512;
 /// Tables whose resident part is read at once after a restore: enough to hide a DFS's latency.
 pub const OPEN_READS_MAX: usize = 32;
 
-/// Resident parts that one job opens, bytes, or those of one tablet if they are more. A request
-/// waits for two jobs at most: the one under way and its own.
-pub const OPEN_BYTES_MAX: usize = 8 << 20;
+/// Resident parts that the first job after a restore opens, bytes, and more only to have one tablet
+/// whole: the first read waits some 10 ms for it on a disk.
+pub const OPEN_BYTES_MIN: usize = 2 << 20;
+
+/// Each further job opens twice as much, so many times: with 16 MiB a job, the 220 MiB of a state
+/// of 10 GiB are there after as many round trips.
+pub const OPEN_DOUBLINGS_MAX: u32 = 3;
+
+/// After a restore nothing is opened for this long, nanoseconds, unless a request needs it: the
+/// first reads shall not wait behind tables that nobody asked for.
+pub const OPEN_UNASKED_NS: u64 = 50_000_000;
 
 /// Tables of a manifest at most: 4 Mi tables of 128 MiB are 512 TiB.
 pub const MANIFEST_TABLES_MAX: usize = 4 << 20;

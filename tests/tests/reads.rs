@@ -83,6 +83,33 @@ fn distant_units_are_read_apart() {
     assert_eq!((counters.reads, counters.merged), (2, 0));
 }
 
+#[test]
+fn the_first_read_after_a_restore_opens_the_tables_of_its_tablet_alone() {
+    let limits = ShardLimits::of_memory(MEMORY_MIN_BYTES).expect("it is the minimum");
+    let small = ShardLimits { flush_bytes: 1 << 19, table_bytes_target: 1 << 20, ..limits };
+    let mut client = Client::new(small);
+    for first in (0..300_000).step_by(1000) {
+        let mut batch = Batch::default();
+        for number in first..first + 1000 {
+            request(&mut batch, number, Some(&[7; 100]));
+        }
+        client.run_batch(batch);
+    }
+    client.drain();
+    let all = client.counters().table_bytes;
+    client.restore();
+    assert_eq!(client.counters().table_bytes, 0, "a restore reads the manifest alone");
+    let mut batch = Batch::default();
+    request(&mut batch, 77, None);
+    assert_eq!(client.run_batch(batch), [Answer::Value(vec![7; 100])]);
+    let opened = client.counters().table_bytes;
+    assert!(opened > 0 && opened * 3 < all, "{opened} of {all} bytes");
+    // The others follow unasked, some with less spare capacity than when they were built.
+    client.drain();
+    let opened = client.counters().table_bytes;
+    assert!(opened * 10 > all * 9 && opened <= all, "{opened} of {all} bytes");
+}
+
 const ROWS: u64 = 1_000_000;
 const SAMPLES: u64 = 20_000;
 

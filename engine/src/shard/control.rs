@@ -155,7 +155,7 @@ impl Shard {
         }
         open.states = states;
         let mut store = Store::new(open, self.limits.table_bytes_target)?;
-        store.restore(manifest.version());
+        store.restore(manifest.version(), self.now);
         // Until the host releases it, the checkpoint it restored from stays whole.
         store.retain(handle);
         self.add(store)

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use smallvec::SmallVec;
 
-use crate::limits::OPEN_BYTES_MAX;
+use crate::limits::{OPEN_BYTES_MIN, OPEN_DOUBLINGS_MAX};
 use crate::lsm::open::OpenJob;
 use crate::lsm::version::OpenTable;
 use crate::mem::slab::Token;
@@ -28,6 +28,7 @@ pub(super) struct Opening {
     /// Some tablet is not open.
     pub left: bool,
     running: bool,
+    jobs: u32,
     // The tablet to go on with when nobody waits: one that fails must not hold up the others.
     next: usize,
 }
@@ -54,8 +55,9 @@ impl Wanted {
 impl Shard {
     /// The next tables to open, if some are left and no job opens any.
     pub(super) fn next_open(&mut self, index: usize) -> Option<OpenJob> {
-        let bytes_max = OPEN_BYTES_MAX.min(self.limits.job_bytes_max);
         let store = self.stores[index].as_mut().filter(|s| s.poison.is_none())?;
+        let bytes_max = OPEN_BYTES_MIN << store.opening.jobs.min(OPEN_DOUBLINGS_MAX);
+        let bytes_max = bytes_max.min(self.limits.job_bytes_max);
         if store.opening.running || !store.opening.left {
             return None;
         }
@@ -83,6 +85,7 @@ impl Shard {
             return None;
         }
         store.opening.running = true;
+        store.opening.jobs += 1;
         Some(OpenJob::new(wanted.refs))
     }
 

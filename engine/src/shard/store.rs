@@ -11,7 +11,7 @@ use crate::io::values::ObjectSlot;
 use crate::limits::{
     FILTER_BITS_LAST, FILTER_BITS_UPPER, FLUSH_SILENT_DIVISOR, JOB_FAILURES_MAX, JOB_PIECES,
     JOB_READ_BYTES_MAX, JOB_READ_BYTES_MIN, JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS, KEY_GROUPS_MAX,
-    PAGE_BYTES, RUNS_MAX, RUNS_PACE,
+    OPEN_UNASKED_NS, PAGE_BYTES, RUNS_MAX, RUNS_PACE,
 };
 use crate::lsm::compact::{CompactJob, MergeOrder};
 use crate::lsm::flush::FlushJob;
@@ -381,7 +381,8 @@ impl Store {
     }
 
     /// Becomes what a manifest describes; its tables are opened later.
-    pub fn restore(&mut self, version: Version) {
+    pub fn restore(&mut self, version: Version, now: Nanos) {
+        self.retry_at = now + OPEN_UNASKED_NS;
         self.version = Rc::new(version);
         self.measure();
     }
