@@ -125,8 +125,8 @@ pub const RUN_RATIO: u64 = 4;
 /// a merge of all its runs stays below about twice as much.
 pub const TABLE_BYTES_TARGET: u64 = 128 << 20;
 
-/// Chunks of a job's output that may be on their way to the DFS at once. Eight were no faster.
-pub const JOB_APPENDS_MAX: usize = 2;
+/// Chunks of a job's output that may be on their way to the DFS at once.
+pub const JOB_APPENDS_MAX: usize = 4;
 
 /// Rows a job moves between two yields: about 100 us of work.
 pub const JOB_ROWS_PER_STEP: usize = 512;
@@ -245,6 +245,10 @@ pub const INJECTED_LATENCY_NS_MAX: u64 = 10_000_000_000;
 /// the core; a third would only take memory.
 pub const JOBS_PER_CORE_MAX: usize = 2;
 
+/// Executors that a shard's jobs are spread over, one for each it has at once: its flush need not
+/// share a core with its merge.
+pub const LANES: usize = 2;
+
 /// Orders of one shard that its executor holds at a time, without answer. A shard has a few jobs
 /// and a few uploads; a full link is refused and tried again.
 pub const LINK_ORDERS_MAX: usize = 256;
@@ -329,7 +333,8 @@ pub const JOB_BASE_BYTES: usize = 6 << 20;
 /// wait for.
 pub const MERGES_MAX: usize = 1;
 
-const _: () = assert!(MERGES_MAX < JOBS_PER_CORE_MAX, "a flush never waits for a merge to end");
+const _: () =
+    assert!(MERGES_MAX < JOBS_PER_CORE_MAX * LANES, "a flush never waits for a merge to end");
 
 /// How long a shard with paced writes sleeps at most before it looks at the progress of its jobs,
 /// nanoseconds.

@@ -54,7 +54,7 @@ impl Driver {
         let mut shard = Shard::new(ShardLimits::of_memory(memory_bytes)?);
         let mut ring = Uring::open(mode)?;
         ring.register_memory(shard.read_memory()?);
-        let link = executor().link(ring.doorbell(), dfs)?;
+        let link = executor().link(&ring.doorbell(), &dfs)?;
         Ok(Self {
             shard,
             ring,

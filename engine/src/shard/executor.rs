@@ -27,7 +27,7 @@ use crate::io::values::{JobIo, JobState};
 use crate::io::{OpenObject, clock, ring_open, sys};
 use crate::limits::{
     EXECUTOR_BLOCKING_THREADS, EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_MEMLOCK_BYTES_MIN, EXECUTOR_NICE,
-    EXECUTOR_PREEMPT_MS, EXECUTOR_RING_DEPTH, EXECUTOR_SILENT_NS_MAX, JOBS_PER_CORE_MAX,
+    EXECUTOR_PREEMPT_MS, EXECUTOR_RING_DEPTH, EXECUTOR_SILENT_NS_MAX, JOBS_PER_CORE_MAX, LANES,
     LINK_ORDERS_MAX,
 };
 use crate::mem::slab::Token;
@@ -150,28 +150,23 @@ impl<J: Send + 'static> Executor<J> {
         Self { step, cores: Mutex::default(), cores_max }
     }
 
-    /// Links a shard, whose doorbell is rung when something is finished, to the executor with the
-    /// fewest shards. Blocks for some 10 ms where its thread must start.
+    /// Links a shard, whose doorbell is rung when something is finished, to the executors with the
+    /// fewest shards. Blocks for some 10 ms where their threads must start.
     ///
     /// # Errors
     /// `Unsupported` where io_uring is forbidden; the system's refusal of a thread.
-    pub fn link(&self, doorbell: Doorbell, dfs: Dfs) -> Result<ExecutorLink<J>> {
+    pub fn link(&self, doorbell: &Doorbell, dfs: &Dfs) -> Result<ExecutorLink<J>> {
         let mut cores = locked(&self.cores);
         let load = |core: &Arc<Core<J>>| core.links.load(Ordering::Relaxed);
-        let mut core = cores.iter().min_by_key(|core| load(core)).cloned();
-        if core.as_ref().is_none_or(|core| load(core) > 0) && cores.len() < self.cores_max {
+        let idle = |cores: &[Arc<Core<J>>]| cores.iter().filter(|core| load(core) == 0).count();
+        while idle(&cores) < LANES && cores.len() < self.cores_max {
             let fresh = Core::start(self.step, cores.len())?;
-            cores.push(fresh.clone());
-            core = Some(fresh);
+            cores.push(fresh);
         }
-        let core = core.expect("there is at least one core");
-        core.links.fetch_add(1, Ordering::Relaxed);
-        let (order_in, orders) = RingBuffer::new(LINK_ORDERS_MAX);
-        let (answers, finished) = RingBuffer::new(LINK_ORDERS_MAX);
-        let answers = Answers { ring: answers, doorbell };
-        locked(&core.links_new).push(Served { orders, answers, dfs });
-        core.bell.ring();
-        Ok(ExecutorLink { orders: order_in, finished, core, owed: 0 })
+        let mut chosen: Vec<_> = cores.iter().collect();
+        chosen.sort_by_key(|core| load(core));
+        let lanes = chosen.into_iter().take(LANES).map(|core| core.lane(doorbell, dfs));
+        Ok(ExecutorLink { lanes: lanes.collect() })
     }
 
     /// What each executor did so far.
@@ -184,6 +179,11 @@ impl<J: Send + 'static> Executor<J> {
 /// A shard's end of its link. Used by the shard's thread; dropping it lets orders that were
 /// started come to their end, unheard.
 pub struct ExecutorLink<J> {
+    lanes: Vec<Lane<J>>,
+}
+
+/// The link to one executor.
+struct Lane<J> {
     orders: Producer<Order<J>>,
     finished: Consumer<Finished<J>>,
     core: Arc<Core<J>>,
@@ -191,11 +191,46 @@ pub struct ExecutorLink<J> {
 }
 
 impl<J> ExecutorLink<J> {
-    /// Starts an order. It comes back if the link is full: start it again after an answer.
+    /// Starts an order where fewest are under way. It comes back if the link is full: start it
+    /// again after an answer.
     ///
     /// # Errors
     /// The order itself.
     pub fn start(&mut self, order: Order<J>) -> std::result::Result<(), Order<J>> {
+        let lane = self.lanes.iter_mut().min_by_key(|lane| lane.owed);
+        lane.expect("a link has a lane").start(order)
+    }
+
+    /// The next answer that is there.
+    pub fn finished(&mut self) -> Option<Finished<J>> {
+        self.lanes.iter_mut().find_map(Lane::finished)
+    }
+
+    /// Bytes that jobs of its executors have written in all.
+    #[must_use]
+    pub fn bytes_written(&self) -> u64 {
+        let written = |lane: &Lane<J>| lane.core.bytes_written.load(Ordering::Relaxed);
+        self.lanes.iter().map(written).sum()
+    }
+
+    /// Answers the executors owe.
+    #[must_use]
+    pub fn owed(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.owed).sum()
+    }
+
+    /// Wakes an executor that owes answers and has been silent for too long. Cheap; call it now
+    /// and then.
+    ///
+    /// # Errors
+    /// `Io` if an executor's thread is gone: what it owes never comes.
+    pub fn nudge(&self, now: Nanos) -> Result<()> {
+        self.lanes.iter().try_for_each(|lane| lane.nudge(now))
+    }
+}
+
+impl<J> Lane<J> {
+    fn start(&mut self, order: Order<J>) -> std::result::Result<(), Order<J>> {
         let answered = !matches!(order, Order::Delete { .. });
         // Every answer owed has a place in the ring that brings it.
         if answered && self.owed == LINK_ORDERS_MAX {
@@ -211,31 +246,13 @@ impl<J> ExecutorLink<J> {
         }
     }
 
-    /// The next answer that is there.
-    pub fn finished(&mut self) -> Option<Finished<J>> {
+    fn finished(&mut self) -> Option<Finished<J>> {
         let finished = self.finished.pop().ok()?;
         self.owed -= 1;
         Some(finished)
     }
 
-    /// Bytes that jobs of this executor have written in all.
-    #[must_use]
-    pub fn bytes_written(&self) -> u64 {
-        self.core.bytes_written.load(Ordering::Relaxed)
-    }
-
-    /// Answers the executor owes.
-    #[must_use]
-    pub fn owed(&self) -> usize {
-        self.owed
-    }
-
-    /// Wakes an executor that owes answers and has been silent for too long. Cheap; call it now
-    /// and then.
-    ///
-    /// # Errors
-    /// `Io` if the executor's thread is gone: what it owes never comes.
-    pub fn nudge(&self, now: Nanos) -> Result<()> {
+    fn nudge(&self, now: Nanos) -> Result<()> {
         if self.core.dead.load(Ordering::Acquire) {
             return Err(Error::new(
                 ErrorKind::Io,
@@ -250,7 +267,7 @@ impl<J> ExecutorLink<J> {
     }
 }
 
-impl<J> Drop for ExecutorLink<J> {
+impl<J> Drop for Lane<J> {
     fn drop(&mut self) {
         self.core.links.fetch_sub(1, Ordering::Relaxed);
         self.core.bell.ring();
@@ -283,6 +300,16 @@ impl<J> Core<J> {
 }
 
 impl<J: Send + 'static> Core<J> {
+    fn lane(self: &Arc<Self>, doorbell: &Doorbell, dfs: &Dfs) -> Lane<J> {
+        self.links.fetch_add(1, Ordering::Relaxed);
+        let (order_in, orders) = RingBuffer::new(LINK_ORDERS_MAX);
+        let (answers, finished) = RingBuffer::new(LINK_ORDERS_MAX);
+        let answers = Answers { ring: answers, doorbell: doorbell.clone() };
+        locked(&self.links_new).push(Served { orders, answers, dfs: dfs.clone() });
+        self.bell.ring();
+        Lane { orders: order_in, finished, core: self.clone(), owed: 0 }
+    }
+
     /// Starts the thread of the `index`th executor, and waits until it serves.
     fn start(step: Step<J>, index: usize) -> Result<Arc<Self>> {
         let core = Arc::new(Self {

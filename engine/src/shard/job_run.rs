@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use glommio::channels::local_channel::{LocalReceiver, LocalSender, new_unbounded};
 use glommio::io::PollableFd;
+use glommio::sync::Semaphore;
 
 use crate::io::bulk::{ObjectReader, ObjectWriter};
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
 use crate::io::values::{JobDone, JobIo, JobRequest, JobState};
 use crate::io::{OpenObject, clock};
-use crate::limits::JOB_SLICE_NS;
+use crate::limits::{JOB_APPENDS_MAX, JOB_SLICE_NS};
 use crate::shard::executor::{self, Core};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos, ObjectName, Result};
@@ -162,6 +163,43 @@ enum Write {
     Seal,
 }
 
+type Failure = Rc<RefCell<Option<Error>>>;
+
+/// An object whose appends are under way. The first failure latches: what follows a hole is never
+/// sealed.
+struct Writing {
+    writer: Result<Rc<ObjectWriter>>,
+    failure: Failure,
+    places: Rc<Semaphore>,
+}
+
+impl Writing {
+    async fn start(dfs: &Dfs, object: ObjectName) -> Self {
+        Self {
+            writer: ObjectWriter::create(dfs, object).await.map(Rc::new),
+            failure: Rc::default(),
+            places: Rc::new(Semaphore::new(JOB_APPENDS_MAX as u64)),
+        }
+    }
+
+    /// The writer when all appends have ended, unless one failed: then the object is given up.
+    async fn end(self) -> Result<ObjectWriter> {
+        let _all = self.places.acquire_permit(JOB_APPENDS_MAX as u64).await;
+        let writer = Rc::into_inner(self.writer?).expect("its appends have ended");
+        match self.failure.take() {
+            None => Ok(writer),
+            Some(error) => {
+                writer.discard().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+fn sealed(object: ObjectName) -> Error {
+    Error::invalid(format!("{object} is sealed already"))
+}
+
 impl<J: 'static> Io<J> {
     /// Starts a request.
     fn ask(self: &Rc<Self>, writers: &mut Writers, request: JobRequest) {
@@ -236,47 +274,82 @@ impl<J: 'static> Io<J> {
         Ok(())
     }
 
-    /// Writes one object. The first failure latches: what follows a hole is never sealed.
+    /// Writes one object, some appends at a time.
     async fn write(self: Rc<Self>, object: ObjectName, orders: LocalReceiver<Write>) {
-        let mut writer = ObjectWriter::create(&self.dfs, object).await;
+        let mut writing = Some(Writing::start(&self.dfs, object).await);
+        let mut end = 0;
         while let Some(order) = orders.recv().await {
             match order {
-                Write::Append(mut bytes) => {
-                    let result = match &mut writer {
-                        Ok(open) => self.append(open, &bytes).await,
-                        Err(error) => Err(error.clone()),
-                    };
-                    if let Err(error) = &result
-                        && let Ok(open) = std::mem::replace(&mut writer, Err(error.clone()))
-                    {
-                        open.discard().await;
-                    }
-                    bytes.clear();
-                    self.answer(JobDone::Appended { bytes, result });
+                Write::Append(bytes) => {
+                    let offset = end;
+                    end += bytes.len() as u64;
+                    self.append(writing.as_ref(), object, offset, bytes).await;
                 }
                 Write::Seal => {
-                    let sealed = Err(Error::invalid(format!("{object} is sealed already")));
-                    let result = match std::mem::replace(&mut writer, sealed) {
-                        Ok(open) => self.seal(object, open).await,
-                        Err(error) => Err(error),
+                    let result = match writing.take() {
+                        Some(writing) => self.seal(object, writing).await,
+                        None => Err(sealed(object)),
                     };
                     self.answer(JobDone::Sealed { object, result });
                 }
             }
         }
-        if let Ok(open) = writer {
-            open.discard().await;
+        if let Some(writing) = writing
+            && let Ok(writer) = writing.end().await
+        {
+            writer.discard().await;
         }
     }
 
-    async fn append(&self, writer: &mut ObjectWriter, bytes: &[u8]) -> Result<()> {
-        suffer(&self.dfs, "append").await?;
-        writer.append(bytes).await?;
-        self.core.count_written(bytes.len());
-        Ok(())
+    /// Starts an append once there is a place for it.
+    async fn append(
+        self: &Rc<Self>,
+        writing: Option<&Writing>,
+        object: ObjectName,
+        offset: u64,
+        mut bytes: Vec<u8>,
+    ) {
+        let Some(writing) = writing else {
+            bytes.clear();
+            return self.answer(JobDone::Appended { bytes, result: Err(sealed(object)) });
+        };
+        let place = writing.places.acquire_static_permit(1).await;
+        let (io, writer) = (self.clone(), writing.writer.clone());
+        let failure = writing.failure.clone();
+        let append = async move {
+            let result = io.write_piece(&writer, &failure, offset, &bytes).await;
+            drop(writer);
+            drop(place);
+            bytes.clear();
+            io.answer(JobDone::Appended { bytes, result });
+        };
+        glommio::spawn_local(append).detach();
     }
 
-    async fn seal(&self, object: ObjectName, writer: ObjectWriter) -> Result<()> {
+    async fn write_piece(
+        &self,
+        writer: &Result<Rc<ObjectWriter>>,
+        failure: &Failure,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<()> {
+        if let Some(error) = failure.borrow().clone() {
+            return Err(error);
+        }
+        let written = async {
+            suffer(&self.dfs, "append").await?;
+            writer.clone()?.write(offset, bytes).await
+        };
+        let result = written.await;
+        match &result {
+            Ok(()) => self.core.count_written(bytes.len()),
+            Err(error) => *failure.borrow_mut() = Some(error.clone()),
+        }
+        result
+    }
+
+    async fn seal(&self, object: ObjectName, writing: Writing) -> Result<()> {
+        let writer = writing.end().await?;
         if let Err(error) = suffer(&self.dfs, "seal").await {
             writer.discard().await;
             return Err(error);

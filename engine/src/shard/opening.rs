@@ -17,7 +17,7 @@ use crate::shard::shard::Shard;
 use crate::shard::store::Store;
 use crate::shard::values::Outbox;
 use crate::sst::meta::TableRef;
-use crate::types::{Error, ObjectName, Result};
+use crate::types::{Error, Nanos, ObjectName, Result};
 
 /// What a store has still to open.
 #[derive(Debug, Default)]
@@ -27,6 +27,8 @@ pub(super) struct Opening {
     pub waiting: Vec<Token>,
     /// Some tablet is not open.
     pub left: bool,
+    /// When what nobody waits for may be opened.
+    pub unasked_at: Nanos,
     running: bool,
     jobs: u32,
     // The tablet to go on with when nobody waits: one that fails must not hold up the others.
@@ -69,7 +71,7 @@ impl Shard {
             let waiting = self.cold.get(token).map(Waiting::unopened).unwrap_or_default();
             wanted.add(store, waiting.iter());
         }
-        if wanted.refs.is_empty() && store.retry_due(self.now).is_none() {
+        if wanted.refs.is_empty() && store.jobs_due(self.now).is_none() {
             let tablets = store.version.tablets();
             let mut next = store.opening.next;
             for _ in tablets {

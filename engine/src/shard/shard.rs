@@ -211,7 +211,7 @@ impl Shard {
         self.close_retired(outbox);
         // A refusal of memory leaves the reads wanted; the next tick asks again.
         let refused = self.coalescer.issue(&mut self.pool, &mut outbox.io).is_err();
-        let quiet = self.jobs.is_empty() && self.coalescer.is_empty() && self.retries().is_none();
+        let quiet = self.jobs.is_empty() && self.coalescer.is_empty() && self.jobs_due().is_none();
         let hopeless = self.room_wanted.filter(|_| quiet);
         if let Some((store, _)) = hopeless {
             self.refuse_stalled(store, outbox);
@@ -225,12 +225,12 @@ impl Shard {
         if !self.stalled.is_empty() && !self.jobs.is_empty() {
             return Park::Until(self.now + PACE_LOOK_NS);
         }
-        self.retries().map_or(Park::Idle, Park::Until)
+        self.jobs_due().map_or(Park::Idle, Park::Until)
     }
 
-    // When the next failed job is due again.
-    fn retries(&self) -> Option<Nanos> {
-        self.stores.iter().flatten().filter_map(|s| s.retry_due(self.now)).min()
+    // When the next job is due that waits for its time.
+    fn jobs_due(&self) -> Option<Nanos> {
+        self.stores.iter().flatten().filter_map(|s| s.jobs_due(self.now)).min()
     }
 
     /// Writes of a store whose jobs are behind follow their progress.

@@ -331,9 +331,10 @@ impl Store {
         gone
     }
 
-    /// When the jobs of a store that waits after a failure may start again.
-    pub fn retry_due(&self, now: Nanos) -> Option<Nanos> {
-        (self.retry_at > now).then_some(self.retry_at)
+    /// When jobs may start that wait after a failure or a restore.
+    pub fn jobs_due(&self, now: Nanos) -> Option<Nanos> {
+        let unasked = self.opening.left.then_some(self.opening.unasked_at);
+        [Some(self.retry_at), unasked].into_iter().flatten().filter(|&due| due > now).min()
     }
 
     /// A job ended well.
@@ -382,7 +383,7 @@ impl Store {
 
     /// Becomes what a manifest describes; its tables are opened later.
     pub fn restore(&mut self, version: Version, now: Nanos) {
-        self.retry_at = now + OPEN_UNASKED_NS;
+        self.opening.unasked_at = now + OPEN_UNASKED_NS;
         self.version = Rc::new(version);
         self.measure();
     }

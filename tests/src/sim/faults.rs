@@ -1,7 +1,7 @@
 //! Which faults a seed injects, and how often. Each seed draws its own mix (swarm testing): a
 //! fault that is always on hides what needs a long undisturbed run.
 
-use aquifer::limits::{JOB_FAILURES_MAX, JOBS_PER_CORE_MAX};
+use aquifer::limits::{JOB_FAILURES_MAX, MERGES_MAX};
 
 use crate::sim::rng::Rng;
 
@@ -32,8 +32,10 @@ pub struct FaultMix {
     pub load_error: u32,
     /// A job cannot start to write an object.
     pub create_error: u32,
-    /// An object cannot be opened, for the shard or for the reads of a job.
+    /// A job cannot open an object to read it.
     pub open_error: u32,
+    /// A sealed object cannot be opened for the shard.
+    pub reopen_error: u32,
     /// A job breaks, and its store with it.
     pub job_breaks: u32,
     /// A delete never happens.
@@ -50,7 +52,10 @@ pub struct FaultMix {
 
 /// Faults of a seed are hiccups: in an outage writes are refused, which the model does not know.
 /// At the last failure the other jobs of the store may be about to fail too.
-const HICCUPS_MAX: u32 = JOB_FAILURES_MAX - 1 - JOBS_PER_CORE_MAX as u32;
+const HICCUPS_MAX: u32 = JOB_FAILURES_MAX - 1 - JOBS;
+
+// Of a store at once: a flush, an opening and merges.
+const JOBS: u32 = 2 + MERGES_MAX as u32;
 
 impl FaultMix {
     /// No fault, and some latency.
@@ -86,6 +91,7 @@ impl FaultMix {
         mix.delete_lost = rate(2000);
         mix.slow = rate(1000);
         mix.read_short = rate(1000);
+        mix.reopen_error = rate(500);
         mix
     }
 
@@ -98,7 +104,8 @@ impl FaultMix {
     /// True if reads may fail.
     #[must_use]
     pub fn reads_fail(&self) -> bool {
-        self.read_error + self.read_flip + self.read_short + self.open_error > 0
+        let opens = self.open_error + self.reopen_error;
+        self.read_error + self.read_flip + self.read_short + opens > 0
     }
 
     /// True if what a job wrote may stay behind without an owner.
@@ -109,7 +116,6 @@ impl FaultMix {
                 + self.seal_error
                 + self.seal_lost_reply
                 + self.create_error
-                + self.open_error
                 + self.job_breaks
                 + self.delete_lost
                 > 0

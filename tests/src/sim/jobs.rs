@@ -144,7 +144,9 @@ impl Sim {
                 JobDone::Sealed { object, result }
             }
             JobRequest::Open { object } => {
-                let result = self.hand_over(&mut running.opened, object);
+                let fails = self.rng.chance(self.faults.reopen_error);
+                let opened = if fails { Err(self.injected("open")) } else { Ok(()) };
+                let result = opened.and_then(|()| self.hand_over(&mut running.opened, object));
                 JobDone::Opened { object, result }
             }
         }
@@ -152,9 +154,6 @@ impl Sim {
 
     // Opens an object for the shard.
     fn hand_over(&mut self, opened: &mut Opened, object: ObjectName) -> Result<()> {
-        if self.rng.chance(self.faults.open_error) {
-            return Err(self.injected("open"));
-        }
         opened.push((object, self.dfs.open(&object)?));
         Ok(())
     }
