@@ -5,3 +5,5 @@ pub mod cli;
 pub mod load;
 
 pub mod run;
+
+pub mod units;
