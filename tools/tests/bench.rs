@@ -154,8 +154,25 @@ fn what_cannot_run_is_refused_with_the_reason() {
         assert!(error.contains(&format!("no workload '{workload}'")), "{error}");
     }
     assert!(refused("get --change 0%").contains("--change"));
+    let error = refused("get --value-size 100M");
+    assert!(error.contains("'100M' is too large: use at most 16777216"), "{error}");
     let error = refused("get --records 100k --memory 1M");
     assert!(error.contains("--memory 1048576") && error.contains("minimum"), "{error}");
+}
+
+#[test]
+fn a_number_below_zero_is_a_wrong_number() {
+    let numbers = "shards records key-size value-size batch in-flight memory ssd seconds warmup rate \
+                   seed change compressible";
+    for option in numbers.split_whitespace() {
+        for number in ["-1", "-5M", "-10%"] {
+            let error = refused(&format!("get --{option} {number}"));
+            assert!(error.contains(&format!("--{option}")), "{option}: {error}");
+            assert!(!error.contains("tip:"), "{option}: {error}");
+        }
+    }
+    let error = refused("get --records -1M");
+    assert!(error.contains("'-1M' is no count: use digits"), "{error}");
 }
 
 #[test]
