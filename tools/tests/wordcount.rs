@@ -228,6 +228,26 @@ fn a_job_that_is_killed_at_any_instant_counts_exactly() {
 }
 
 #[test]
+fn a_job_runs_in_one_process_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    // Waits for words that do not come.
+    let mut first = command(folder.path(), &["-"]).stdin(Stdio::piped()).spawn().unwrap();
+    while !folder.path().join("wordcount.job").exists() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    for args in [&["in"][..], &["--resume"]] {
+        let error = refused(folder.path(), args);
+        assert!(error.contains("wordcount.job") && error.contains("wait"), "{args:?}: {error}");
+        assert!(error.contains("--job"), "{error}");
+    }
+    succeed(folder.path(), &["in", "--job", "another.job", "--limit", "10"]);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    succeed(folder.path(), &["in", "--limit", "10"]);
+}
+
+#[test]
 fn a_limit_ends_the_job_and_a_resume_moves_it() {
     let folder = tempfile::tempdir().unwrap();
     corpus(folder.path());

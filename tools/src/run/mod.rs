@@ -44,7 +44,7 @@ const STATE: &str = "count";
 /// # Errors
 /// With cause and remedy; counts that differ are an error too.
 pub fn wordcount(args: &Args) -> Result<()> {
-    let plan::Planned { mut job, inputs } = plan::plan(args)?;
+    let plan::Planned { mut job, inputs, claim: _claim } = plan::plan(args)?;
     let rss_start = rss_bytes();
     let opening = || format!("opening the engine on {}", job.dfs);
     let engine = Engine::open(Config {

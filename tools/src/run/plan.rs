@@ -1,7 +1,7 @@
 //! From options to a job: a fresh one, or the one of the job file.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf, absolute};
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +10,7 @@ use aquifer::io::url::{self, Place};
 
 use crate::run::cli::Args;
 use crate::run::inputs::{Inputs, STDIN, default_roots, list};
-use crate::run::job_file::{Job, draft_of};
+use crate::run::job_file::{Job, draft_of, lock_of};
 
 /// A job that can start.
 pub struct Planned {
@@ -18,20 +18,28 @@ pub struct Planned {
     pub job: Job,
     /// Its input.
     pub inputs: Inputs,
+    /// Keeps other processes off the job.
+    pub claim: File,
 }
 
 /// Makes or loads the job that the options ask for, and writes its file.
 ///
 /// # Errors
-/// Inputs that are not there or have changed, options that are not those of the job.
+/// Inputs that are not there or have changed, options that are not those of the job, a job that
+/// another process runs.
 pub fn plan(args: &Args) -> Result<Planned> {
+    if args.resume {
+        // Before a claim, which would leave its file beside a job that is not there.
+        Job::load(&args.job)?;
+    }
+    let claim = Job::claim(&args.job)?;
     let job = if args.resume { resumed(args)? } else { fresh(args)? };
     let inputs = Inputs::new(job.inputs.clone())?;
     if args.resume {
         inputs.check_unchanged()?;
     }
     job.save(&args.job)?;
-    Ok(Planned { job, inputs })
+    Ok(Planned { job, inputs, claim })
 }
 
 fn resumed(args: &Args) -> Result<Job> {
@@ -139,7 +147,7 @@ fn absolute_roots(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 
 // What the job itself writes is no input, wherever it lies.
 fn own_files(args: &Args, dfs: &str) -> Result<HashSet<PathBuf>> {
-    let mut own = vec![args.job.clone(), draft_of(&args.job)];
+    let mut own = vec![args.job.clone(), draft_of(&args.job), lock_of(&args.job)];
     own.extend(args.counts.clone());
     own.extend(args.json.clone());
     if let Place::Folder(folder) = url::parse(dfs)?.place {
