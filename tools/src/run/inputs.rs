@@ -2,7 +2,7 @@
 //! sizes.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -98,9 +98,10 @@ impl Inputs {
             if file.path == STDIN {
                 bail!("standard input cannot be read again: a job on `-` cannot be resumed");
             }
-            let now = fs::metadata(&file.path)
-                .with_context(|| format!("{} is an input of the job", file.path))?
-                .len();
+            let meta = fs::metadata(&file.path)
+                .with_context(|| format!("{} is an input of the job", file.path))?;
+            check_regular(Path::new(&file.path), &meta)?;
+            let now = meta.len();
             if now != file.bytes {
                 bail!(
                     "{} has changed since the job began ({now} bytes instead of {}); restore it, \
@@ -155,10 +156,20 @@ pub fn list(roots: &[PathBuf], own: &HashSet<PathBuf>) -> Result<(Vec<InputFile>
         if meta.is_dir() {
             walk(root, own, &mut files, &mut notices)?;
         } else {
+            check_regular(root, &meta)?;
             add(root, meta.len(), &mut files, &mut notices);
         }
     }
     Ok((files, notices))
+}
+
+// Anything else has no size to go by, and cannot be read a second time.
+fn check_regular(path: &Path, meta: &Metadata) -> Result<()> {
+    if meta.is_file() {
+        return Ok(());
+    }
+    let path = path.display();
+    bail!("{path} is neither a file nor a folder; give a pipe as standard input: - < {path}")
 }
 
 fn walk(
