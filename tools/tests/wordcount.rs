@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -324,6 +324,73 @@ fn lost_state_fails_with_a_cause() {
     fs::remove_dir_all(folder.path().join("state")).unwrap();
     let error = refused(folder.path(), &["--resume"]);
     assert!(error.contains("missing object") && error.contains("state"), "{error}");
+    assert!(error.contains("start without --resume"), "{error}");
+}
+
+/// Objects of this kind in the state, the oldest first.
+fn objects(folder: &Path, kind: &str) -> Vec<PathBuf> {
+    let listed = |folder: PathBuf| {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths
+    };
+    let incarnations = listed(folder.join("state")).into_iter().flat_map(listed);
+    let objects = incarnations.flat_map(listed);
+    objects.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(kind)).collect()
+}
+
+/// Changes one bit of a file.
+fn flip(path: &Path, at: impl Fn(usize) -> usize) {
+    let mut bytes = fs::read(path).unwrap();
+    let at = at(bytes.len());
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_damaged_checkpoint_is_left_for_the_older_one() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    let job = ["in", "--dfs", "state", "--checkpoint-every", "20k"];
+    succeed(folder.path(), &[&job[..], &["--limit", "40k"]].concat());
+    let manifests = objects(folder.path(), "manifest");
+    flip(manifests.last().unwrap(), |len| len / 2);
+    let error = refused(folder.path(), &["--resume"]);
+    let name = manifests.last().unwrap().strip_prefix(folder.path().join("state")).unwrap();
+    assert!(error.contains(name.to_str().unwrap()), "{error}");
+    assert!(error.contains("checkpoint at word 20000 with --resume --older"), "{error}");
+    let report = succeed(folder.path(), &["--resume", "--older", "--limit", "60k"]);
+    assert_eq!((&report["resumed_at"], &report["verified"]), (&20_000.into(), &true.into()));
+    // A job of one checkpoint has no older one.
+    succeed(folder.path(), &[&job[..], &["--limit", "5k"]].concat());
+    let error = refused(folder.path(), &["--resume", "--older"]);
+    assert!(error.contains("no older checkpoint: start without --resume"), "{error}");
+}
+
+#[test]
+fn state_in_memory_is_not_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    succeed(folder.path(), &["in", "--dfs", "memory://words?latency=1us"]);
+    let error = refused(folder.path(), &["--resume"]);
+    assert!(error.contains("died with its process; start without --resume"), "{error}");
+}
+
+#[test]
+fn input_that_ends_before_the_crash_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    let output = wordcount(folder.path(), &["in", "--crash-at", "60_001"]);
+    assert_eq!(output.status.code(), Some(1));
+    let (report, error) = (String::from_utf8_lossy(&output.stdout), &output.stderr);
+    assert!(report.contains("verified: "), "{report}");
+    let error = String::from_utf8_lossy(error);
+    assert!(error.contains("ended after 60000 words") && error.contains("60001"), "{error}");
+    let error = refused(folder.path(), &["in", "--limit", "5k", "--crash-at", "6k"]);
+    assert!(error.contains("--crash-at 6000 is beyond --limit 5000"), "{error}");
+    let crashed = wordcount(folder.path(), &["in", "--crash-at", "60k"]);
+    assert_eq!(crashed.status.signal(), Some(9), "the last word is one of them");
 }
 
 #[test]

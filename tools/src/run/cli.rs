@@ -26,7 +26,7 @@ the handles of its last two checkpoints with the position in the input that belo
 #[derive(Clone, Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Files and folders to count, `-` for standard input [default: the current folder and the
+    /// Files and folders to count, `-` for standard input, pipes included [default: the current folder and the
     /// sources in the cargo home].
     #[arg(value_name = "PATH|-")]
     pub paths: Vec<PathBuf>,
@@ -56,7 +56,10 @@ pub struct Args {
     /// Go on from the last checkpoint in the job file, with the job's own input and options.
     #[arg(long)]
     pub resume: bool,
-    /// Kill the process with SIGKILL after N words.
+    /// Go on from the checkpoint before the last, in case the last one is damaged.
+    #[arg(long, requires = "resume")]
+    pub older: bool,
+    /// Kill the process with SIGKILL after N words; input that ends before is an error.
     #[arg(long, value_name = "N", value_parser = count_in::<u64>(1..=u64::MAX))]
     pub crash_at: Option<u64>,
     /// Write every count, read back from the store, as word, tab and count, sorted.

@@ -123,6 +123,31 @@ impl Job {
         self.checkpoints.last().cloned().unwrap_or_default()
     }
 
+    /// Goes back to the checkpoint before the last.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn give_up_last(&mut self) -> Result<()> {
+        if self.checkpoints.len() < 2 {
+            bail!("start without --resume to count anew");
+        }
+        self.checkpoints.pop();
+        Ok(())
+    }
+
+    /// What helps when the state that the last checkpoint names is damaged.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        let anew = "start without --resume to count anew";
+        match &self.checkpoints[..] {
+            [.., older, _] => format!(
+                "go on from the older checkpoint at word {} with --resume --older, or {anew}",
+                older.position.records
+            ),
+            _ => anew.to_owned(),
+        }
+    }
+
     /// Adds a checkpoint and returns the ones that are no longer kept. Release them once the job
     /// is saved, not before: until then the file names them.
     pub fn add(&mut self, checkpoint: Checkpoint) -> Vec<Checkpoint> {

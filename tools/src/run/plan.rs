@@ -51,6 +51,13 @@ fn resumed(args: &Args) -> Result<Job> {
     if let Some(ngram) = args.ngram.filter(|&n| n != job.ngram) {
         bail!(differs("--ngram", ngram.to_string(), job.ngram.to_string()));
     }
+    if let Place::Memory(_) = url::parse(&job.dfs)?.place {
+        bail!(
+            "{file} is a job on {}: its state died with its process; start without --resume, and \
+             with --dfs FOLDER for state that stays",
+            job.dfs
+        );
+    }
     if let Some(dfs) = &args.dfs {
         let dfs = settle(dfs)?;
         if dfs != job.dfs {
@@ -66,6 +73,9 @@ fn resumed(args: &Args) -> Result<Job> {
             bail!(differs("the inputs", show(&roots), show(&job.roots)));
         }
     }
+    if args.older {
+        job.give_up_last().with_context(|| format!("{file} names no older checkpoint"))?;
+    }
     let counted = job.last().position.records;
     if args.limit.or(job.limit).is_some_and(|limit| limit < counted) {
         bail!("the job has counted {counted} words already; --limit cannot be less");
@@ -73,13 +83,24 @@ fn resumed(args: &Args) -> Result<Job> {
     if let Some(crash_at) = args.crash_at.filter(|&n| n <= counted) {
         bail!("the job has counted {counted} words already; it cannot crash at {crash_at}");
     }
+    check_crash(args, args.limit.or(job.limit))?;
     eprintln!("resuming at word {counted}, attempt {}", job.attempt + 1);
     job.limit = args.limit.or(job.limit);
     job.attempt += 1;
     Ok(job)
 }
 
+fn check_crash(args: &Args, limit: Option<u64>) -> Result<()> {
+    match (args.crash_at, limit) {
+        (Some(crash_at), Some(limit)) if limit < crash_at => {
+            bail!("--crash-at {crash_at} is beyond --limit {limit}: nothing would be crashed")
+        }
+        _ => Ok(()),
+    }
+}
+
 fn fresh(args: &Args) -> Result<Job> {
+    check_crash(args, args.limit)?;
     let default_dfs = default_dfs(&args.job)?;
     let dfs = match &args.dfs {
         Some(dfs) => settle(dfs)?,
