@@ -58,7 +58,7 @@ pub fn kernels(c: &mut Criterion<CpuTime>) {
         c.bench_function(&format!("unit/find, {shape}"), |b| {
             b.iter(|| {
                 let Probe { key, offset, bytes } = *turn.next().expect("endless");
-                find(Unit::of_image(object_key, offset, bytes).expect("whole"), key)
+                find(Unit::of_image(offset, bytes).expect("whole"), key)
             });
         });
     }

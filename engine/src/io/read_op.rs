@@ -128,9 +128,8 @@ impl Why {
 
 /// The error for an object that ends at `offset`, where a read goes on.
 pub(crate) fn past_end(name: ObjectName, offset: u64) -> Error {
-    Error::corrupt(format!(
-        "{name} ends at or before byte {offset}, inside a read: it was truncated"
-    ))
+    let what = format!("it ends at or before byte {offset}, inside a read: it was truncated");
+    Error::damaged(&name, what)
 }
 
 /// Serves a read from memory.
