@@ -369,6 +369,18 @@ fn a_damaged_checkpoint_is_left_for_the_older_one() {
 }
 
 #[test]
+fn a_dfs_that_hiccups_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    let dfs = ["--dfs", "state?fail=0.1&seed=5", "--checkpoint-every", "9k"];
+    succeed(folder.path(), &[&["in", "--limit", "40k", "--ngram", "2"][..], &dfs].concat());
+    // Reads its manifest, its tables and every unit.
+    let report = succeed(folder.path(), &[&["--resume", "--limit", "60k"][..], &dfs].concat());
+    assert_eq!((&report["resumed_at"], &report["verified"]), (&40_000.into(), &true.into()));
+    assert!(report["cold_reads"].as_u64().unwrap() > 20, "{report}");
+}
+
+#[test]
 fn state_in_memory_is_not_resumed() {
     let folder = tempfile::tempdir().unwrap();
     corpus(folder.path());

@@ -25,6 +25,8 @@ pub(crate) struct Op {
     // Bytes of `buf` that are there; a multiple of the page size between reads.
     pub(crate) filled: u32,
     pub(crate) tries: u32,
+    // How often the whole read failed.
+    pub(crate) failures: u32,
     // Injected latency: the answer is not delivered before this.
     pub(crate) due: Nanos,
     pub(crate) buf: Buf,
