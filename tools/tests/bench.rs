@@ -162,8 +162,8 @@ fn what_cannot_run_is_refused_with_the_reason() {
 
 #[test]
 fn a_number_below_zero_is_a_wrong_number() {
-    let numbers = "shards records key-size value-size batch in-flight memory ssd seconds warmup rate \
-                   seed change compressible";
+    let numbers = "shards records key-size value-size batch in-flight memory ssd seconds warmup \
+                   rate seed change compressible";
     for option in numbers.split_whitespace() {
         for number in ["-1", "-5M", "-10%"] {
             let error = refused(&format!("get --{option} {number}"));

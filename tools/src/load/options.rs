@@ -34,11 +34,13 @@ pub struct LoadArgs {
     pub records: u64,
 
     /// Bytes of every key, at most 2048
-    #[arg(long, value_name = "SIZE", default_value_t = 16, value_parser = size_in::<u32>(KEY_SIZES))]
+    #[arg(long, value_name = "SIZE", default_value_t = 16,
+          value_parser = size_in::<u32>(KEY_SIZES))]
     pub key_size: u32,
 
     /// Bytes of every value, at most 16M
-    #[arg(long, value_name = "SIZE", default_value_t = 128, value_parser = size_in::<u32>(VALUE_SIZES))]
+    #[arg(long, value_name = "SIZE", default_value_t = 128,
+          value_parser = size_in::<u32>(VALUE_SIZES))]
     pub value_size: u32,
 
     /// Make values compress about R to 1 [default: incompressible]
@@ -50,7 +52,8 @@ pub struct LoadArgs {
     pub dist: Option<Dist>,
 
     /// Shards of the engine
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count_in::<u32>(AT_LEAST_ONE))]
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = count_in::<u32>(AT_LEAST_ONE))]
     pub shards: u32,
 
     /// Who runs a shard: a thread of the engine, or the caller
@@ -62,7 +65,8 @@ pub struct LoadArgs {
     pub io: Io,
 
     /// Requests per submit
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = count_in::<u32>(AT_LEAST_ONE))]
+    #[arg(long, value_name = "N", default_value_t = 64,
+          value_parser = count_in::<u32>(AT_LEAST_ONE))]
     pub batch: u32,
 
     /// Most requests in flight per shard
@@ -95,8 +99,8 @@ pub struct LoadArgs {
     #[arg(long, value_name = "S", default_value_t = 3.0)]
     pub warmup: f64,
 
-    /// Open loop: start R operations a second, count latency from the intended start [default: closed
-    /// loop]
+    /// Open loop: start R operations a second, count latency from the intended start [default:
+    /// closed loop]
     #[arg(long, value_name = "R", value_parser = count_in::<u64>(AT_LEAST_ONE))]
     pub rate: Option<u64>,
 

@@ -26,8 +26,8 @@ the handles of its last two checkpoints with the position in the input that belo
 #[derive(Clone, Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Files and folders to count, `-` for standard input, pipes included [default: the current folder and the
-    /// sources in the cargo home].
+    /// Files and folders to count, `-` for standard input, pipes included [default: the current
+    /// folder and the sources in the cargo home].
     #[arg(value_name = "PATH|-")]
     pub paths: Vec<PathBuf>,
     /// Count runs of N words, joined by a space [default: 1].
@@ -44,7 +44,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE", default_value = "wordcount.job")]
     pub job: PathBuf,
     /// Cut a checkpoint every N words.
-    #[arg(long, value_name = "N", default_value = "2M", value_parser = count_in::<u64>(1..=u64::MAX))]
+    #[arg(long, value_name = "N", default_value = "2M",
+          value_parser = count_in::<u64>(1..=u64::MAX))]
     pub checkpoint_every: u64,
     /// Stop after N words.
     #[arg(long, value_name = "N", value_parser = count_in::<u64>(1..=u64::MAX))]
