@@ -113,6 +113,9 @@ fn fresh(args: &Args) -> Result<Job> {
     };
     let (inputs, more) = list(&roots, &own_files(args, &dfs)?)?;
     notices.extend(more);
+    if inputs.is_empty() {
+        notices.push("there is no file to count".to_owned());
+    }
     for notice in notices {
         eprintln!("note: {notice}");
     }
