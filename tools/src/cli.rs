@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Arg, Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{load, run};
+use crate::{interrupt, load, run};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -87,6 +87,7 @@ fn explain_minus(command: Clap) -> Clap {
 }
 
 fn bench(args: &load::LoadArgs) -> Result<()> {
+    interrupt::watch()?;
     let report = load::run(args, "aquifer", 1, &mut load::aquifer::open)?;
     report.print();
     Ok(())

@@ -2,6 +2,8 @@
 
 pub mod cli;
 
+pub mod interrupt;
+
 pub mod load;
 
 pub mod run;

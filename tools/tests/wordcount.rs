@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 /// Words of the corpus that `corpus` writes, small files and one of many buffers.
@@ -248,6 +251,35 @@ fn a_job_runs_in_one_process_at_a_time() {
 }
 
 #[test]
+fn an_interrupted_job_goes_on_and_leaves_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    let temporary = folder.path().join("temporary");
+    fs::create_dir(&temporary).unwrap();
+    for (args, resumes) in [(&["in", "--ngram", "2"][..], true), (&["-"], false)] {
+        let mut command = command(folder.path(), &[args, &SLOW[..]].concat());
+        command.env("TMPDIR", &temporary).stdin(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdin = child.stdin.as_mut().unwrap();
+        if !resumes {
+            stdin.write_all("words ".repeat(10_000).as_bytes()).unwrap();
+        }
+        while committed(folder.path()).is_err() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(Signal::SIGINT as i32));
+        assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "a copy is left");
+        if resumes {
+            let report = succeed(folder.path(), &["--resume", "--counts", "counts.tsv"]);
+            assert_eq!(report["verified"], true);
+            check_counts(folder.path(), 2);
+            fs::remove_file(folder.path().join("wordcount.job")).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_limit_ends_the_job_and_a_resume_moves_it() {
     let folder = tempfile::tempdir().unwrap();
     corpus(folder.path());
@@ -314,6 +346,32 @@ fn standard_input_is_counted_and_verified_but_not_resumed() {
     assert!(text.contains("verified: "), "{text}");
     let error = refused(folder.path(), &["--resume"]);
     assert!(error.contains("standard input cannot be read again"), "{error}");
+}
+
+#[test]
+fn input_without_words_is_counted_too() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("none")).unwrap();
+    fs::write(folder.path().join("empty"), "").unwrap();
+    for (args, stdin) in
+        [(["empty"], ""), (["none"], ""), (["-"], ""), (["-"], "a b a"), (["-"], ".")]
+    {
+        let mut child = command(folder.path(), &args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let (report, notes) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert!(output.status.success(), "{notes}");
+        let words = if stdin == "a b a" { "3 words, 2 distinct" } else { "0 words, 0 distinct" };
+        assert!(report.starts_with(words) && report.contains("verified: "), "{report}");
+        assert_eq!(report.contains("most frequent"), words.starts_with('3'), "{report}");
+        assert_eq!(notes.contains("no file to count"), args == ["none"], "{notes}");
+    }
 }
 
 #[test]
