@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use anyhow::{Result, ensure};
 use aquifer_tools::load::{Setup, Target, Workload};
+#[cfg(feature = "rocksdb")]
+use aquifer_tools::units::count_in;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::DiskTarget;
@@ -111,7 +113,7 @@ impl FromStr for Engine {
         }
         #[cfg(feature = "rocksdb")]
         if let Some(batch) = name.strip_prefix("rocksdb-")
-            && let Ok(batch @ 1..=65_536) = batch.parse()
+            && let Ok(batch) = count_in(1..=65_536)(batch)
         {
             return Ok(Self::RocksDb { batch });
         }

@@ -381,3 +381,7 @@ const _: () = assert!(
         && JOB_FAILURES_MAX - 2 <= JOB_RETRY_DOUBLINGS_MAX,
     "ten seconds of waits that double"
 );
+
+/// Failures in a row of a read, a load or an upload, from which on it has failed for its caller:
+/// as many, and with the same waits between them, as of jobs, for the same outage.
+pub const IO_FAILURES_MAX: u32 = JOB_FAILURES_MAX;

@@ -94,15 +94,24 @@ fn restore(kind: &str, damage: impl Fn(&Path)) -> Error {
         }
         Err(error) => (error, None),
     };
-    let name = path.file_name().unwrap().to_str().unwrap();
     println!("{error}");
-    assert!(error.text.contains(name), "{name}: {error}");
+    check_text(&error, folder.path(), &path);
     assert_eq!(opened.is_some(), kind == "sst", "a restore reads the manifest alone");
     std::fs::write(&path, whole).unwrap();
     let reopen = || session.open_store(store_config(Some(handle))).unwrap();
     let (store, states) = opened.unwrap_or_else(reopen);
     assert_eq!(get(&mut session, store, &states).unwrap(), [7; 100]);
     error
+}
+
+/// An error names the object by its path below the root, and damage what to do.
+#[track_caller]
+fn check_text(error: &Error, root: &Path, path: &Path) {
+    let name = path.strip_prefix(root).unwrap().to_str().unwrap();
+    assert!(error.text.contains(name), "{name}: {error}");
+    if error.kind == ErrorKind::Corrupt {
+        assert!(error.text.contains("restore from an older checkpoint"), "{error}");
+    }
 }
 
 fn missing(path: &Path) {
@@ -114,6 +123,16 @@ fn cut_off(bytes: u64) -> impl Fn(&Path) {
     move |path| {
         let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
         file.set_len(file.metadata().unwrap().len() - bytes).unwrap();
+    }
+}
+
+/// Changes one bit.
+fn flipped(at: impl Fn(usize) -> usize) -> impl Fn(&Path) {
+    move |path| {
+        let mut bytes = std::fs::read(path).unwrap();
+        let at = at(bytes.len());
+        bytes[at] ^= 1;
+        std::fs::write(path, bytes).unwrap();
     }
 }
 
@@ -130,6 +149,51 @@ fn a_missing_manifest_is_named() {
 fn a_truncated_manifest_is_named() {
     assert_eq!(restore("manifest", cut_off(1)).kind, ErrorKind::Corrupt);
     assert_eq!(restore("manifest", emptied).kind, ErrorKind::Corrupt);
+}
+
+#[test]
+fn a_changed_manifest_fails_its_checksum() {
+    let error = restore("manifest", flipped(|len| len / 2));
+    assert_eq!(error.kind, ErrorKind::Corrupt);
+    assert!(error.text.contains("checksum"), "{error}");
+}
+
+#[test]
+fn a_changed_table_fails_its_checksum() {
+    // In its resident part, before the page of the footer.
+    let error = restore("sst", flipped(|len| len - 4096 - 100));
+    assert_eq!(error.kind, ErrorKind::Corrupt);
+}
+
+#[test]
+fn a_changed_unit_fails_the_reads_that_need_it_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let handle = checkpoint(folder.path());
+    let path = object(folder.path(), "sst");
+    flipped(|_| 100)(&path);
+    let (_engine, mut session) = session(folder.path());
+    let (store, states) = session.open_store(store_config(Some(handle))).unwrap();
+    let state = states.value(store, "v").unwrap();
+    let (mut batch, mut done) = (Batch::default(), Completions::default());
+    for number in 0..4000_u32 {
+        let bytes = number.to_be_bytes();
+        let target = Target { key: Key::new(&bytes, KEY_GROUPS), namespace: &[], user_data: 0 };
+        state.request_get(&mut batch, &target).unwrap();
+    }
+    let (mut found, mut failed) = (0, 0);
+    while session.in_flight() > 0 || !batch.requests.is_empty() {
+        session.submit(&mut batch).unwrap();
+        session.poll(None, &mut done).unwrap();
+        found += done.items.iter().filter(|c| c.status == Status::Value).count();
+        for error in &done.errors {
+            assert_eq!(error.kind, ErrorKind::Corrupt);
+            check_text(error, folder.path(), &path);
+            assert!(error.text.contains("unit at byte 0: checksum differs"), "{error}");
+            failed += 1;
+        }
+    }
+    assert_eq!(found + failed, 4000);
+    assert!((1..200).contains(&failed), "{failed} of one unit");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use aquifer::limits::{JOB_FAILURES_MAX, MEMORY_FIXED_BYTES};
 use aquifer::shard::ShardLimits;
+use aquifer::shard::values::ControlOp;
 use aquifer::types::error::ErrorKind;
 use aquifer_tests::client::Client;
 use aquifer_tests::model::oracle::{Op, RowKey, State};
@@ -20,16 +21,20 @@ fn put(key: u8) -> Op {
     Op::Put(row(key), vec![key; 1000])
 }
 
-/// A store whose keys 0 to 19 were written and cannot be flushed, and where puts of keys 20 to 39,
-/// requests 20 to 39, were submitted.
-fn cut_off() -> Client {
-    let mut client = Client::new(ShardLimits {
+fn client() -> Client {
+    Client::new(ShardLimits {
         memory_bytes: MEMORY_FIXED_BYTES,
         rows_bytes_min: 3 << 20,
         flush_bytes: 4 << 10,
         job_bytes_max: 1 << 20,
         table_bytes_target: 48 << 10,
-    });
+    })
+}
+
+/// A store whose keys 0 to 19 were written and cannot be flushed, and where puts of keys 20 to 39,
+/// requests 20 to 39, were submitted.
+fn cut_off() -> Client {
+    let mut client = client();
     client.sim.faults.append_error = 10_000;
     let puts: Vec<Op> = (0..20).map(put).collect();
     assert!(client.run(&puts).iter().all(|answer| *answer == Answer::Done));
@@ -78,6 +83,29 @@ fn a_long_outage_refuses_writes_with_its_cause() {
     }
     assert_eq!(answers.get(&101), Some(&Answer::Absent));
     assert_eq!(answers.get(&102), Some(&Answer::Value(vec![0; 1000])));
+}
+
+#[test]
+fn a_long_outage_fails_checkpoints_with_its_cause() {
+    let mut client = client();
+    client.sim.faults.append_error = 10_000;
+    client.submit(100, &[put(50)]);
+    let cut = |client: &mut Client, number| {
+        client.sim.control(0, number, ControlOp::Checkpoint(client.store()));
+        client.turns(TURNS).controls.remove(&number).expect("a checkpoint ends")
+    };
+    // Nothing else is written: only the cut waits for a flush.
+    let error = cut(&mut client, 200).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Io);
+    assert!(error.text.contains("injected: append to 0000"), "{error}");
+    assert!(error.text.contains("checkpoint"), "{error}");
+    assert!(client.counters().job_failures >= u64::from(JOB_FAILURES_MAX));
+    // Another one fails too, until a job has succeeded.
+    cut(&mut client, 201).unwrap_err();
+    client.sim.faults.append_error = 0;
+    client.turns(TURNS);
+    client.restore();
+    assert_eq!(client.run(&[Op::Get(row(50))]), [Answer::Value(vec![50; 1000])]);
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Arg, Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{load, run};
+use crate::{interrupt, load, run};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,7 +58,9 @@ enum Job {
 /// cause.
 #[must_use]
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let matches = explain_minus(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let result = match cli.command {
         Command::Run(Job::Wordcount(args)) => run::wordcount(&args),
         Command::Bench(args) => bench(&args),
     };
@@ -71,7 +73,21 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// What numbers are called in the usage.
+const NUMBERS: [&str; 6] = ["N", "R", "S", "SIZE", "P%", "SIZE|P%"];
+
+/// A number that begins with a minus is a wrong number, which its own parser explains, and no
+/// option that nobody knows.
+fn explain_minus(command: Clap) -> Clap {
+    let is_number =
+        |arg: &Arg| arg.get_value_names().is_some_and(|names| NUMBERS.contains(&names[0].as_str()));
+    command
+        .mut_args(|arg| if is_number(&arg) { arg.allow_hyphen_values(true) } else { arg })
+        .mut_subcommands(explain_minus)
+}
+
 fn bench(args: &load::LoadArgs) -> Result<()> {
+    interrupt::watch()?;
     let report = load::run(args, "aquifer", 1, &mut load::aquifer::open)?;
     report.print();
     Ok(())

@@ -2,6 +2,10 @@
 
 pub mod cli;
 
+pub mod interrupt;
+
 pub mod load;
 
 pub mod run;
+
+pub mod units;

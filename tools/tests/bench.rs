@@ -1,9 +1,14 @@
 //! The load generator through the real binary, on a small data set, every value checked.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 const RECORDS: u64 = 200_000;
@@ -148,14 +153,62 @@ fn the_flame_graph_names_the_engine() {
 }
 
 #[test]
+fn an_interrupted_run_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aquifer"));
+        let options = ["bench", "load", "--records", "50M", "--memory", "32M", "--quiet"];
+        command.args(options).current_dir(folder.path()).env("TMPDIR", folder.path());
+        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+        let began = Instant::now();
+        // In the middle of its work: several tables are there.
+        while tables(folder.path()) < 3 {
+            assert!(began.elapsed() < Duration::from_secs(60), "nothing is loaded");
+            thread::sleep(Duration::from_millis(5));
+        }
+        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(status.signal(), Some(signal as i32), "{status}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "something is left");
+    }
+}
+
+/// Tables anywhere below a folder, which changes meanwhile.
+fn tables(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let count = |entry: fs::DirEntry| match entry.file_name().to_str() {
+        Some(name) if name.starts_with("sst-") => 1,
+        _ => tables(&entry.path()),
+    };
+    entries.map(count).sum()
+}
+
+#[test]
 fn what_cannot_run_is_refused_with_the_reason() {
     for workload in ["ycsb-d", "ycsb-e", "wordcount", "window", "join", "rescale"] {
         let error = refused(&format!("load,{workload}"));
         assert!(error.contains(&format!("no workload '{workload}'")), "{error}");
     }
     assert!(refused("get --change 0%").contains("--change"));
+    let error = refused("get --value-size 100M");
+    assert!(error.contains("'100M' is too large: use at most 16777216"), "{error}");
     let error = refused("get --records 100k --memory 1M");
     assert!(error.contains("--memory 1048576") && error.contains("minimum"), "{error}");
+}
+
+#[test]
+fn a_number_below_zero_is_a_wrong_number() {
+    let numbers = "shards records key-size value-size batch in-flight memory ssd seconds warmup \
+                   rate seed change compressible";
+    for option in numbers.split_whitespace() {
+        for number in ["-1", "-5M", "-10%"] {
+            let error = refused(&format!("get --{option} {number}"));
+            assert!(error.contains(&format!("--{option}")), "{option}: {error}");
+            assert!(!error.contains("tip:"), "{option}: {error}");
+        }
+    }
+    let error = refused("get --records -1M");
+    assert!(error.contains("'-1M' is no count: use digits"), "{error}");
 }
 
 #[test]

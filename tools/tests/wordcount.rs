@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 /// Words of the corpus that `corpus` writes, small files and one of many buffers.
@@ -228,6 +231,55 @@ fn a_job_that_is_killed_at_any_instant_counts_exactly() {
 }
 
 #[test]
+fn a_job_runs_in_one_process_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    // Waits for words that do not come.
+    let mut first = command(folder.path(), &["-"]).stdin(Stdio::piped()).spawn().unwrap();
+    while !folder.path().join("wordcount.job").exists() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    for args in [&["in"][..], &["--resume"]] {
+        let error = refused(folder.path(), args);
+        assert!(error.contains("wordcount.job") && error.contains("wait"), "{args:?}: {error}");
+        assert!(error.contains("--job"), "{error}");
+    }
+    succeed(folder.path(), &["in", "--job", "another.job", "--limit", "10"]);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    succeed(folder.path(), &["in", "--limit", "10"]);
+}
+
+#[test]
+fn an_interrupted_job_goes_on_and_leaves_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    let temporary = folder.path().join("temporary");
+    fs::create_dir(&temporary).unwrap();
+    for (args, resumes) in [(&["in", "--ngram", "2"][..], true), (&["-"], false)] {
+        let mut command = command(folder.path(), &[args, &SLOW[..]].concat());
+        command.env("TMPDIR", &temporary).stdin(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdin = child.stdin.as_mut().unwrap();
+        if !resumes {
+            stdin.write_all("words ".repeat(10_000).as_bytes()).unwrap();
+        }
+        while committed(folder.path()).is_err() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(Signal::SIGINT as i32));
+        assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "a copy is left");
+        if resumes {
+            let report = succeed(folder.path(), &["--resume", "--counts", "counts.tsv"]);
+            assert_eq!(report["verified"], true);
+            check_counts(folder.path(), 2);
+            fs::remove_file(folder.path().join("wordcount.job")).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_limit_ends_the_job_and_a_resume_moves_it() {
     let folder = tempfile::tempdir().unwrap();
     corpus(folder.path());
@@ -297,6 +349,32 @@ fn standard_input_is_counted_and_verified_but_not_resumed() {
 }
 
 #[test]
+fn input_without_words_is_counted_too() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("none")).unwrap();
+    fs::write(folder.path().join("empty"), "").unwrap();
+    for (args, stdin) in
+        [(["empty"], ""), (["none"], ""), (["-"], ""), (["-"], "a b a"), (["-"], ".")]
+    {
+        let mut child = command(folder.path(), &args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let (report, notes) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert!(output.status.success(), "{notes}");
+        let words = if stdin == "a b a" { "3 words, 2 distinct" } else { "0 words, 0 distinct" };
+        assert!(report.starts_with(words) && report.contains("verified: "), "{report}");
+        assert_eq!(report.contains("most frequent"), words.starts_with('3'), "{report}");
+        assert_eq!(notes.contains("no file to count"), args == ["none"], "{notes}");
+    }
+}
+
+#[test]
 fn lost_state_fails_with_a_cause() {
     let folder = tempfile::tempdir().unwrap();
     corpus(folder.path());
@@ -304,6 +382,85 @@ fn lost_state_fails_with_a_cause() {
     fs::remove_dir_all(folder.path().join("state")).unwrap();
     let error = refused(folder.path(), &["--resume"]);
     assert!(error.contains("missing object") && error.contains("state"), "{error}");
+    assert!(error.contains("start without --resume"), "{error}");
+}
+
+/// Objects of this kind in the state, the oldest first.
+fn objects(folder: &Path, kind: &str) -> Vec<PathBuf> {
+    let listed = |folder: PathBuf| {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths
+    };
+    let incarnations = listed(folder.join("state")).into_iter().flat_map(listed);
+    let objects = incarnations.flat_map(listed);
+    objects.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(kind)).collect()
+}
+
+/// Changes one bit of a file.
+fn flip(path: &Path, at: impl Fn(usize) -> usize) {
+    let mut bytes = fs::read(path).unwrap();
+    let at = at(bytes.len());
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_damaged_checkpoint_is_left_for_the_older_one() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    let job = ["in", "--dfs", "state", "--checkpoint-every", "20k"];
+    succeed(folder.path(), &[&job[..], &["--limit", "40k"]].concat());
+    let manifests = objects(folder.path(), "manifest");
+    flip(manifests.last().unwrap(), |len| len / 2);
+    let error = refused(folder.path(), &["--resume"]);
+    let name = manifests.last().unwrap().strip_prefix(folder.path().join("state")).unwrap();
+    assert!(error.contains(name.to_str().unwrap()), "{error}");
+    assert!(error.contains("checkpoint at word 20000 with --resume --older"), "{error}");
+    let report = succeed(folder.path(), &["--resume", "--older", "--limit", "60k"]);
+    assert_eq!((&report["resumed_at"], &report["verified"]), (&20_000.into(), &true.into()));
+    // A job of one checkpoint has no older one.
+    succeed(folder.path(), &[&job[..], &["--limit", "5k"]].concat());
+    let error = refused(folder.path(), &["--resume", "--older"]);
+    assert!(error.contains("no older checkpoint: start without --resume"), "{error}");
+}
+
+#[test]
+fn a_dfs_that_hiccups_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    let dfs = ["--dfs", "state?fail=0.1&seed=5", "--checkpoint-every", "9k"];
+    succeed(folder.path(), &[&["in", "--limit", "40k", "--ngram", "2"][..], &dfs].concat());
+    // Reads its manifest, its tables and every unit.
+    let report = succeed(folder.path(), &[&["--resume", "--limit", "60k"][..], &dfs].concat());
+    assert_eq!((&report["resumed_at"], &report["verified"]), (&40_000.into(), &true.into()));
+    assert!(report["cold_reads"].as_u64().unwrap() > 20, "{report}");
+}
+
+#[test]
+fn state_in_memory_is_not_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    succeed(folder.path(), &["in", "--dfs", "memory://words?latency=1us"]);
+    let error = refused(folder.path(), &["--resume"]);
+    assert!(error.contains("died with its process; start without --resume"), "{error}");
+}
+
+#[test]
+fn input_that_ends_before_the_crash_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    let output = wordcount(folder.path(), &["in", "--crash-at", "60_001"]);
+    assert_eq!(output.status.code(), Some(1));
+    let (report, error) = (String::from_utf8_lossy(&output.stdout), &output.stderr);
+    assert!(report.contains("verified: "), "{report}");
+    let error = String::from_utf8_lossy(error);
+    assert!(error.contains("ended after 60000 words") && error.contains("60001"), "{error}");
+    let error = refused(folder.path(), &["in", "--limit", "5k", "--crash-at", "6k"]);
+    assert!(error.contains("--crash-at 6000 is beyond --limit 5000"), "{error}");
+    let crashed = wordcount(folder.path(), &["in", "--crash-at", "60k"]);
+    assert_eq!(crashed.status.signal(), Some(9), "the last word is one of them");
 }
 
 #[test]

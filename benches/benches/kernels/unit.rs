@@ -52,13 +52,12 @@ pub fn kernels(c: &mut Criterion<CpuTime>) {
         [("random keys", random_key), ("ids", |i| i.to_be_bytes().to_vec())];
     for (shape, keys) in shapes {
         let sample = Sample::new(keys, samples::random_value);
-        let object_key = sample.table.object_key();
         let probes = sample.probes(HOT_UNITS);
         let mut turn = probes.iter().cycle();
         c.bench_function(&format!("unit/find, {shape}"), |b| {
             b.iter(|| {
                 let Probe { key, offset, bytes } = *turn.next().expect("endless");
-                find(Unit::of_image(object_key, offset, bytes).expect("whole"), key)
+                find(Unit::of_image(offset, bytes).expect("whole"), key)
             });
         });
     }

@@ -89,15 +89,16 @@ impl Handle {
     /// # Errors
     /// `Corrupt`: an older or other object is there under its name.
     pub fn verify(&self, bytes: &[u8]) -> Result<()> {
-        if bytes.len() as u64 == self.manifest_bytes && hash64(bytes) == self.manifest_hash {
-            return Ok(());
+        let (len, expected) = (bytes.len() as u64, self.manifest_bytes);
+        if len != expected {
+            let what = format!("{len} bytes instead of the {expected} that the handle names");
+            return Err(Error::damaged(&self.manifest, what));
         }
-        Err(Error::corrupt(format!(
-            "manifest {} is not the one the handle names ({} bytes instead of {}, or other bytes)",
-            self.manifest,
-            bytes.len(),
-            self.manifest_bytes
-        )))
+        if hash64(bytes) != self.manifest_hash {
+            let what = "its checksum is not the one that the handle names";
+            return Err(Error::damaged(&self.manifest, what));
+        }
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ pub mod entropy;
 pub mod faults;
 mod objects;
 mod read_op;
+pub(crate) mod retry;
 pub(crate) mod ring_open;
 pub(crate) mod sys;
 pub mod uring;

@@ -25,6 +25,8 @@ pub(crate) struct Op {
     // Bytes of `buf` that are there; a multiple of the page size between reads.
     pub(crate) filled: u32,
     pub(crate) tries: u32,
+    // How often the whole read failed.
+    pub(crate) failures: u32,
     // Injected latency: the answer is not delivered before this.
     pub(crate) due: Nanos,
     pub(crate) buf: Buf,
@@ -128,9 +130,8 @@ impl Why {
 
 /// The error for an object that ends at `offset`, where a read goes on.
 pub(crate) fn past_end(name: ObjectName, offset: u64) -> Error {
-    Error::corrupt(format!(
-        "{name} ends at or before byte {offset}, inside a read: it was truncated"
-    ))
+    let what = format!("it ends at or before byte {offset}, inside a read: it was truncated");
+    Error::damaged(&name, what)
 }
 
 /// Serves a read from memory.

@@ -10,6 +10,7 @@ fn results_of_reads_are_judged_once() {
         offset: 0,
         filled,
         tries,
+        failures: 0,
         due: 0,
         buf: pool.take(3 * PAGE_BYTES).unwrap(),
         registered: false,

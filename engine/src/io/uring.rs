@@ -22,8 +22,8 @@ use crate::io::clock;
 use crate::io::doorbell::Doorbell;
 use crate::io::objects::{self, Objects, OpenObject, Route, Source};
 use crate::io::read_op::{self, Op, Verdict};
-use crate::io::ring_open;
 use crate::io::values::{IoDone, ObjectSlot};
+use crate::io::{retry, ring_open};
 use crate::limits::{RING_DRAIN_MS_MAX, RING_READS_MAX, WAIT_READS_MAX, WAIT_SHARE};
 use crate::mem::pool::Buf;
 use crate::mem::slab::{Slab, Token};
@@ -72,7 +72,7 @@ pub struct RingCounters {
     pub bytes: u64,
     /// Entries into the kernel.
     pub enters: u64,
-    /// Reads submitted once more, after a short read or a refusal of the moment.
+    /// Reads submitted once more, after a short read, a refusal of the moment or a failure.
     pub repeats: u64,
 }
 
@@ -100,12 +100,19 @@ pub struct Uring {
     counters: RingCounters,
 }
 
-/// An answer that waits for its injected latency to pass; the heap gives the earliest first, and
-/// answers due at the same time in the order they came.
+/// What waits for its time; the heap gives the earliest first, and what is due at the same time in
+/// the order it came.
 struct Held {
     due: Nanos,
     count: u64,
-    done: IoDone,
+    what: Late,
+}
+
+enum Late {
+    /// An answer, for its injected latency to pass.
+    Done(IoDone),
+    /// A read that failed, for its next try.
+    Again(Op),
 }
 
 impl PartialEq for Held {
@@ -238,33 +245,69 @@ impl Uring {
     }
 
     /// Takes a read over; the next turn gives it to the kernel, behind the reads before it. It is
-    /// answered by exactly one `IoDone::Read`, in any order.
+    /// answered by exactly one `IoDone::Read`, in any order; with a failure that may pass when
+    /// `IO_FAILURES_MAX` tries met it.
     pub fn submit(&mut self, read: Read, now: Nanos) {
         let Read { token, object, offset, buf } = read;
         let entry = match self.objects.get_mut(object) {
             Ok(entry) => entry,
             Err(error) => return self.ready.push(IoDone::Read { token, buf, result: Err(error) }),
         };
-        let mut due = 0;
+        entry.reads += 1;
+        let registered = self.read_memory.as_ref().is_some_and(|memory| buf.is_of(memory));
+        let (filled, tries, failures, due) = (0, 0, 0, 0);
+        let op = Op { token, object, offset, filled, tries, failures, due, buf, registered };
+        self.begin(op, now);
+    }
+
+    fn begin(&mut self, mut op: Op, now: Nanos) {
+        let entry = self.objects.of_read(op.object);
         let mut fate = Ok(());
         if let Some(faults) = &entry.faults {
-            due = now.saturating_add(faults.latency());
+            op.due = now.saturating_add(faults.latency());
             fate = faults.draw("read");
         }
-        let mut buf = buf;
-        let copied = match &entry.route {
+        let ended = match &entry.route {
             _ if fate.is_err() => fate,
-            Route::Memory(bytes) => read_op::copy(entry.name, bytes, offset, buf.bytes_mut()),
+            Route::Memory(bytes) => read_op::copy(entry.name, bytes, op.offset, op.buf.bytes_mut()),
             Route::Registered | Route::Descriptor(_) => {
-                entry.reads += 1;
-                let registered = self.read_memory.as_ref().is_some_and(|memory| buf.is_of(memory));
-                let op = Op { token, object, offset, filled: 0, tries: 0, due, buf, registered };
                 return self.queue.push_back(self.ops.insert(op));
             }
         };
-        self.count(&copied, buf.bytes().len());
-        let done = IoDone::Read { token, buf, result: copied };
-        if due > now { self.hold(due, done) } else { self.ready.push(done) }
+        let done = self.end(op, ended, now);
+        self.ready.extend(done);
+    }
+
+    /// A try of a read ended: its answer, unless it is tried again or the answer is not due yet.
+    fn end(&mut self, mut op: Op, result: Result<()>, now: Nanos) -> Option<IoDone> {
+        let result = match result {
+            Err(error) => {
+                op.failures += 1;
+                match retry::wait_after(error, op.failures) {
+                    Ok(wait) => {
+                        self.counters.repeats += 1;
+                        (op.filled, op.tries) = (0, 0);
+                        self.hold(op.due.max(now).saturating_add(wait), Late::Again(op));
+                        return None;
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            Ok(()) => {
+                self.counters.reads += 1;
+                self.counters.bytes += op.buf.bytes().len() as u64;
+                Ok(())
+            }
+        };
+        if let Some(route) = self.objects.release(op.object) {
+            self.close_route(op.object, Some(route));
+        }
+        let done = IoDone::Read { token: op.token, buf: op.buf, result };
+        if op.due <= now {
+            return Some(done);
+        }
+        self.hold(op.due, Late::Done(done));
+        None
     }
 
     /// Submits what was taken over, reaps what ended into `done`, and parks if `wait` says so and
@@ -283,8 +326,8 @@ impl Uring {
             self.host_polls = false;
             self.ring.completion().disable_eventfd();
         }
+        self.take_held(now);
         done.append(&mut self.ready);
-        self.deliver_held(now, done);
         self.push_queued()?;
         let park_ns = match wait {
             Wait::Until { deadline } if !rung && done.len() == before => {
@@ -326,7 +369,7 @@ impl Uring {
         Ok(self.ring.completion().is_empty())
     }
 
-    /// When the next answer that injected latency holds back is due.
+    /// When the next answer that injected latency holds back, or the next try of a read, is due.
     #[must_use]
     pub fn next_due(&self) -> Option<Nanos> {
         self.held.peek().map(|held| held.due)
@@ -349,14 +392,18 @@ impl Uring {
         Ok(())
     }
 
-    fn hold(&mut self, due: Nanos, done: IoDone) {
+    fn hold(&mut self, due: Nanos, what: Late) {
         self.held_count += 1;
-        self.held.push(Held { due, count: self.held_count, done });
+        self.held.push(Held { due, count: self.held_count, what });
     }
 
-    fn deliver_held(&mut self, now: Nanos, done: &mut Vec<IoDone>) {
+    fn take_held(&mut self, now: Nanos) {
         while self.held.peek().is_some_and(|held| held.due <= now) {
-            done.extend(self.held.pop().map(|held| held.done));
+            match self.held.pop().map(|held| held.what) {
+                Some(Late::Done(done)) => self.ready.push(done),
+                Some(Late::Again(op)) => self.begin(op, now),
+                None => {}
+            }
         }
     }
 
@@ -481,19 +528,7 @@ impl Uring {
             Verdict::Done | Verdict::Again => Ok(()),
             Verdict::Failed(why) => Err(why.error(object.name, &op)),
         };
-        if let Some(route) = self.objects.release(op.object) {
-            self.close_route(op.object, Some(route));
-        }
-        self.count(&result, op.buf.bytes().len());
-        let answer = IoDone::Read { token: op.token, buf: op.buf, result };
-        if op.due > now { self.hold(op.due, answer) } else { done.push(answer) }
-    }
-
-    fn count(&mut self, result: &Result<()>, bytes: usize) {
-        if result.is_ok() {
-            self.counters.reads += 1;
-            self.counters.bytes += bytes as u64;
-        }
+        done.extend(self.end(op, result, now));
     }
 
     /// Waits until the kernel holds no buffer any more. False if it still may.

@@ -5,7 +5,7 @@ use super::*;
 use crate::io::dfs::Dfs;
 use crate::io::entropy;
 use crate::io::test_support::{Folder, name};
-use crate::limits::PAGE_BYTES;
+use crate::limits::{IO_FAILURES_MAX, JOB_RETRY_NS, PAGE_BYTES};
 use crate::mem::pool::Pool;
 use crate::types::error::ErrorKind;
 
@@ -187,20 +187,68 @@ fn injected_latency_holds_answers_in_virtual_time() {
     }
 }
 
-#[test]
-fn injected_failures_are_answered() {
-    let dfs = Dfs::open(&format!("{}?fail=0.5&seed=3", memory_url())).unwrap();
-    dfs.put_now(&name(1), &pages(1)).unwrap();
-    let mut rig = Rig::new(RingMode::Owned);
-    let slot = rig.ring.open_object(dfs.open_now(&name(1)).unwrap());
-    for _ in 0..100 {
-        rig.read(slot, 0, PAGE_BYTES, 0);
+/// Turns, each time when the next thing is due, until nothing is pending; how long that took.
+fn settle(rig: &mut Rig) -> Nanos {
+    let mut now = 0;
+    while rig.ring.pending() > 0 {
+        now = rig.ring.next_due().map_or(now, |due| due.max(now));
+        rig.turn(now, Wait::No);
     }
-    let answers = rig.answers(100);
-    let failed: Vec<_> = answers.iter().filter_map(|(_, result)| result.as_ref().err()).collect();
-    assert!((25..75).contains(&failed.len()), "{} of 100", failed.len());
-    assert!(failed.iter().all(|e| e.kind == ErrorKind::Io && e.text.contains("injected")));
-    assert_eq!(rig.ring.counters().reads, 100 - failed.len() as u64);
+    now
+}
+
+#[test]
+fn failures_of_the_moment_are_waited_out() {
+    let folder = Folder::new();
+    for url in [folder.url().to_owned(), memory_url()] {
+        let dfs = dfs_with(&format!("{url}?fail=0.5&seed=3"), &pages(2));
+        let mut rig = Rig::new(RingMode::Owned);
+        let slot = rig.ring.open_object(dfs.open_now(&name(1)).unwrap());
+        for i in 0..100 {
+            rig.read(slot, i % 2 * PAGE_BYTES as u64, PAGE_BYTES, 0);
+        }
+        // Reads that wait for their next try still end as if the object were open.
+        rig.ring.close_object(slot);
+        let took = settle(&mut rig);
+        for (offset, got) in rig.answers(100) {
+            assert!(got.unwrap() == pages(2)[offset as usize..][..PAGE_BYTES]);
+        }
+        let RingCounters { reads, repeats, .. } = rig.ring.counters();
+        assert!(reads == 100 && (60..150).contains(&repeats), "{repeats} repeats");
+        assert!((JOB_RETRY_NS..1_000_000_000).contains(&took), "{took} ns");
+    }
+}
+
+#[test]
+fn failures_that_stay_are_answered() {
+    let folder = Folder::new();
+    for url in [folder.url().to_owned(), memory_url()] {
+        let dfs = dfs_with(&format!("{url}?fail=1"), &pages(1));
+        let mut rig = Rig::new(RingMode::Owned);
+        let slot = rig.ring.open_object(dfs.open_now(&name(1)).unwrap());
+        rig.read(slot, 0, PAGE_BYTES, 0);
+        let took = settle(&mut rig);
+        assert!(took > 10_000_000_000, "{took} ns");
+        let error = rig.error();
+        assert_eq!(error.kind, ErrorKind::Io);
+        assert!(error.text.contains("injected") && error.text.contains("11 times"), "{error}");
+        assert_eq!(rig.ring.counters().reads, 0);
+    }
+}
+
+#[test]
+fn a_failure_of_the_kernel_is_tried_again_too() {
+    let mut rig = Rig::new(RingMode::Owned);
+    // Reading page 0 of a process is refused with EIO.
+    let file = std::fs::File::open("/proc/self/mem").unwrap();
+    let source = Source::File { file, bytes: PAGE_BYTES as u64 };
+    let slot = rig.ring.open_object(OpenObject { name: name(1), source, faults: None });
+    rig.read(slot, 0, PAGE_BYTES, 0);
+    settle(&mut rig);
+    let error = rig.error();
+    assert_eq!(error.kind, ErrorKind::Io);
+    assert!(error.text.contains(&name(1).to_string()), "{error}");
+    assert_eq!(rig.ring.counters().repeats, u64::from(IO_FAILURES_MAX) - 1);
 }
 
 #[test]

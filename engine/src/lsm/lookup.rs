@@ -12,7 +12,7 @@ use crate::lsm::version::{OpenTable, Tablet};
 use crate::sst::extent::ValueExtent;
 use crate::sst::layout::Extent;
 use crate::sst::unit::{Entry, EntryValue};
-use crate::types::{ObjectName, Result, RowKind};
+use crate::types::{Error, ObjectName, Result, RowKind};
 
 /// What to read for a lookup.
 #[derive(Clone, Copy, Debug)]
@@ -144,6 +144,14 @@ impl Lookup {
         let OpenTable { table, object } = &self.tablet.runs[run].open;
         let extent = table.unit_of(partition, group, key)?;
         Some(Need { object: *object, extent, object_key: table.object_key(), large: None })
+    }
+
+    /// Damage of what the last need brought.
+    #[cold]
+    #[must_use]
+    pub fn damaged(&self, error: Error) -> Error {
+        let place = self.place.expect("what was read was needed");
+        error.in_object(self.tablet.runs[place.run].open.table.name())
     }
 
     /// What the row of the unit read last says; `entry` is `None` if the filter erred. A found

@@ -114,7 +114,7 @@ impl Manifest {
     /// # Errors
     /// `Corrupt`, or `Unsupported` for a newer format.
     pub fn decode(name: &ObjectName, bytes: &[u8]) -> Result<Self> {
-        let fail = |what: &str| Error::corrupt(format!("manifest {name}: {what}"));
+        let fail = |what: &str| Error::damaged(name, what);
         let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(|| fail("too short"))?;
         if body.get(..8) != Some(MAGIC) {
             return Err(fail("does not start as a manifest"));

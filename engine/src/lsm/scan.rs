@@ -260,13 +260,15 @@ impl Scan {
         let Some(cursor) = self.cursors.iter_mut().find(same) else { return Ok(()) };
         cursor.need = None;
         if let Some(large) = need.large {
-            let value = extent::check(need.object_key, large.offset, large.len, pages)?;
+            let value = extent::check(need.object_key, large.offset, large.len, pages)
+                .map_err(|error| error.in_object(cursor.open.table.name()))?;
             cursor.rows[0].value = CursorValue::Here(value.to_vec());
             return Ok(());
         }
         let from = (need.extent.offset - need.extent.pages().offset) as usize;
-        let unit = Unit::check(need.object_key, need.extent.offset, &pages[from..], scratch)?;
-        cursor.fill(&unit, &self.prefix, &self.from, &self.version, self.tablet)
+        Unit::check(need.object_key, need.extent.offset, &pages[from..], scratch)
+            .and_then(|u| cursor.fill(&u, &self.prefix, &self.from, &self.version, self.tablet))
+            .map_err(|error| error.in_object(cursor.open.table.name()))
     }
 }
 

@@ -222,7 +222,8 @@ impl Stream {
     fn ready_value(&mut self, io: &mut JobIo) -> Result<Ready> {
         let Value::Extent(value) = self.rows[self.row].value else { return Ok(Ready::Row) };
         if let Some(buf) = &self.large {
-            extent::check(self.table.object_key(), value.offset, value.len, buf.bytes())?;
+            extent::check(self.table.object_key(), value.offset, value.len, buf.bytes())
+                .map_err(|error| error.in_object(self.table.name()))?;
             return Ok(Ready::Row);
         }
         if !self.large_asked {
@@ -242,15 +243,17 @@ impl Stream {
         let at = self.table.unit(self.unit).ok_or_else(|| no_unit(&self.table))?;
         let bytes = self.current.bytes.as_ref().expect("checked by the caller").bytes();
         let from = (at.offset - self.current.offset) as usize;
+        let damaged = |error: Error| error.in_object(self.table.name());
         let key = self.table.object_key();
-        let unit = Unit::check(key, at.offset, &bytes[from..], &mut self.scratch)?;
+        let unit = Unit::check(key, at.offset, &bytes[from..], &mut self.scratch);
+        let unit = unit.map_err(damaged)?;
         self.image.clear();
         self.image.extend_from_slice(unit.image());
         self.rows.clear();
         self.row = 0;
         let base = unit.image().as_ptr() as usize;
         for index in 0..unit.len() {
-            let entry = unit.entry(index)?;
+            let entry = unit.entry(index).map_err(damaged)?;
             if *entry.key < *self.low || self.high.as_deref().is_some_and(|h| entry.key >= h) {
                 continue;
             }
@@ -310,5 +313,5 @@ fn offset_in(base: usize, slice: &[u8]) -> u32 {
 }
 
 fn no_unit(table: &Table) -> Error {
-    Error::corrupt(format!("{}: the index names a unit past the end", table.name()))
+    Error::damaged(table.name(), "the index names a unit past the end")
 }

@@ -256,13 +256,15 @@ impl Shard {
         let store = self.stores[usize::from(get.store.0)].as_ref().ok_or_else(closed)?;
         let key = &get.key[..];
         if let Some(large) = need.large {
-            let value = extent::check(need.object_key, large.offset, large.len, pages)?;
+            let value = extent::check(need.object_key, large.offset, large.len, pages)
+                .map_err(|error| get.lookup.damaged(error))?;
             return get.lookup.take_large(&store.ops, key, value, &mut self.value);
         }
         let from = (need.extent.offset - need.extent.pages().offset) as usize;
         let bytes = &pages[from..];
-        let unit = Unit::check(need.object_key, need.extent.offset, bytes, &mut self.scratch)?;
-        let entry = unit.find(key)?;
+        let entry = Unit::check(need.object_key, need.extent.offset, bytes, &mut self.scratch)
+            .and_then(|unit| unit.find(key))
+            .map_err(|error| get.lookup.damaged(error))?;
         self.counters.filter_false_positives += u64::from(entry.is_none());
         get.lookup.take(&store.ops, key, entry, &mut self.value)
     }

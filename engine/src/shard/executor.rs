@@ -461,17 +461,12 @@ async fn carry_out<J: Send + 'static>(link: Rc<Link<J>>, order: Order<J>) {
             link.answer(Finished::Job { token, job, opened });
         }
         Order::Put { token, name, bytes } => {
-            let result = match job_run::suffer(&dfs, "put").await {
-                Ok(()) => blocking(move || dfs.put_now(&name, &bytes)).await,
-                Err(error) => Err(error),
-            };
+            let bytes = Arc::new(bytes);
+            let result = ask(dfs, "put", move |dfs| dfs.put_now(&name, &bytes)).await;
             link.answer(Finished::Put { token, result });
         }
         Order::Load { token, name, bytes_max } => {
-            let result = match job_run::suffer(&dfs, "load").await {
-                Ok(()) => blocking(move || dfs.load_now(&name, bytes_max)).await,
-                Err(error) => Err(error),
-            };
+            let result = ask(dfs, "load", move |dfs| dfs.load_now(&name, bytes_max)).await;
             link.answer(Finished::Load { token, result });
         }
         Order::Delete { name } => {
@@ -484,6 +479,20 @@ async fn carry_out<J: Send + 'static>(link: Rc<Link<J>>, order: Order<J>) {
     link.active.set(link.active.get() - 1);
     // Orders may wait for this one's place.
     link.core.bell.ring();
+}
+
+/// Asks a DFS until it answers, within reason: loads and puts may be repeated.
+async fn ask<T: Send + 'static>(
+    dfs: Dfs,
+    operation: &str,
+    call: impl Fn(&Dfs) -> Result<T> + Clone + Send + 'static,
+) -> Result<T> {
+    job_run::patiently(async || {
+        job_run::suffer(&dfs, operation).await?;
+        let (dfs, call) = (dfs.clone(), call.clone());
+        blocking(move || call(&dfs)).await
+    })
+    .await
 }
 
 async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {

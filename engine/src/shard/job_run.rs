@@ -17,7 +17,7 @@ use crate::io::bulk::{ObjectReader, ObjectWriter};
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
 use crate::io::values::{JobDone, JobIo, JobRequest, JobState};
-use crate::io::{OpenObject, clock};
+use crate::io::{OpenObject, clock, retry};
 use crate::limits::{JOB_APPENDS_MAX, JOB_SLICE_NS};
 use crate::shard::executor::{self, Core};
 use crate::types::error::ErrorKind;
@@ -120,6 +120,20 @@ pub(crate) async fn suffer(dfs: &Dfs, operation: &str) -> Result<()> {
     faults.draw(operation)
 }
 
+/// Tries an operation again that failed for the moment.
+pub(crate) async fn patiently<T>(mut operation: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    let mut failures = 0;
+    loop {
+        let error = match operation().await {
+            Err(error) => error,
+            ok => return ok,
+        };
+        failures += 1;
+        let wait = retry::wait_after(error, failures)?;
+        glommio::timer::Timer::new(Duration::from_nanos(wait)).await;
+    }
+}
+
 /// Lets other tasks, and the kernel, have their turn.
 pub(crate) struct Pause {
     always: PollableFd<Doorbell>,
@@ -208,7 +222,8 @@ impl<J: 'static> Io<J> {
             JobRequest::Read { tag, object, offset, len, mut buf } => {
                 let io = self.clone();
                 let read = async move {
-                    let result = io.read(object, offset, &mut buf.bytes_mut()[..len]).await;
+                    let out = &mut buf.bytes_mut()[..len];
+                    let result = patiently(async || io.read(object, offset, out).await).await;
                     io.answer(JobDone::Read { tag, result: result.map(|()| buf) });
                 };
                 return drop(glommio::spawn_local(read).detach());
@@ -216,7 +231,7 @@ impl<J: 'static> Io<J> {
             JobRequest::Open { object } => {
                 let io = self.clone();
                 let open = async move {
-                    let result = io.open(object).await;
+                    let result = patiently(async || io.open(object).await).await;
                     io.answer(JobDone::Opened { object, result });
                 };
                 return drop(glommio::spawn_local(open).detach());

@@ -346,10 +346,18 @@ impl Store {
     /// Why writes are refused that find no room: jobs failed so often in a row that waiting for
     /// one to succeed may be waiting for ever.
     pub fn outage(&self) -> Option<Error> {
+        self.hopeless("a write found no room", "writes are taken again")
+    }
+
+    /// As `outage`, for checkpoints that wait for a flush.
+    pub fn cut_outage(&self) -> Option<Error> {
+        self.hopeless("a checkpoint waits for a flush", "cut another")
+    }
+
+    fn hopeless(&self, what: &str, then: &str) -> Option<Error> {
         let error = self.failure.as_ref().filter(|_| self.failures >= JOB_FAILURES_MAX)?;
         let what = format!(
-            "a write found no room, for the last {} flushes and merges failed: {}; mend that, and \
-             writes are taken again",
+            "{what}, for the last {} flushes and merges failed: {}; mend that, and {then}",
             self.failures, error.text
         );
         Some(Error::new(error.kind, what))

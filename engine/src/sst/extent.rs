@@ -61,12 +61,10 @@ pub fn value_in(value_len: u32, bytes: &[u8]) -> &[u8] {
 /// Verifies the stored bytes of a value at `offset` of the object and returns the value.
 ///
 /// # Errors
-/// `Corrupt`, naming object, offset and the check that failed.
+/// `Corrupt`, naming offset and the check that failed; the caller knows the object.
 pub fn check(object_key: u64, offset: u64, value_len: u32, bytes: &[u8]) -> Result<&[u8]> {
     let fail = |at: u64, what: &str| {
-        Error::corrupt(format!(
-            "object {object_key:016x}: value of {value_len} bytes at byte {offset}: {what} at {at}"
-        ))
+        Error::corrupt(format!("value of {value_len} bytes at byte {offset}: {what} at {at}"))
     };
     let len = value_len as usize;
     if len == 0 || len > VALUE_BYTES_MAX {

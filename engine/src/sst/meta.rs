@@ -116,7 +116,7 @@ impl TableRef {
     /// # Errors
     /// `Corrupt`, naming the object and the check that failed; `Unsupported` for a newer format.
     pub fn from_footer(name: ObjectName, page: &[u8]) -> Result<Self> {
-        let fail = |what: &str| Error::corrupt(format!("object {name}: footer: {what}"));
+        let fail = |what: &str| Error::damaged(&name, format!("footer: {what}"));
         let Some(page) = page.first_chunk::<PAGE_BYTES>() else {
             return Err(fail("shorter than a page"));
         };

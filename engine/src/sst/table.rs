@@ -278,7 +278,7 @@ impl Table {
     /// `Corrupt`, naming the object and the check that failed; `Unsupported` for a newer format.
     pub fn decode(table_ref: TableRef, meta: &[u8]) -> Result<Self> {
         let name = table_ref.name;
-        let fail = |what: &str| Error::corrupt(format!("object {name}: resident part: {what}"));
+        let fail = |what: &str| Error::damaged(&name, format!("resident part: {what}"));
         if meta.len() != table_ref.meta_len as usize || meta.len() > SST_META_BYTES_MAX {
             return Err(fail("not of the length its reference names"));
         }

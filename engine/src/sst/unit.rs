@@ -40,7 +40,6 @@ pub struct Unit<'a> {
     rows: &'a [u8],
     /// Little-endian u16 offsets of the rows.
     offsets: &'a [u8],
-    object_key: u64,
     offset: u64,
 }
 
@@ -49,14 +48,14 @@ impl<'a> Unit<'a> {
     /// the unit's end. A compressed payload is decoded into `scratch`.
     ///
     /// # Errors
-    /// `Corrupt`, naming object, offset and the check that failed.
+    /// `Corrupt`, naming offset and the check that failed; the caller knows the object.
     pub fn check(
         object_key: u64,
         offset: u64,
         bytes: &'a [u8],
         scratch: &'a mut Vec<u8>,
     ) -> Result<Self> {
-        let fail = |what: &str| corrupt(object_key, offset, what);
+        let fail = |what: &str| corrupt(offset, what);
         let header = UnitHeader::check(bytes).map_err(fail)?;
         let Some(unit) = bytes.get(..header.unit_bytes()) else {
             return Err(fail("ends before its last byte"));
@@ -65,7 +64,7 @@ impl<'a> Unit<'a> {
             return Err(fail("checksum differs"));
         }
         if header.codec == UnitCodec::Raw {
-            return Self::of_image(object_key, offset, unit);
+            return Self::of_image(offset, unit);
         }
         let stored = &unit[UNIT_HEADER_BYTES..UNIT_HEADER_BYTES + header.stored_bytes as usize];
         let decoded_bytes = header.decoded_bytes as usize;
@@ -80,7 +79,7 @@ impl<'a> Unit<'a> {
         let plain =
             UnitHeader { codec: UnitCodec::Raw, stored_bytes: header.decoded_bytes, ..header };
         plain.put(scratch);
-        Self::of_image(object_key, offset, scratch)
+        Self::of_image(offset, scratch)
     }
 
     /// A unit again, from the `image` of one that was checked: memory is trusted, so there is no
@@ -88,8 +87,8 @@ impl<'a> Unit<'a> {
     ///
     /// # Errors
     /// `Corrupt` if the bytes are no image of a unit.
-    pub fn of_image(object_key: u64, offset: u64, image: &'a [u8]) -> Result<Self> {
-        let fail = |what: &str| corrupt(object_key, offset, what);
+    pub fn of_image(offset: u64, image: &'a [u8]) -> Result<Self> {
+        let fail = |what: &str| corrupt(offset, what);
         let header = UnitHeader::check(image).map_err(fail)?;
         if header.codec != UnitCodec::Raw {
             return Err(fail("a decoded unit is not raw"));
@@ -102,7 +101,7 @@ impl<'a> Unit<'a> {
         let (rows, offsets) = image[UNIT_HEADER_BYTES..].split_at(
             image.len() - UNIT_HEADER_BYTES - usize::from(header.rows) * ROW_OFFSET_BYTES,
         );
-        Ok(Self { image, rows, offsets, object_key, offset })
+        Ok(Self { image, rows, offsets, offset })
     }
 
     /// Header and decoded payload: what a cache keeps for `of_image`.
@@ -210,13 +209,13 @@ impl<'a> Unit<'a> {
 
     #[cold]
     fn bad_row(&self, index: usize) -> Error {
-        corrupt(self.object_key, self.offset, &format!("row {index} is not of the format"))
+        corrupt(self.offset, &format!("row {index} is not of the format"))
     }
 }
 
 #[cold]
-fn corrupt(object_key: u64, offset: u64, what: &str) -> Error {
-    Error::corrupt(format!("object {object_key:016x}: unit at byte {offset}: {what}"))
+fn corrupt(offset: u64, what: &str) -> Error {
+    Error::corrupt(format!("unit at byte {offset}: {what}"))
 }
 
 #[cfg(test)]

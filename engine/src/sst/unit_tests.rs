@@ -122,9 +122,9 @@ fn damage_of_a_unit_is_reported() {
             assert_eq!(cut.expect_err("truncated").kind, ErrorKind::Corrupt);
         }
         for len in 0..image.len() {
-            assert!(Unit::of_image(key, extent.offset, &image[..len]).is_err());
+            assert!(Unit::of_image(extent.offset, &image[..len]).is_err());
         }
-        let again = Unit::of_image(key, extent.offset, &image).expect("an image");
+        let again = Unit::of_image(extent.offset, &image).expect("an image");
         assert_eq!(again.image(), image);
     }
 }

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::types::ObjectName;
+
 /// Result with the engine's error.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -50,10 +52,27 @@ impl Error {
         Self { kind, text: text.as_ref().into() }
     }
 
-    /// Bytes that fail their check: `what` names object, offset and check.
+    /// Bytes that fail their check: `what` names place and check.
     #[must_use]
     pub fn corrupt(what: impl AsRef<str>) -> Self {
         Self::new(ErrorKind::Corrupt, what)
+    }
+
+    /// Bytes of an object that fail their check: `what` names offset and check.
+    #[cold]
+    #[must_use]
+    pub fn damaged(object: &ObjectName, what: impl fmt::Display) -> Self {
+        Self::corrupt(format!(
+            "{object} below the DFS root: {what}; restore from an older checkpoint, or put the \
+             object back from a replica of the root"
+        ))
+    }
+
+    /// Damage that was found without knowing the object, in the object.
+    #[cold]
+    #[must_use]
+    pub fn in_object(self, object: &ObjectName) -> Self {
+        Self::damaged(object, self.text)
     }
 
     /// A call the caller must mend.

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::options::LoadArgs;
+use crate::interrupt;
 
 const MARKER: &str = "aquifer-bench-data.json";
 
@@ -52,6 +53,9 @@ impl DataDir {
             Some(path) => path.clone(),
             None => temporary_path(),
         };
+        if args.dir.is_none() {
+            interrupt::remove_at_end(&path);
+        }
         fs::create_dir_all(&path)
             .with_context(|| format!("--dir {} cannot be created", path.display()))?;
         let found = read_marker(&path)?;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::rng::Rng;
 use super::scatter::Scatter;
 use super::zipf::Zipf;
+use crate::units::parse_positive;
 
 /// A distribution as the command line names it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,15 +42,14 @@ impl FromStr for Dist {
                  hotspot:KEYS:OPS (shares between 0 and 1) or sequential"
             )
         };
-        let share = |text: &str| {
-            text.parse::<f64>().ok().filter(|s| *s > 0.0 && *s < 1.0).ok_or_else(wrong)
-        };
+        let share =
+            |text: &str| parse_positive(text).filter(|share| *share < 1.0).ok_or_else(wrong);
         let parts: Vec<&str> = text.split(':').collect();
         match parts[..] {
             ["uniform"] => Ok(Self::Uniform),
             ["sequential"] => Ok(Self::Sequential),
             ["zipf", theta] => {
-                let theta = theta.parse::<f64>().ok().filter(|t| *t > 0.0 && *t <= 10.0);
+                let theta = parse_positive(theta).filter(|theta| *theta <= 10.0);
                 Ok(Self::Zipf(theta.ok_or_else(wrong)?))
             }
             ["hotspot", keys, ops] => Ok(Self::Hotspot { keys: share(keys)?, ops: share(ops)? }),

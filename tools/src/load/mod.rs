@@ -29,11 +29,11 @@ mod scatter;
 mod session;
 mod source;
 mod target;
-mod units;
 mod window;
 mod workload;
 mod zipf;
 
+pub use crate::units::{Memory, Share};
 pub use dataset::{Dataset, WrongValue};
 pub use dist::{Dist, Popularity};
 pub use environment::Environment;
@@ -47,5 +47,4 @@ pub use target::{
     About, Checkpointed, Checkpoints, DeviceCounts, DfsCounts, Op, OpBatch, OpKind, Ops, Outcome,
     Target, TargetStats,
 };
-pub use units::{Memory, Share};
 pub use workload::Workload;

@@ -1,19 +1,22 @@
 //! The options of the load generator, as the command line names them.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
+use aquifer::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use super::dataset::{Dataset, KEY_SIZE_BYTES_MIN, VALUE_SIZE_BYTES_MIN};
 use super::dist::Dist;
-use super::units::{Memory, Share, parse_count, parse_size};
 use super::workload::Workload;
+use crate::units::{Memory, Share, count_in, parse_count, parse_size, size_in};
 
-/// The engine says how much one request may carry; a batch stays far below 4 GiB of offsets.
-const ROW_SIZE_BYTES_MAX: u32 = 1 << 20;
 const IN_FLIGHT_MAX: u32 = 1 << 16;
+const KEY_SIZES: RangeInclusive<u64> = KEY_SIZE_BYTES_MIN as u64..=KEY_BYTES_MAX as u64;
+const VALUE_SIZES: RangeInclusive<u64> = VALUE_SIZE_BYTES_MIN as u64..=VALUE_BYTES_MAX as u64;
+const AT_LEAST_ONE: RangeInclusive<u64> = 1..=u64::MAX;
 
 /// Everything one run needs to know. It serialises to the `options` of the report, so fields keep
 /// their names.
@@ -26,15 +29,18 @@ pub struct LoadArgs {
     pub workloads: Vec<Workload>,
 
     /// Records in the data set
-    #[arg(long, value_name = "N", default_value = "1M", value_parser = parse_count)]
+    #[arg(long, value_name = "N", default_value = "1M",
+          value_parser = count_in::<u64>(1..=u32::MAX.into()))]
     pub records: u64,
 
-    /// Bytes of every key
-    #[arg(long, value_name = "B", default_value_t = 16)]
+    /// Bytes of every key, at most 2048
+    #[arg(long, value_name = "SIZE", default_value_t = 16,
+          value_parser = size_in::<u32>(KEY_SIZES))]
     pub key_size: u32,
 
-    /// Bytes of every value
-    #[arg(long, value_name = "B", default_value_t = 128)]
+    /// Bytes of every value, at most 16M
+    #[arg(long, value_name = "SIZE", default_value_t = 128,
+          value_parser = size_in::<u32>(VALUE_SIZES))]
     pub value_size: u32,
 
     /// Make values compress about R to 1 [default: incompressible]
@@ -46,7 +52,8 @@ pub struct LoadArgs {
     pub dist: Option<Dist>,
 
     /// Shards of the engine
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = count_in::<u32>(AT_LEAST_ONE))]
     pub shards: u32,
 
     /// Who runs a shard: a thread of the engine, or the caller
@@ -58,11 +65,13 @@ pub struct LoadArgs {
     pub io: Io,
 
     /// Requests per submit
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value_t = 64,
+          value_parser = count_in::<u32>(AT_LEAST_ONE))]
     pub batch: u32,
 
     /// Most requests in flight per shard
-    #[arg(long, value_name = "N", default_value_t = 1024)]
+    #[arg(long, value_name = "N", default_value_t = 1024,
+          value_parser = count_in::<u32>(1..=IN_FLIGHT_MAX.into()))]
     pub in_flight: u32,
 
     /// All memory the engine may use: a size of at least 32M, or a percentage of the data, which is
@@ -90,12 +99,13 @@ pub struct LoadArgs {
     #[arg(long, value_name = "S", default_value_t = 3.0)]
     pub warmup: f64,
 
-    /// Open loop: start R operations a second, count latency from the intended start
-    #[arg(long, value_name = "R", value_parser = parse_count)]
+    /// Open loop: start R operations a second, count latency from the intended start [default:
+    /// closed loop]
+    #[arg(long, value_name = "R", value_parser = count_in::<u64>(AT_LEAST_ONE))]
     pub rate: Option<u64>,
 
     /// Seed of the operations, and of the values when they are loaded
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_count)]
     pub seed: u64,
 
     /// Share of the keys that is rewritten before each checkpoint
@@ -149,31 +159,9 @@ pub enum Io {
 impl LoadArgs {
     /// Refuses what no run can honour, before anything is opened.
     pub fn check(&self) -> Result<()> {
-        ensure!(self.records > 0, "--records is 0: give at least 1");
-        ensure!(
-            self.records <= u64::from(u32::MAX),
-            "--records {} is over {}: use fewer, larger records",
-            self.records,
-            u32::MAX
-        );
-        ensure!(
-            self.key_size >= KEY_SIZE_BYTES_MIN && self.value_size >= VALUE_SIZE_BYTES_MIN,
-            "keys have at least {KEY_SIZE_BYTES_MIN} bytes and values {VALUE_SIZE_BYTES_MIN}: \
-             raise --key-size or --value-size"
-        );
-        ensure!(
-            self.key_size <= ROW_SIZE_BYTES_MAX && self.value_size <= ROW_SIZE_BYTES_MAX,
-            "keys and values have at most {ROW_SIZE_BYTES_MAX} bytes: \
-             lower --key-size or --value-size"
-        );
         ensure!(
             self.compressible.is_none_or(|ratio| (1.0..=1000.0).contains(&ratio)),
             "--compressible is a ratio from 1 to 1000, such as 2 for values that compress to half"
-        );
-        ensure!(self.shards > 0 && self.batch > 0, "--shards and --batch are at least 1");
-        ensure!(
-            (1..=IN_FLIGHT_MAX).contains(&self.in_flight),
-            "--in-flight is from 1 to {IN_FLIGHT_MAX}"
         );
         let batch_bytes = u64::from(self.batch_ops()) * self.dataset(0).row_bytes();
         ensure!(
@@ -184,7 +172,6 @@ impl LoadArgs {
             self.seconds > 0.0 && self.seconds.is_finite() && (0.0..1e9).contains(&self.warmup),
             "--seconds is above 0 and --warmup is 0 or more"
         );
-        ensure!(self.rate != Some(0), "--rate 0 starts nothing: leave it out for a closed loop");
         ensure!(!self.reuse || self.dir.is_some(), "--reuse needs --dir: where the data lies");
         Ok(())
     }

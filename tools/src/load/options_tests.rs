@@ -47,23 +47,38 @@ fn options_survive_the_report() {
 fn impossible_options_are_refused_with_a_remedy() {
     let cases = [
         ("--records 0", "at least 1"),
-        ("--records 5G", "fewer"),
-        ("--key-size 7", "--key-size"),
-        ("--value-size 4", "--value-size"),
+        ("--records 5G", "at most 4294967295"),
+        ("--key-size 7", "'--key-size <SIZE>': '7' is too small: use at least 8"),
+        ("--key-size 3K", "at most 2048"),
+        ("--value-size 4", "at least 8"),
+        ("--value-size 100M", "'100M' is too large: use at most 16777216"),
+        ("--value-size x", "'x' is no size: use digits, with K, M"),
         ("--compressible 0.5", "ratio"),
+        ("--shards 0", "at least 1"),
         ("--batch 0", "at least 1"),
         ("--in-flight 0", "--in-flight"),
+        ("--in-flight 1M", "at most 65536"),
         ("--seconds 0", "--seconds"),
-        ("--rate 0", "closed loop"),
+        ("--rate 0", "at least 1"),
+        ("--seed x", "'x' is no count"),
+        ("--memory 0%", "above 0"),
         ("--reuse", "--dir"),
-        ("--value-size 1000000 --batch 5000 --in-flight 5000", "lower --batch"),
+        ("--value-size 1M --batch 5000 --in-flight 5000", "lower --batch"),
     ];
     for (options, hint) in cases {
-        let error = parse(&format!("bench get {options}")).check().unwrap_err().to_string();
+        let error = match Command::try_parse_from(format!("bench get {options}").split(' ')) {
+            Ok(command) => command.load.check().unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        };
         assert!(error.contains(hint), "{options}: {error}");
     }
-    assert!(Command::try_parse_from(["bench", "get", "--memory", "0%"]).is_err());
     assert!(Command::try_parse_from(["bench"]).is_err());
+}
+
+#[test]
+fn counts_and_sizes_have_units_everywhere() {
+    let args = parse("bench get --value-size 4K --batch 1K --in-flight 2K --seed 1K");
+    assert_eq!((args.value_size, args.batch, args.in_flight, args.seed), (4096, 1000, 2000, 1000));
 }
 
 #[test]

@@ -23,8 +23,8 @@ use super::restore;
 use super::runner::{Runner, Watch};
 use super::source::OpSource;
 use super::target::{About, Target};
-use super::units::Memory;
 use super::workload::Workload;
+use crate::units::Memory;
 
 /// What an engine is opened with.
 #[derive(Clone, Debug)]

@@ -2,13 +2,12 @@
 //! sizes.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
 /// The name of standard input.
 pub const STDIN: &str = "-";
@@ -26,8 +25,9 @@ pub struct InputFile {
 #[derive(Debug)]
 pub struct Inputs {
     files: Vec<InputFile>,
-    // What was read from standard input, for the second reading.
-    copy: Option<NamedTempFile>,
+    // What was read from standard input, for the second reading; without a name, so that it goes
+    // with the process.
+    copy: Option<File>,
 }
 
 /// Which reading of the input it is: standard input can be read only once, and is copied for the
@@ -72,7 +72,7 @@ impl Inputs {
     /// The temporary folder takes no copy of standard input.
     pub fn new(files: Vec<InputFile>) -> Result<Self> {
         let stdin = files.iter().any(|f| f.path == STDIN);
-        let copy = stdin.then(NamedTempFile::new).transpose();
+        let copy = stdin.then(tempfile::tempfile).transpose();
         let copy = copy.context("making a temporary file for a copy of standard input")?;
         Ok(Self { files, copy })
     }
@@ -98,9 +98,10 @@ impl Inputs {
             if file.path == STDIN {
                 bail!("standard input cannot be read again: a job on `-` cannot be resumed");
             }
-            let now = fs::metadata(&file.path)
-                .with_context(|| format!("{} is an input of the job", file.path))?
-                .len();
+            let meta = fs::metadata(&file.path)
+                .with_context(|| format!("{} is an input of the job", file.path))?;
+            check_regular(Path::new(&file.path), &meta)?;
+            let now = meta.len();
             if now != file.bytes {
                 bail!(
                     "{} has changed since the job began ({now} bytes instead of {}); restore it, \
@@ -120,14 +121,14 @@ impl Inputs {
     pub fn open(&self, index: usize, offset: u64, pass: Pass) -> Result<Source> {
         let InputFile { path, bytes } = &self.files[index];
         let failed = || format!("reading {path}");
-        let (from, bytes) = match (&self.copy, path.as_str(), pass) {
+        let (mut file, bytes) = match (&self.copy, path.as_str(), pass) {
             (Some(copy), STDIN, Pass::First) => {
-                return Ok(Source::Stdin { copy: copy.reopen().with_context(failed)? });
+                return Ok(Source::Stdin { copy: copy.try_clone().with_context(failed)? });
             }
-            (Some(copy), STDIN, Pass::Second) => (copy.path(), u64::MAX),
-            _ => (Path::new(path), *bytes),
+            // One reader at a time has the place in it.
+            (Some(copy), STDIN, Pass::Second) => (copy.try_clone().with_context(failed)?, u64::MAX),
+            _ => (File::open(path).with_context(failed)?, *bytes),
         };
-        let mut file = File::open(from).with_context(failed)?;
         file.seek(SeekFrom::Start(offset)).with_context(failed)?;
         Ok(Source::File(file.take(bytes.saturating_sub(offset))))
     }
@@ -140,7 +141,7 @@ pub type Notices = Vec<String>;
 /// itself writes.
 ///
 /// # Errors
-/// A root that is not there, a folder that cannot be listed.
+/// A root that is not there or may not be read.
 pub fn list(roots: &[PathBuf], own: &HashSet<PathBuf>) -> Result<(Vec<InputFile>, Notices)> {
     let (mut files, mut notices) = (Vec::new(), Vec::new());
     for root in roots {
@@ -155,10 +156,21 @@ pub fn list(roots: &[PathBuf], own: &HashSet<PathBuf>) -> Result<(Vec<InputFile>
         if meta.is_dir() {
             walk(root, own, &mut files, &mut notices)?;
         } else {
+            check_regular(root, &meta)?;
+            File::open(root).with_context(|| format!("input {}", root.display()))?;
             add(root, meta.len(), &mut files, &mut notices);
         }
     }
     Ok((files, notices))
+}
+
+// Anything else has no size to go by, and cannot be read a second time.
+fn check_regular(path: &Path, meta: &Metadata) -> Result<()> {
+    if meta.is_file() {
+        return Ok(());
+    }
+    let path = path.display();
+    bail!("{path} is neither a file nor a folder; give a pipe as standard input: - < {path}")
 }
 
 fn walk(
@@ -167,12 +179,10 @@ fn walk(
     files: &mut Vec<InputFile>,
     notices: &mut Notices,
 ) -> Result<()> {
-    let failed = || format!("listing {}", folder.display());
-    let mut entries: Vec<_> = fs::read_dir(folder)
-        .with_context(failed)?
-        .collect::<io::Result<_>>()
-        .with_context(failed)?;
-    entries.sort_by_key(fs::DirEntry::file_name);
+    let listed = fs::read_dir(folder).and_then(Iterator::collect);
+    let mut entries: Vec<DirEntry> =
+        listed.with_context(|| format!("listing {}", folder.display()))?;
+    entries.sort_by_key(DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
         // Links are not followed: the file they name is counted where it is, and rings end here.
@@ -181,15 +191,28 @@ fn walk(
             continue;
         }
         if kind.is_dir() {
-            if !is_skipped(&path) {
-                walk(&path, own, files, notices)?;
+            if is_skipped(&path) {
+                continue;
+            }
+            match fs::read_dir(&path) {
+                Ok(_) => walk(&path, own, files, notices)?,
+                Err(e) => leave_out(&path, &e, notices),
             }
         } else if kind.is_file() {
+            if let Err(e) = File::open(&path) {
+                leave_out(&path, &e, notices);
+                continue;
+            }
             let meta = entry.metadata().with_context(|| format!("input {}", path.display()))?;
             add(&path, meta.len(), files, notices);
         }
     }
     Ok(())
+}
+
+// What may not be read below a root must not end the job when it gets there.
+fn leave_out(path: &Path, why: &io::Error, notices: &mut Notices) {
+    notices.push(format!("{} is left out: {why}", path.display()));
 }
 
 /// Build output and the history of sources are no text to count.

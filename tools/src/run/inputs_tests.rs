@@ -59,6 +59,33 @@ fn a_root_that_is_not_there_is_named() {
 }
 
 #[test]
+fn what_is_no_file_is_refused_with_the_way_to_count_it() {
+    let error = list(&["/dev/null".into()], &HashSet::new()).unwrap_err().to_string();
+    assert!(error.contains("/dev/null") && error.contains("standard input: -"), "{error}");
+    let folder = tree();
+    let path = folder.path().join("a.txt");
+    let (files, _) = list(std::slice::from_ref(&path), &HashSet::new()).unwrap();
+    let inputs = Inputs::new(files).unwrap();
+    fs::remove_file(&path).unwrap();
+    symlink("/dev/null", &path).unwrap();
+    let error = inputs.check_unchanged().unwrap_err().to_string();
+    assert!(error.contains("a.txt is neither a file nor a folder"), "{error}");
+}
+
+#[test]
+fn what_may_not_be_read_is_told_before_the_job_begins() {
+    // Not even root may read it.
+    let path = PathBuf::from("/proc/sys/vm/compact_memory");
+    let error = list(std::slice::from_ref(&path), &HashSet::new()).unwrap_err();
+    assert!(format!("{error:#}").contains("compact_memory: Permission denied"), "{error:#}");
+    let folder = path.parent().unwrap().to_owned();
+    let (files, notices) = list(&[folder], &HashSet::new()).unwrap();
+    assert!(!files.is_empty() && files.iter().all(|file| Path::new(&file.path) != path));
+    let told = |notice: &String| notice.contains("compact_memory is left out: Permission denied");
+    assert!(notices.iter().any(told), "{notices:?}");
+}
+
+#[test]
 fn a_change_of_an_input_is_named() {
     let folder = tree();
     let root = folder.path().to_owned();

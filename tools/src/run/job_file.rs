@@ -1,7 +1,7 @@
 //! The job file: what the job is, and the handles of its last checkpoints with their positions.
 //! Its writing is the commit of a checkpoint: it is replaced whole or not at all.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -66,14 +66,42 @@ impl Job {
     /// # Errors
     /// It is not there, or not whole.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| {
-            format!(
-                "reading the job file {} (name it with --job, or start without --resume)",
-                path.display()
+        let file = path.display();
+        let bytes = fs::read(path).map_err(|e| {
+            anyhow!(
+                "reading the job file {file}: {e}; name it with --job, or start without --resume"
             )
         })?;
-        Self::decode(&text)
-            .with_context(|| format!("{} is no job file of this version", path.display()))
+        let text = str::from_utf8(&bytes).map_err(|_| anyhow!("it is not text"));
+        text.and_then(Self::decode).map_err(|why| {
+            anyhow!(
+                "{file} is not a whole job file of this version: {why:#}; restore the file, or \
+                 start without --resume"
+            )
+        })
+    }
+
+    /// Keeps other processes off the job until the result is dropped or the process dies,
+    /// however that comes about.
+    ///
+    /// # Errors
+    /// Another process has the job; the file system's refusal.
+    pub fn claim(path: &Path) -> Result<File> {
+        let lock = lock_of(path);
+        // A file of its own: the job file is another one with every checkpoint.
+        let opened = File::options().append(true).create(true).open(&lock);
+        let file = opened.with_context(|| format!("opening {}", lock.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => bail!(
+                "another process runs the job {}; wait until it has ended, or name another job \
+                 file with --job",
+                path.display()
+            ),
+            Err(TryLockError::Error(e)) => {
+                Err(e).with_context(|| format!("locking {}", lock.display()))
+            }
+        }
     }
 
     fn decode(text: &str) -> Result<Self> {
@@ -84,7 +112,7 @@ impl Job {
             .ok_or_else(|| anyhow!("its first line is not `{MAGIC}` and a checksum"))?;
         let body = body.strip_suffix('\n').ok_or_else(|| anyhow!("its end is missing"))?;
         if check != format!("{:016x}", hash64(body.as_bytes())) {
-            bail!("its checksum is wrong: it is damaged or was edited; start without --resume");
+            bail!("its checksum is wrong, so it is damaged or was edited");
         }
         serde_json::from_str(body).context("its text is not a job")
     }
@@ -93,6 +121,31 @@ impl Job {
     #[must_use]
     pub fn last(&self) -> Checkpoint {
         self.checkpoints.last().cloned().unwrap_or_default()
+    }
+
+    /// Goes back to the checkpoint before the last.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn give_up_last(&mut self) -> Result<()> {
+        if self.checkpoints.len() < 2 {
+            bail!("start without --resume to count anew");
+        }
+        self.checkpoints.pop();
+        Ok(())
+    }
+
+    /// What helps when the state that the last checkpoint names is damaged.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        let anew = "start without --resume to count anew";
+        match &self.checkpoints[..] {
+            [.., older, _] => format!(
+                "go on from the older checkpoint at word {} with --resume --older, or {anew}",
+                older.position.records
+            ),
+            _ => anew.to_owned(),
+        }
     }
 
     /// Adds a checkpoint and returns the ones that are no longer kept. Release them once the job
@@ -107,8 +160,18 @@ impl Job {
 /// The name a job file has while it is written.
 #[must_use]
 pub fn draft_of(path: &Path) -> PathBuf {
+    beside(path, ".tmp")
+}
+
+/// The file whose lock is the job's. It stays: who removes it could remove another's.
+#[must_use]
+pub fn lock_of(path: &Path) -> PathBuf {
+    beside(path, ".lock")
+}
+
+fn beside(path: &Path, extension: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".tmp");
+    name.push(extension);
     name.into()
 }
 

@@ -68,6 +68,36 @@ fn damage_is_noticed_wherever_it_is() {
 }
 
 #[test]
+fn what_is_no_job_file_is_named_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.job");
+    job().save(&path).unwrap();
+    let whole = fs::read(&path).unwrap();
+    let middle = whole.len() / 2;
+    for bytes in [&b""[..], &b"\xff\xfe\0\x01"[..], &b"hello\nworld\n"[..], &whole[..middle]] {
+        fs::write(&path, bytes).unwrap();
+        let error = format!("{:#}", Job::load(&path).unwrap_err());
+        let remedy = "restore the file, or start without --resume";
+        assert!(error.contains("a.job") && error.contains(remedy), "{error}");
+    }
+}
+
+#[test]
+fn a_job_is_claimed_once_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.job");
+    let claim = Job::claim(&path).unwrap();
+    let error = Job::claim(&path).unwrap_err().to_string();
+    assert!(error.contains("a.job") && error.contains("--job"), "{error}");
+    // A checkpoint replaces the file.
+    job().save(&path).unwrap();
+    Job::claim(&path).unwrap_err();
+    Job::claim(&folder.path().join("b.job")).unwrap();
+    drop(claim);
+    Job::claim(&path).unwrap();
+}
+
+#[test]
 fn a_missing_job_file_is_named_with_what_to_do() {
     let error = Job::load(Path::new("/no/such.job")).unwrap_err();
     let text = format!("{error:#}");

@@ -3,17 +3,17 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Lines, Write};
+use std::io::{BufRead, BufReader, BufWriter, IntoInnerError, Lines, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use tempfile::NamedTempFile;
 
 /// Sorted parts of a file that is to be.
 pub struct Parts {
     path: PathBuf,
-    // Beside the file, where there is room for it.
-    parts: Vec<NamedTempFile>,
+    // On the file's disk, where there is room for it; without names, so that they go with the
+    // process.
+    parts: Vec<File>,
 }
 
 impl Parts {
@@ -35,11 +35,11 @@ impl Parts {
         write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
     ) -> Result<()> {
         let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty());
-        let part = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
-        let part = part.with_context(|| failed(&self.path))?;
-        let mut out = BufWriter::new(part.reopen().with_context(|| failed(&self.path))?);
-        write(&mut out).and_then(|()| out.flush()).with_context(|| failed(&self.path))?;
-        self.parts.push(part);
+        let part = tempfile::tempfile_in(folder.unwrap_or(Path::new(".")));
+        let mut out = BufWriter::new(part.with_context(|| failed(&self.path))?);
+        write(&mut out).with_context(|| failed(&self.path))?;
+        let part = out.into_inner().map_err(IntoInnerError::into_error);
+        self.parts.push(part.with_context(|| failed(&self.path))?);
         Ok(())
     }
 
@@ -48,7 +48,7 @@ impl Parts {
     /// # Errors
     /// The file system's refusal.
     pub fn finish(self) -> Result<()> {
-        merge(&self.path, &self.parts).with_context(|| failed(&self.path))
+        merge(&self.path, self.parts).with_context(|| failed(&self.path))
     }
 }
 
@@ -56,11 +56,12 @@ fn failed(path: &Path) -> String {
     format!("writing {}", path.display())
 }
 
-fn merge(path: &Path, parts: &[NamedTempFile]) -> std::io::Result<()> {
+fn merge(path: &Path, parts: Vec<File>) -> std::io::Result<()> {
     let mut out = BufWriter::new(File::create(path)?);
     let mut readers: Vec<Lines<BufReader<File>>> = Vec::new();
-    for part in parts {
-        readers.push(BufReader::new(part.reopen()?).lines());
+    for mut part in parts {
+        part.rewind()?;
+        readers.push(BufReader::new(part).lines());
     }
     // A tab sorts below every byte of a word, so lines sort like their words.
     let mut heads = BinaryHeap::new();

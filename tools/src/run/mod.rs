@@ -20,15 +20,17 @@ mod verify;
 use std::io::Write;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
 use aquifer::state::{StateKind, StateTable};
+use aquifer::types::Error;
+use aquifer::types::error::ErrorKind;
 
 pub use cli::Args;
 
 use crate::run::count::{Parts, Plan, count};
 use crate::run::input::Reader;
-use crate::run::inputs::Pass;
+use crate::run::inputs::{Inputs, Pass};
 use crate::run::job_file::Job;
 use crate::run::progress::Progress;
 use crate::run::report::{Facts, Report, rss_bytes};
@@ -44,7 +46,28 @@ const STATE: &str = "count";
 /// # Errors
 /// With cause and remedy; counts that differ are an error too.
 pub fn wordcount(args: &Args) -> Result<()> {
-    let plan::Planned { mut job, inputs } = plan::plan(args)?;
+    let plan::Planned { mut job, inputs, claim: _claim } = plan::plan(args)?;
+    let words = run(args, &mut job, &inputs).map_err(|error| with_remedy(error, &job))?;
+    match args.crash_at {
+        Some(crash_at) => bail!(
+            "the input ended after {words} words, before --crash-at {crash_at}: nothing was crashed"
+        ),
+        None => Ok(()),
+    }
+}
+
+fn with_remedy(error: anyhow::Error, job: &Job) -> anyhow::Error {
+    let kind = error.chain().find_map(|cause| Some(cause.downcast_ref::<Error>()?.kind));
+    match kind {
+        Some(ErrorKind::Corrupt | ErrorKind::MissingObject) => {
+            anyhow!("{error:#}; {}", job.remedy())
+        }
+        _ => error,
+    }
+}
+
+// The words that the whole job has counted.
+fn run(args: &Args, job: &mut Job, inputs: &Inputs) -> Result<u64> {
     let rss_start = rss_bytes();
     let opening = || format!("opening the engine on {}", job.dfs);
     let engine = Engine::open(Config {
@@ -55,12 +78,12 @@ pub fn wordcount(args: &Args) -> Result<()> {
     })
     .with_context(opening)?;
     let mut session = engine.session(0).with_context(opening)?;
-    let (store, states) = session.open_store(store_config(&job)?).with_context(opening)?;
+    let (store, states) = session.open_store(store_config(job)?).with_context(opening)?;
     let state = states.value(store, STATE)?;
 
     let start = job.last().position;
     let ngram = job.ngram as usize;
-    let reader = Reader::new(&inputs, ngram, &start, Pass::First)?;
+    let reader = Reader::new(inputs, ngram, &start, Pass::First)?;
     let before = (reader.records(), reader.bytes());
     let counting = Plan {
         in_flight: args.in_flight,
@@ -76,7 +99,7 @@ pub fn wordcount(args: &Args) -> Result<()> {
         store,
         state,
         reader,
-        job: &mut job,
+        job,
         job_path: &args.job,
         progress: &mut progress,
     };
@@ -94,7 +117,7 @@ pub fn wordcount(args: &Args) -> Result<()> {
     drop(progress);
     if !args.no_verify || args.counts.is_some() {
         let read_back = ReadBack {
-            inputs: &inputs,
+            inputs,
             ngram,
             key_groups: KEY_GROUPS,
             counted: &counted,
@@ -105,7 +128,8 @@ pub fn wordcount(args: &Args) -> Result<()> {
         };
         report.add(read_back.run()?, !args.no_verify);
     }
-    show(&report, args)
+    show(&report, args)?;
+    Ok(report.words)
 }
 
 fn show(report: &Report, args: &Args) -> Result<()> {

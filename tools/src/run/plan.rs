@@ -1,7 +1,7 @@
 //! From options to a job: a fresh one, or the one of the job file.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf, absolute};
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +10,7 @@ use aquifer::io::url::{self, Place};
 
 use crate::run::cli::Args;
 use crate::run::inputs::{Inputs, STDIN, default_roots, list};
-use crate::run::job_file::{Job, draft_of};
+use crate::run::job_file::{Job, draft_of, lock_of};
 
 /// A job that can start.
 pub struct Planned {
@@ -18,20 +18,28 @@ pub struct Planned {
     pub job: Job,
     /// Its input.
     pub inputs: Inputs,
+    /// Keeps other processes off the job.
+    pub claim: File,
 }
 
 /// Makes or loads the job that the options ask for, and writes its file.
 ///
 /// # Errors
-/// Inputs that are not there or have changed, options that are not those of the job.
+/// Inputs that are not there or have changed, options that are not those of the job, a job that
+/// another process runs.
 pub fn plan(args: &Args) -> Result<Planned> {
+    if args.resume {
+        // Before a claim, which would leave its file beside a job that is not there.
+        Job::load(&args.job)?;
+    }
+    let claim = Job::claim(&args.job)?;
     let job = if args.resume { resumed(args)? } else { fresh(args)? };
     let inputs = Inputs::new(job.inputs.clone())?;
     if args.resume {
         inputs.check_unchanged()?;
     }
     job.save(&args.job)?;
-    Ok(Planned { job, inputs })
+    Ok(Planned { job, inputs, claim })
 }
 
 fn resumed(args: &Args) -> Result<Job> {
@@ -42,6 +50,13 @@ fn resumed(args: &Args) -> Result<Job> {
     };
     if let Some(ngram) = args.ngram.filter(|&n| n != job.ngram) {
         bail!(differs("--ngram", ngram.to_string(), job.ngram.to_string()));
+    }
+    if let Place::Memory(_) = url::parse(&job.dfs)?.place {
+        bail!(
+            "{file} is a job on {}: its state died with its process; start without --resume, and \
+             with --dfs FOLDER for state that stays",
+            job.dfs
+        );
     }
     if let Some(dfs) = &args.dfs {
         let dfs = settle(dfs)?;
@@ -58,6 +73,9 @@ fn resumed(args: &Args) -> Result<Job> {
             bail!(differs("the inputs", show(&roots), show(&job.roots)));
         }
     }
+    if args.older {
+        job.give_up_last().with_context(|| format!("{file} names no older checkpoint"))?;
+    }
     let counted = job.last().position.records;
     if args.limit.or(job.limit).is_some_and(|limit| limit < counted) {
         bail!("the job has counted {counted} words already; --limit cannot be less");
@@ -65,13 +83,24 @@ fn resumed(args: &Args) -> Result<Job> {
     if let Some(crash_at) = args.crash_at.filter(|&n| n <= counted) {
         bail!("the job has counted {counted} words already; it cannot crash at {crash_at}");
     }
+    check_crash(args, args.limit.or(job.limit))?;
     eprintln!("resuming at word {counted}, attempt {}", job.attempt + 1);
     job.limit = args.limit.or(job.limit);
     job.attempt += 1;
     Ok(job)
 }
 
+fn check_crash(args: &Args, limit: Option<u64>) -> Result<()> {
+    match (args.crash_at, limit) {
+        (Some(crash_at), Some(limit)) if limit < crash_at => {
+            bail!("--crash-at {crash_at} is beyond --limit {limit}: nothing would be crashed")
+        }
+        _ => Ok(()),
+    }
+}
+
 fn fresh(args: &Args) -> Result<Job> {
+    check_crash(args, args.limit)?;
     let default_dfs = default_dfs(&args.job)?;
     let dfs = match &args.dfs {
         Some(dfs) => settle(dfs)?,
@@ -84,6 +113,9 @@ fn fresh(args: &Args) -> Result<Job> {
     };
     let (inputs, more) = list(&roots, &own_files(args, &dfs)?)?;
     notices.extend(more);
+    if inputs.is_empty() {
+        notices.push("there is no file to count".to_owned());
+    }
     for notice in notices {
         eprintln!("note: {notice}");
     }
@@ -139,7 +171,7 @@ fn absolute_roots(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 
 // What the job itself writes is no input, wherever it lies.
 fn own_files(args: &Args, dfs: &str) -> Result<HashSet<PathBuf>> {
-    let mut own = vec![args.job.clone(), draft_of(&args.job)];
+    let mut own = vec![args.job.clone(), draft_of(&args.job), lock_of(&args.job)];
     own.extend(args.counts.clone());
     own.extend(args.json.clone());
     if let Place::Folder(folder) = url::parse(dfs)?.place {

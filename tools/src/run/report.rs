@@ -182,7 +182,9 @@ impl fmt::Display for Report {
         writeln!(f, "controller   {flight:.0} records in flight, {parked} waited for their word")?;
         let (memory, rss) = (b(self.memory_bytes), b(self.rss_above_start_bytes));
         writeln!(f, "memory       budget {memory}, resident {rss} above the start")?;
-        writeln!(f, "most frequent")?;
+        if !self.top.is_empty() {
+            writeln!(f, "most frequent")?;
+        }
         for (word, count) in &self.top {
             writeln!(f, "  {:>13}  {word}", n(*count).to_string())?;
         }

@@ -1,6 +1,7 @@
 //! Counts and sizes as people write them: `20M` records, `288M` of memory, `10%` of the data.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -21,9 +22,42 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     })
 }
 
+/// The parser of counts in a range, for an option.
+pub fn count_in<T: TryFrom<u64>>(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| within(text, parse_count(text)?, &range)
+}
+
+/// The parser of sizes in a range, for an option.
+pub fn size_in<T: TryFrom<u64>>(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| within(text, parse_size(text)?, &range)
+}
+
+fn within<T: TryFrom<u64>>(
+    text: &str,
+    number: u64,
+    range: &RangeInclusive<u64>,
+) -> Result<T, String> {
+    let (min, max) = (*range.start(), *range.end());
+    if number < min {
+        return Err(format!("'{text}' is too small: use at least {min}"));
+    }
+    let fits = T::try_from(number).ok().filter(|_| number <= max);
+    fits.ok_or_else(|| format!("'{text}' is too large: use at most {max}"))
+}
+
+/// A number above zero, such as an exponent or a percentage.
+pub fn parse_positive(text: &str) -> Option<f64> {
+    text.parse::<f64>().ok().filter(|number| *number > 0.0 && number.is_finite())
+}
+
 fn scaled(text: &str, base: u64) -> Option<u64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let power = match &text[digits.len()..] {
+    let unit = &text[digits.len()..];
+    let power = match unit {
         "" => 0,
         "K" | "k" => 1,
         "M" | "m" => 2,
@@ -36,7 +70,8 @@ fn scaled(text: &str, base: u64) -> Option<u64> {
     if let Ok(whole) = digits.parse::<u64>() {
         return whole.checked_mul(factor);
     }
-    let fraction = digits.parse::<f64>().ok().filter(|f| f.is_finite() && *f >= 0.0)?;
+    // Parts of a unit, not of one.
+    let fraction = parse_positive(&digits).filter(|_| !unit.is_empty())?;
     let scaled = fraction * factor as f64;
     (scaled < u64::MAX as f64).then_some(scaled as u64)
 }
@@ -68,10 +103,9 @@ impl FromStr for Memory {
         let Some(percent) = text.strip_suffix('%') else {
             return parse_size(text).map(Self::Bytes);
         };
-        match percent.parse::<f64>() {
-            Ok(percent) if percent > 0.0 && percent.is_finite() => Ok(Self::Percent(percent)),
-            _ => Err(format!("'{text}' is no share of the data: use a number above 0 and a %")),
-        }
+        parse_positive(percent).map(Self::Percent).ok_or_else(|| {
+            format!("'{text}' is no share of the data: use a number above 0 and a %")
+        })
     }
 }
 
@@ -93,8 +127,8 @@ impl FromStr for Share {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let percent = text.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
-        match percent.filter(|percent| *percent > 0.0 && *percent <= 100.0) {
+        let percent = text.strip_suffix('%').and_then(parse_positive);
+        match percent.filter(|percent| *percent <= 100.0) {
             Some(percent) => Ok(Self { percent }),
             None => Err(format!("'{text}' is no share: use a number from above 0 to 100 and a %")),
         }

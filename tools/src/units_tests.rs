@@ -1,4 +1,4 @@
-use super::{Memory, Share, parse_count, parse_size};
+use super::{Memory, Share, count_in, parse_count, parse_positive, parse_size, size_in};
 
 #[test]
 fn counts_are_decimal_and_sizes_binary() {
@@ -12,12 +12,32 @@ fn counts_are_decimal_and_sizes_binary() {
 
 #[test]
 fn nonsense_is_refused_with_a_hint() {
-    for text in ["", "M", "-1", "1X", "nan", "99999999999G", "1 M"] {
+    for text in ["", "M", "-1", "1X", "nan", "99999999999G", "1 M", "1.5", "5X"] {
         assert!(parse_count(text).unwrap_err().contains("use digits"), "{text}");
         assert!(parse_size(text).unwrap_err().contains("use digits"), "{text}");
     }
     for text in ["%", "0%", "-3%", "inf%", "ten"] {
         assert!(text.parse::<Memory>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_range_names_its_ends() {
+    let batch = count_in::<u32>(1..=4096);
+    assert_eq!(batch("4K"), Ok(4000));
+    assert_eq!(batch("0").unwrap_err(), "'0' is too small: use at least 1");
+    assert_eq!(batch("5K").unwrap_err(), "'5K' is too large: use at most 4096");
+    assert!(count_in::<u32>(0..=u64::MAX)("5G").is_err(), "no number is cut");
+    let value = size_in::<u32>(8..=16 << 20);
+    assert_eq!(value("16M"), Ok(16 << 20));
+    assert_eq!(value("100M").unwrap_err(), "'100M' is too large: use at most 16777216");
+}
+
+#[test]
+fn positive_numbers_are_above_zero_and_finite() {
+    assert_eq!(parse_positive("0.99"), Some(0.99));
+    for text in ["0", "-1", "nan", "inf", ""] {
+        assert_eq!(parse_positive(text), None, "{text}");
     }
 }
 

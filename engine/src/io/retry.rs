@@ -1,0 +1,45 @@
+//! When an operation that failed is tried again. Drivers do so below the shard, which sees an
+//! operation fail once, for good.
+
+use crate::limits::{IO_FAILURES_MAX, JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS};
+use crate::types::error::ErrorKind;
+use crate::types::{Error, Nanos, Result};
+
+/// The wait before the next try of an operation that has failed so many times in a row.
+///
+/// # Errors
+/// The failure, if another try would not help: damage and what is missing stay as they are.
+pub(crate) fn wait_after(error: Error, failures: u32) -> Result<Nanos> {
+    if error.kind != ErrorKind::Io {
+        return Err(error);
+    }
+    if failures >= IO_FAILURES_MAX {
+        let what = format!("{}; it failed {failures} times in a row", error.text);
+        return Err(Error::new(error.kind, what));
+    }
+    Ok(JOB_RETRY_NS << failures.saturating_sub(1).min(JOB_RETRY_DOUBLINGS_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_of_the_moment_are_waited_out_for_ten_seconds() {
+        let refused = || Error::new(ErrorKind::Io, "refused");
+        let waits: Vec<Nanos> =
+            (1..IO_FAILURES_MAX).map(|n| wait_after(refused(), n).unwrap()).collect();
+        assert_eq!(waits[0], JOB_RETRY_NS);
+        assert!(waits.is_sorted_by(|a, b| a * 2 == *b), "{waits:?}");
+        assert!((10..11).contains(&(waits.iter().sum::<Nanos>() / 1_000_000_000)));
+        let last = wait_after(refused(), IO_FAILURES_MAX).unwrap_err();
+        assert!(last.text.contains("refused; it failed 11 times"), "{last}");
+    }
+
+    #[test]
+    fn what_stays_is_not_tried_again() {
+        for kind in [ErrorKind::Corrupt, ErrorKind::MissingObject, ErrorKind::NoSpace] {
+            assert_eq!(wait_after(Error::new(kind, "so"), 1).unwrap_err().kind, kind);
+        }
+    }
+}
