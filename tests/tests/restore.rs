@@ -48,8 +48,8 @@ fn a_read_fails_with_what_keeps_its_table_from_opening() {
 fn nothing_is_merged_above_tables_that_are_not_open() {
     let mut client = restored();
     assert_eq!(client.run(&[Op::Delete(row(0))]), [Answer::Done]);
-    // Each flush adds a run to the tablet, whose tables cannot be opened: it is due for a merge, which
-    // would forget the deletion if it took these runs for all there are.
+    // Each flush adds a run to the tablet, whose tables cannot be opened: it is due for a merge,
+    // which would forget the deletion if it took these runs for all there are.
     let mut key = OLD;
     while client.counters().flushes < RUNS_MAX as u64 + 2 {
         key += 1;

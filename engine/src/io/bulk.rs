@@ -80,6 +80,7 @@ pub(crate) struct ObjectWriter {
     sink: Sink,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a job has a few of them, each in an Rc")]
 enum Sink {
     File(FileSink),
     Memory(RefCell<Vec<u8>>),

@@ -32,9 +32,9 @@ pub struct FaultMix {
     pub load_error: u32,
     /// A job cannot start to write an object.
     pub create_error: u32,
-    /// A job cannot open an object to read it.
+    /// An object cannot be opened, for the shard when it is sealed or for the reads of a job.
     pub open_error: u32,
-    /// A sealed object cannot be opened for the shard.
+    /// An object of a restore cannot be opened for the shard.
     pub reopen_error: u32,
     /// A job breaks, and its store with it.
     pub job_breaks: u32,

@@ -140,6 +140,9 @@ impl Sim {
                 if result.is_ok() && self.rng.chance(self.faults.seal_lost_reply) {
                     result = Err(self.injected("the reply to a seal was lost"));
                 }
+                if result.is_ok() && self.rng.chance(self.faults.open_error) {
+                    result = Err(self.injected("open"));
+                }
                 let result = result.and_then(|()| self.hand_over(&mut running.opened, object));
                 JobDone::Sealed { object, result }
             }
