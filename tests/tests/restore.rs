@@ -1,8 +1,9 @@
 //! A restored store serves before its tables are open. Those that cannot be opened hold up what
 //! needs them, and nothing else.
 
-use aquifer::limits::{MEMORY_FIXED_BYTES, RUNS_MAX};
+use aquifer::limits::{MEMORY_FIXED_BYTES, RUNS_MAX, RUNS_PACE};
 use aquifer::shard::ShardLimits;
+use aquifer::shard::values::ControlOp;
 use aquifer_tests::client::Client;
 use aquifer_tests::model::oracle::{Op, RowKey, State};
 use aquifer_tests::sim::driver::Answer;
@@ -45,13 +46,27 @@ fn a_read_fails_with_what_keeps_its_table_from_opening() {
 }
 
 #[test]
+fn a_checkpoint_does_not_wait_for_tables_that_are_read_in_vain() {
+    let mut client = restored();
+    assert_eq!(client.run(&[put(2)]), [Answer::Done]);
+    client.sim.control(0, 1000, ControlOp::Checkpoint(client.store()));
+    // Each of them has the table opened again, and fails.
+    let cut = (0..1000).find_map(|number| {
+        client.submit(number, &[Op::Get(row(1))]);
+        client.turns(1).controls.remove(&1000)
+    });
+    cut.expect("the flush goes on").unwrap();
+    assert!(client.counters().job_failures > 0, "{:?}", client.counters());
+}
+
+#[test]
 fn nothing_is_merged_above_tables_that_are_not_open() {
     let mut client = restored();
     assert_eq!(client.run(&[Op::Delete(row(0))]), [Answer::Done]);
     // Each flush adds a run to the tablet, whose tables cannot be opened: it is due for a merge,
     // which would forget the deletion if it took these runs for all there are.
     let mut key = OLD;
-    while client.counters().flushes < RUNS_MAX as u64 + 2 {
+    while client.counters().flushes < 2 * (RUNS_MAX + RUNS_PACE) as u64 {
         key += 1;
         assert_eq!(client.run(&[put(key)]), [Answer::Done]);
     }

@@ -97,7 +97,7 @@ fn check_restore(phase: &Value) {
 #[test]
 fn every_workload_of_the_engine_verifies_and_reports() {
     let folder = tempfile::tempdir().unwrap();
-    let options = "--records 200K --memory 40M --change 2% --seconds 1.5 --warmup 0.2 --verify \
+    let options = "--records 200K --memory 48M --change 2% --seconds 1.5 --warmup 0.2 --verify \
                    --quiet --dir data --json report.json";
     let workloads = "load,get,put,rmw,get-absent,checkpoint,restore,restore";
     let output = bench(folder.path(), &format!("{workloads} {options}"));
@@ -131,7 +131,7 @@ fn every_workload_of_the_engine_verifies_and_reports() {
 
     // A later run restores what this one left: its last handle is on disk.
     let again = "restore,checkpoint,get --reuse --driver inline --seconds 0.3";
-    let rest = "--records 200K --memory 40M --warmup 0 --verify --quiet --dir data";
+    let rest = "--records 200K --memory 48M --warmup 0 --verify --quiet --dir data";
     let output = bench(folder.path(), &format!("{again} {rest}"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -143,7 +143,7 @@ fn name_of(phase: &Value) -> &str {
 #[test]
 fn the_flame_graph_names_the_engine() {
     let folder = tempfile::tempdir().unwrap();
-    let options = "--records 200K --memory 40M --seconds 1 --warmup 0 --quiet --flamegraph f.svg";
+    let options = "--records 200K --memory 48M --seconds 1 --warmup 0 --quiet --flamegraph f.svg";
     let output = bench(folder.path(), &format!("load,get {options}"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let graph = fs::read_to_string(folder.path().join("f-get.svg")).unwrap();
@@ -157,7 +157,7 @@ fn an_interrupted_run_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_aquifer"));
-        let options = ["bench", "load", "--records", "50M", "--memory", "32M", "--quiet"];
+        let options = ["bench", "load", "--records", "50M", "--memory", "48M", "--quiet"];
         command.args(options).current_dir(folder.path()).env("TMPDIR", folder.path());
         let mut child = command.stdout(Stdio::null()).spawn().unwrap();
         let began = Instant::now();
@@ -220,5 +220,5 @@ fn a_share_of_few_records_is_raised_to_what_an_engine_takes() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report = fs::read(folder.path().join("report.json")).unwrap();
     let report: Value = serde_json::from_slice(&report).unwrap();
-    assert_eq!(phase(&report, "get", 1)["budget_bytes"], 32 << 20);
+    assert_eq!(phase(&report, "get", 1)["budget_bytes"], 48 << 20);
 }

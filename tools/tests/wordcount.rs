@@ -144,7 +144,7 @@ const SLOW: [&str; 10] = [
     "--dfs",
     "state?latency=1ms",
     "--memory",
-    "32M",
+    "48M",
     "--in-flight",
     "64",
     "--checkpoint-every",

@@ -105,3 +105,13 @@ pub(crate) fn background_thread(nice: i32) {
         libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut());
     }
 }
+
+/// Gives free memory of the C library's allocator back to the system; other allocators keep theirs.
+/// Allocations of other threads may wait for it, for a fraction of a millisecond each.
+pub(crate) fn give_back_free_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes no pointer, and any thread may call it at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

@@ -5,7 +5,7 @@ use crate::limits::{JOB_BASE_BYTES, MERGES_MAX};
 use crate::lsm::compact::CompactJob;
 use crate::lsm::job::{Job, Left, Outcome, Unfinished, Work};
 use crate::lsm::version::{MergeEdit, OpenTable};
-use crate::shard::control::{answer_drains, give_up};
+use crate::shard::control::give_up;
 use crate::shard::shard::Shard;
 use crate::shard::values::{JobOrder, JobReport, Outbox};
 use crate::sst::table::Table;
@@ -117,7 +117,6 @@ impl Shard {
             Err(unfinished) => {
                 self.counters.job_failures += 1;
                 close_all(opened, outbox);
-                answer_drains(store, &Err(unfinished.error.clone()), outbox);
                 store.job_failed(self.now, unfinished);
                 give_up(store, outbox);
                 if let Some(poison) = store.poison.clone() {

@@ -265,21 +265,20 @@ impl Shard {
     }
 }
 
-/// Answers the cuts of a store whose flushes fail and fail, and the drains too of one that answers
-/// nothing any more.
+/// Answers the cuts and drains of a store whose jobs fail and fail, or that answers nothing any
+/// more.
 pub(super) fn give_up(store: &mut Store, outbox: &mut Outbox) {
     if let Some(error) = store.poison.clone().or_else(|| store.cut_outage()) {
         for cut in store.cuts.drain(..) {
             done(outbox, cut.session, cut.user_data, Err(error.clone()));
         }
     }
-    let Some(poison) = &store.poison else { return };
-    for (session, user_data) in store.drains.drain(..) {
-        done(outbox, session, user_data, Err(poison.clone()));
+    if let Some(error) = store.poison.clone().or_else(|| store.drain_outage()) {
+        answer_drains(store, &Err(error), outbox);
     }
 }
 
-/// Ends the drains of a store; with the error of a job that failed since they were asked for.
+/// Ends the drains of a store.
 pub(super) fn answer_drains(
     store: &mut Store,
     result: &Result<ControlResult>,

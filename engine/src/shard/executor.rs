@@ -17,7 +17,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use glommio::io::PollableFd;
-use glommio::sync::Semaphore;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -27,7 +26,7 @@ use crate::io::values::{JobIo, JobState};
 use crate::io::{OpenObject, clock, ring_open, sys};
 use crate::limits::{
     EXECUTOR_BLOCKING_THREADS, EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_MEMLOCK_BYTES_MIN, EXECUTOR_NICE,
-    EXECUTOR_PREEMPT_MS, EXECUTOR_RING_DEPTH, EXECUTOR_SILENT_NS_MAX, JOBS_PER_CORE_MAX, LANES,
+    EXECUTOR_PREEMPT_MS, EXECUTOR_RING_DEPTH, EXECUTOR_SILENT_NS_MAX, EXECUTOR_TIDY_NS, LANES,
     LINK_ORDERS_MAX,
 };
 use crate::mem::slab::Token;
@@ -137,6 +136,8 @@ pub(crate) struct Core<J> {
     links: AtomicUsize,
     dead: AtomicBool,
     heartbeat: AtomicU64,
+    // Freed memory is about to be given back.
+    tidies: AtomicBool,
     jobs: AtomicU64,
     bytes_read: AtomicU64,
     bytes_written: AtomicU64,
@@ -321,6 +322,7 @@ impl<J: Send + 'static> Core<J> {
             links: AtomicUsize::new(0),
             dead: AtomicBool::new(false),
             heartbeat: AtomicU64::new(clock::now()),
+            tidies: AtomicBool::new(false),
             jobs: AtomicU64::new(0),
             bytes_read: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
@@ -383,7 +385,6 @@ struct Answers<J> {
 struct Link<J> {
     core: Arc<Core<J>>,
     dfs: Dfs,
-    jobs: Rc<Semaphore>,
     pause: Rc<job_run::Pause>,
     answers: RefCell<Answers<J>>,
     active: Cell<usize>,
@@ -393,7 +394,6 @@ struct Link<J> {
 async fn serve<J: Send + 'static>(core: Arc<Core<J>>) {
     glommio::spawn_local(watch(core.clone())).detach();
     let bell = poll(&core.bell);
-    let jobs = Rc::new(Semaphore::new(JOBS_PER_CORE_MAX as u64));
     let pause = Rc::new(job_run::Pause::new(&core.always));
     let mut links = Vec::new();
     loop {
@@ -402,7 +402,6 @@ async fn serve<J: Send + 'static>(core: Arc<Core<J>>) {
             let link = Link {
                 core: core.clone(),
                 dfs,
-                jobs: jobs.clone(),
                 pause: pause.clone(),
                 answers: RefCell::new(answers),
                 active: Cell::new(0),
@@ -453,11 +452,12 @@ async fn carry_out<J: Send + 'static>(link: Rc<Link<J>>, order: Order<J>) {
     let dfs = link.dfs.clone();
     match order {
         Order::Job { token, job } => {
-            let permit = link.jobs.acquire_permit(1).await;
             let (core, pause) = (link.core.clone(), link.pause.clone());
             let (job, opened) = job_run::run(core, dfs, pause, job).await;
-            drop(permit);
             link.core.jobs.fetch_add(1, Ordering::Relaxed);
+            if !link.core.tidies.swap(true, Ordering::Relaxed) {
+                glommio::spawn_local(tidy(link.core.clone())).detach();
+            }
             link.answer(Finished::Job { token, job, opened });
         }
         Order::Put { token, name, bytes } => {
@@ -493,6 +493,13 @@ async fn ask<T: Send + 'static>(
         blocking(move || call(&dfs)).await
     })
     .await
+}
+
+/// Gives back what jobs have freed, in a while: more may end until then.
+async fn tidy<J>(core: Arc<Core<J>>) {
+    glommio::timer::Timer::new(Duration::from_nanos(EXECUTOR_TIDY_NS)).await;
+    core.tidies.store(false, Ordering::Relaxed);
+    sys::give_back_free_memory();
 }
 
 async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 
 use smallvec::SmallVec;
 
-use crate::limits::{OPEN_BYTES_MIN, OPEN_DOUBLINGS_MAX};
+use crate::limits::{
+    JOB_FAILURES_MAX, JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS, OPEN_BYTES_MIN, OPEN_DOUBLINGS_MAX,
+    OPEN_JOBS_MAX,
+};
 use crate::lsm::open::OpenJob;
 use crate::lsm::version::OpenTable;
 use crate::mem::slab::Token;
@@ -29,10 +32,24 @@ pub(super) struct Opening {
     pub left: bool,
     /// When what nobody waits for may be opened.
     pub unasked_at: Nanos,
-    running: bool,
+    // Tables that jobs are opening, and how many jobs those are.
+    under_way: BTreeSet<ObjectName>,
+    running: usize,
     jobs: u32,
+    failures: u32,
     // The tablet to go on with when nobody waits: one that fails must not hold up the others.
     next: usize,
+}
+
+impl Opening {
+    // Requests ask again at once for what could not be opened; what nobody waits for is opened
+    // later. True if it failed for so long that nobody should wait for the end.
+    fn failed(&mut self, now: Nanos) -> bool {
+        let doublings = self.failures.min(JOB_RETRY_DOUBLINGS_MAX);
+        self.unasked_at = now + (JOB_RETRY_NS << doublings);
+        self.failures += 1;
+        self.failures >= JOB_FAILURES_MAX
+    }
 }
 
 /// The tables of one job.
@@ -46,7 +63,9 @@ struct Wanted {
 impl Wanted {
     fn add<'a>(&mut self, store: &Store, refs: impl Iterator<Item = &'a TableRef>) {
         for table_ref in refs {
-            if store.table(&table_ref.name).is_none() && self.seen.insert(table_ref.name) {
+            let known = store.table(&table_ref.name).is_some()
+                || store.opening.under_way.contains(&table_ref.name);
+            if !known && self.seen.insert(table_ref.name) {
                 self.bytes += table_ref.meta_len as usize;
                 self.refs.push(*table_ref);
             }
@@ -60,7 +79,7 @@ impl Shard {
         let store = self.stores[index].as_mut().filter(|s| s.poison.is_none())?;
         let bytes_max = OPEN_BYTES_MIN << store.opening.jobs.min(OPEN_DOUBLINGS_MAX);
         let bytes_max = bytes_max.min(self.limits.job_bytes_max);
-        if store.opening.running || !store.opening.left {
+        if store.opening.running == OPEN_JOBS_MAX || !store.opening.left {
             return None;
         }
         let mut wanted = Wanted::default();
@@ -71,7 +90,7 @@ impl Shard {
             let waiting = self.cold.get(token).map(Waiting::unopened).unwrap_or_default();
             wanted.add(store, waiting.iter());
         }
-        if wanted.refs.is_empty() && store.jobs_due(self.now).is_none() {
+        if wanted.refs.is_empty() && store.opening.unasked_at <= self.now {
             let tablets = store.version.tablets();
             let mut next = store.opening.next;
             for _ in tablets {
@@ -86,8 +105,9 @@ impl Shard {
         if wanted.refs.is_empty() {
             return None;
         }
-        store.opening.running = true;
+        store.opening.running += 1;
         store.opening.jobs += 1;
+        store.opening.under_way.extend(&wanted.seen);
         Some(OpenJob::new(wanted.refs))
     }
 
@@ -100,9 +120,10 @@ impl Shard {
         outbox: &mut Outbox,
     ) {
         let store = self.stores[index].as_mut().expect("a store outlives its jobs");
-        store.opening.running = false;
+        store.opening.running -= 1;
         let (mut open, mut failures) = (Vec::new(), Vec::new());
         for (name, table) in tables {
+            store.opening.under_way.remove(&name);
             match table {
                 Ok(table) => open.push(table),
                 Err(error) => failures.push((name, error)),
@@ -112,11 +133,12 @@ impl Shard {
         close_objects(opened.iter().filter(|(name, _)| failed(name)).map(|&(_, o)| o), outbox);
         store.apply_opened(open);
         match failures.first() {
-            None => store.job_succeeded(),
+            None => store.opening.failures = 0,
             Some((_, error)) => {
                 self.counters.job_failures += 1;
-                store.open_failed(self.now, error);
-                answer_drains(store, &Err(error.clone()), outbox);
+                if store.opening.failed(self.now) {
+                    answer_drains(store, &Err(error.clone()), outbox);
+                }
             }
         }
         for token in std::mem::take(&mut store.opening.waiting) {

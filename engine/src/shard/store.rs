@@ -151,7 +151,9 @@ impl Store {
     fn measure(&mut self) {
         let open = self.tables.values().chain(&self.retired);
         self.table_bytes = open.map(|t| t.table.memory_bytes()).sum();
-        let runs = self.version.tablets().iter().map(|t| &t.run_bytes[..]);
+        // What cannot be merged yet does not hold up writes.
+        let open = self.version.tablets().iter().filter(|t| t.is_open());
+        let runs = open.map(|t| &t.run_bytes[..]);
         self.excess_runs = pick::excess_runs(runs);
         self.opening.left = self.version.tablets().iter().any(|t| !t.is_open());
     }
@@ -354,6 +356,11 @@ impl Store {
         self.hopeless("a checkpoint waits for a flush", "cut another")
     }
 
+    /// As `outage`, for drains.
+    pub fn drain_outage(&self) -> Option<Error> {
+        self.hopeless("a drain waits for flushes and merges", "drain again")
+    }
+
     fn hopeless(&self, what: &str, then: &str) -> Option<Error> {
         let error = self.failure.as_ref().filter(|_| self.failures >= JOB_FAILURES_MAX)?;
         let what = format!(
@@ -406,11 +413,6 @@ impl Store {
     /// An opened table that some tablet names.
     pub fn table(&self, name: &ObjectName) -> Option<&OpenTable> {
         self.tables.get(name)
-    }
-
-    /// A table could not be opened. Requests ask again at once; what nobody waits for, later.
-    pub fn open_failed(&mut self, now: Nanos, error: &Error) {
-        self.note_failure(now, error);
     }
 
     /// Answers nothing any more; its tables are closed when nobody reads them.

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use aquifer::limits::MEMORY_MIN_BYTES;
 use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
 use aquifer::shard::session::Session;
 use aquifer::shard::values::{ControlDone, ControlOp, ControlResult};
@@ -25,7 +26,7 @@ use crate::sim::driver::Answer;
 use crate::sim::rng::Rng;
 
 /// Memory of a shard: the least that an engine takes.
-const SHARD_BYTES: usize = 32 << 20;
+const SHARD_BYTES: usize = MEMORY_MIN_BYTES;
 /// Checkpoints of a program kept at once: each keeps the model of its cut.
 const KEPT_MAX: usize = 6;
 /// A session without an answer for this long is stuck. A sync can take minutes on a disk that

@@ -88,7 +88,7 @@ impl Shape {
         }
     }
 
-    /// The shape of a program for the real engine, whose memory is at least 32 MiB a shard: more
+    /// The shape of a program for the real engine, whose memory is at least 48 MiB a shard: more
     /// rows and longer values, so that they are flushed, merged and evicted all the same.
     pub fn draw_large(rng: &mut Rng) -> Self {
         Self {

@@ -74,8 +74,8 @@ pub struct LoadArgs {
           value_parser = count_in::<u32>(1..=IN_FLIGHT_MAX.into()))]
     pub in_flight: u32,
 
-    /// All memory the engine may use: a size of at least 32M, or a percentage of the data, which is
-    /// raised to 32M
+    /// All memory the engine may use: a size of at least 48M, or a percentage of the data, which is
+    /// raised to 48M
     #[arg(long, value_name = "SIZE|P%", default_value = "10%")]
     pub memory: Memory,
 

@@ -123,15 +123,17 @@ impl Job {
         self.checkpoints.last().cloned().unwrap_or_default()
     }
 
-    /// Goes back to the checkpoint before the last.
+    /// Goes back to the checkpoint before the last, which takes its place: if it does not open
+    /// either, neither is lost.
     ///
     /// # Errors
     /// There is none.
-    pub fn give_up_last(&mut self) -> Result<()> {
+    pub fn go_back(&mut self) -> Result<()> {
         if self.checkpoints.len() < 2 {
             bail!("start without --resume to count anew");
         }
-        self.checkpoints.pop();
+        let last = self.checkpoints.len() - 1;
+        self.checkpoints.swap(last - 1, last);
         Ok(())
     }
 
@@ -141,7 +143,7 @@ impl Job {
         let anew = "start without --resume to count anew";
         match &self.checkpoints[..] {
             [.., older, _] => format!(
-                "go on from the older checkpoint at word {} with --resume --older, or {anew}",
+                "go on from the checkpoint at word {} with --resume --older, or {anew}",
                 older.position.records
             ),
             _ => anew.to_owned(),

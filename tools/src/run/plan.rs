@@ -74,7 +74,7 @@ fn resumed(args: &Args) -> Result<Job> {
         }
     }
     if args.older {
-        job.give_up_last().with_context(|| format!("{file} names no older checkpoint"))?;
+        job.go_back().with_context(|| format!("{file} names no older checkpoint"))?;
     }
     let counted = job.last().position.records;
     if args.limit.or(job.limit).is_some_and(|limit| limit < counted) {

@@ -37,7 +37,7 @@ impl Counting {
         };
         let inputs = Inputs::new(job.inputs.clone()).unwrap();
         let config = Config {
-            memory_bytes: 32 << 20,
+            memory_bytes: 48 << 20,
             dfs: job.dfs.clone(),
             shards: 1,
             thread: ShardThread::Inline,
