@@ -1,9 +1,9 @@
 //! The background executor: jobs and control operations of shards, on glommio, one thread for
 //! each core, below the shards in priority.
 //!
-//! A shard and its executor share nothing but two rings and two doorbells: orders go in, what is
-//! finished comes out, in any order. The threads live as long as the process: glommio is not
-//! made to be started and stopped with every engine that opens.
+//! A shard and each of its executors share nothing but two rings and two doorbells: orders go in,
+//! what is finished comes out, in any order. The threads live as long as the process: glommio is
+//! not made to be started and stopped with every engine that opens.
 //!
 //! The threads are not pinned. They run where the scheduler finds a core least busy, inside the
 //! affinity and quota of the process; a pinned one would wait behind a shard while another core

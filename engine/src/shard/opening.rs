@@ -74,7 +74,7 @@ impl Wanted {
 }
 
 impl Shard {
-    /// The next tables to open, if some are left and no job opens any.
+    /// The next tables to open, if some are left that no job opens, and a job more may run.
     pub(super) fn next_open(&mut self, index: usize) -> Option<OpenJob> {
         let store = self.stores[index].as_mut().filter(|s| s.poison.is_none())?;
         let bytes_max = OPEN_BYTES_MIN << store.opening.jobs.min(OPEN_DOUBLINGS_MAX);
