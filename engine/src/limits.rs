@@ -125,7 +125,8 @@ pub const RUN_RATIO: u64 = 4;
 /// a merge of all its runs stays below about twice as much.
 pub const TABLE_BYTES_TARGET: u64 = 128 << 20;
 
-/// Chunks of a job's output that may be on their way to the DFS at once.
+/// Chunks of a job's output that may be on their way to the DFS at once. One by one, the jobs of a
+/// load waited longer for them than they computed; eight were no faster than four.
 pub const JOB_APPENDS_MAX: usize = 4;
 
 /// Rows a job moves between two yields: about 100 us of work.
@@ -291,7 +292,8 @@ pub const EXECUTOR_TIDY_NS: u64 = 1_000_000_000;
 pub const MEMORY_MIN_BYTES: usize = 48 << 20;
 
 /// Memory of a shard that does not grow with its load, bytes: ring, queues, code, two background
-/// executors and what their allocator keeps. Measured on the main job.
+/// executors and what their allocator keeps. Charged 12 MiB for it, the main job took 67.4 MiB
+/// under a budget of 64, charged 16 MiB 63.1.
 pub const MEMORY_FIXED_BYTES: usize = 16 << 20;
 
 /// Rows get at least this, bytes, whatever else is charged: an active and a frozen generation.

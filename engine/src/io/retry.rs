@@ -1,9 +1,14 @@
-//! When an operation that failed is tried again. Drivers do so below the shard, which sees an
-//! operation fail once, for good.
+//! When what failed is tried again. Drivers do so with operations, below the shard, which sees an
+//! operation fail once, for good; the shard does so with jobs.
 
 use crate::limits::{IO_FAILURES_MAX, JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos, Result};
+
+/// The wait after so many failures in a row, at least one: it doubles with each.
+pub(crate) fn wait(failures: u32) -> Nanos {
+    JOB_RETRY_NS << failures.saturating_sub(1).min(JOB_RETRY_DOUBLINGS_MAX)
+}
 
 /// The wait before the next try of an operation that has failed so many times in a row.
 ///
@@ -17,7 +22,7 @@ pub(crate) fn wait_after(error: Error, failures: u32) -> Result<Nanos> {
         let what = format!("{}; it failed {failures} times in a row", error.text);
         return Err(Error::new(error.kind, what));
     }
-    Ok(JOB_RETRY_NS << failures.saturating_sub(1).min(JOB_RETRY_DOUBLINGS_MAX))
+    Ok(wait(failures))
 }
 
 #[cfg(test)]

@@ -50,6 +50,19 @@ pub enum Wait {
     },
 }
 
+impl Wait {
+    /// The same, with a sleep that ends at `time` at the latest.
+    #[must_use]
+    pub fn at_most_until(self, time: Nanos) -> Self {
+        match self {
+            Self::No => Self::No,
+            Self::Until { deadline } => {
+                Self::Until { deadline: Some(deadline.map_or(time, |d| d.min(time))) }
+            }
+        }
+    }
+}
+
 /// A read, as `IoRequest::Read` carries it.
 #[derive(Debug)]
 pub struct Read {

@@ -103,19 +103,12 @@ impl Driver {
         let wait = match (wait, park) {
             (Wait::No, _) | (_, Park::Busy) => Wait::No,
             _ if self.has_output() => Wait::No,
-            (Wait::Until { deadline }, Park::Until(look)) => {
-                Wait::Until { deadline: Some(deadline.map_or(look, |d| d.min(look))) }
-            }
+            (wait, Park::Until(look)) => wait.at_most_until(look),
             (wait, Park::Idle) => wait,
         };
-        let wait = match wait {
-            // An executor that owes answers is looked after now and then.
-            Wait::Until { deadline } if self.link.owed() > 0 => {
-                let look = now + EXECUTOR_SILENT_NS_MAX;
-                Wait::Until { deadline: Some(deadline.map_or(look, |d| d.min(look))) }
-            }
-            wait => wait,
-        };
+        // An executor that owes answers is looked after now and then.
+        let owed = self.link.owed() > 0;
+        let wait = if owed { wait.at_most_until(now + EXECUTOR_SILENT_NS_MAX) } else { wait };
         self.ring.turn(now, wait, &mut self.inbox.io)
     }
 

@@ -5,10 +5,8 @@ use std::collections::BTreeSet;
 
 use smallvec::SmallVec;
 
-use crate::limits::{
-    JOB_FAILURES_MAX, JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS, OPEN_BYTES_MIN, OPEN_DOUBLINGS_MAX,
-    OPEN_JOBS_MAX,
-};
+use crate::io::retry;
+use crate::limits::{JOB_FAILURES_MAX, OPEN_BYTES_MIN, OPEN_DOUBLINGS_MAX, OPEN_JOBS_MAX};
 use crate::lsm::open::OpenJob;
 use crate::lsm::version::OpenTable;
 use crate::mem::slab::Token;
@@ -45,9 +43,8 @@ impl Opening {
     // Requests ask again at once for what could not be opened; what nobody waits for is opened
     // later. True if it failed for so long that nobody should wait for the end.
     fn failed(&mut self, now: Nanos) -> bool {
-        let doublings = self.failures.min(JOB_RETRY_DOUBLINGS_MAX);
-        self.unasked_at = now + (JOB_RETRY_NS << doublings);
         self.failures += 1;
+        self.unasked_at = now + retry::wait(self.failures);
         self.failures >= JOB_FAILURES_MAX
     }
 }

@@ -7,11 +7,12 @@ use std::rc::Rc;
 use crate::checkpoint::handle::Handle;
 use crate::checkpoint::ownership::Ownership;
 use crate::codec::hash::hash64;
+use crate::io::retry;
 use crate::io::values::ObjectSlot;
 use crate::limits::{
     FILTER_BITS_LAST, FILTER_BITS_UPPER, FLUSH_SILENT_DIVISOR, JOB_FAILURES_MAX, JOB_PIECES,
-    JOB_READ_BYTES_MAX, JOB_READ_BYTES_MIN, JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS, KEY_GROUPS_MAX,
-    OPEN_UNASKED_NS, PAGE_BYTES, RUNS_MAX, RUNS_PACE,
+    JOB_READ_BYTES_MAX, JOB_READ_BYTES_MIN, KEY_GROUPS_MAX, OPEN_UNASKED_NS, PAGE_BYTES, RUNS_MAX,
+    RUNS_PACE,
 };
 use crate::lsm::compact::{CompactJob, MergeOrder};
 use crate::lsm::flush::FlushJob;
@@ -371,9 +372,8 @@ impl Store {
     }
 
     fn note_failure(&mut self, now: Nanos, error: &Error) {
-        let doublings = self.failures.min(JOB_RETRY_DOUBLINGS_MAX);
-        self.retry_at = now + (JOB_RETRY_NS << doublings);
         self.failures += 1;
+        self.retry_at = now + retry::wait(self.failures);
         self.failure = Some(error.clone());
     }
 
