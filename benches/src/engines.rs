@@ -126,6 +126,8 @@ impl FromStr for Engine {
     }
 }
 
+aquifer_tools::as_text!(Engine);
+
 impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -135,19 +137,5 @@ impl fmt::Display for Engine {
             #[cfg(feature = "rocksdb")]
             Self::RocksDb { batch } => write!(f, "rocksdb-{batch}"),
         }
-    }
-}
-
-impl TryFrom<String> for Engine {
-    type Error = String;
-
-    fn try_from(name: String) -> Result<Self, String> {
-        name.parse()
-    }
-}
-
-impl From<Engine> for String {
-    fn from(engine: Engine) -> Self {
-        engine.to_string()
     }
 }

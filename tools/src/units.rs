@@ -6,6 +6,29 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// Has types stand in JSON as people write them: `serde(try_from = "String", into = "String")` by
+/// way of `FromStr` and `Display`.
+#[macro_export]
+macro_rules! as_text {
+    ($($name:ty),+) => {$(
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.to_string()
+            }
+        }
+    )+};
+}
+
+as_text!(Memory, Share);
+
 /// A number of things; `K`, `M`, `G` are powers of 1000.
 pub fn parse_count(text: &str) -> Result<u64, String> {
     scaled(text, 1000).ok_or_else(|| {
@@ -141,40 +164,12 @@ impl fmt::Display for Share {
     }
 }
 
-impl TryFrom<String> for Share {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Share> for String {
-    fn from(share: Share) -> Self {
-        share.to_string()
-    }
-}
-
 impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bytes(bytes) => write!(f, "{bytes}"),
             Self::Percent(percent) => write!(f, "{percent}%"),
         }
-    }
-}
-
-impl TryFrom<String> for Memory {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Memory> for String {
-    fn from(memory: Memory) -> Self {
-        memory.to_string()
     }
 }
 

@@ -58,6 +58,8 @@ impl FromStr for Dist {
     }
 }
 
+crate::as_text!(Dist);
+
 impl fmt::Display for Dist {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -66,20 +68,6 @@ impl fmt::Display for Dist {
             Self::Hotspot { keys, ops } => write!(f, "hotspot:{keys}:{ops}"),
             Self::Sequential => f.write_str("sequential"),
         }
-    }
-}
-
-impl TryFrom<String> for Dist {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Dist> for String {
-    fn from(dist: Dist) -> Self {
-        dist.to_string()
     }
 }
 

@@ -119,23 +119,11 @@ impl FromStr for Workload {
     }
 }
 
+crate::as_text!(Workload);
+
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-impl TryFrom<String> for Workload {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Workload> for String {
-    fn from(workload: Workload) -> Self {
-        workload.name().to_owned()
     }
 }
 
