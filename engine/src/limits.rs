@@ -346,6 +346,14 @@ pub const PACE_LOOK_NS: u64 = 500_000;
 
 /// Stores of one shard.
 pub const STORES_MAX: usize = 1024;
+
+/// Stores that take the same place one after the other before a number comes back: what fills 16
+/// bits. A request for a closed store, which is in flight for milliseconds, does not meet the
+/// store that took its place.
+pub const STORE_GENERATIONS: u16 = 64;
+
+const _: () = assert!(STORES_MAX * STORE_GENERATIONS as usize == 1 << 16);
+
 /// Threads on which an executor makes its blocking calls (renames, syncs of folders, small puts
 /// and loads): with two, a slow sync does not hold up a load.
 pub const EXECUTOR_BLOCKING_THREADS: usize = 2;
@@ -361,8 +369,9 @@ pub const SESSION_RING_SLOTS: usize = 256;
 /// nanoseconds: a wake costs both sides 7 us, so it pays to wait for a few of them.
 pub const SHARD_SPIN_NS: u64 = 30_000;
 
-/// A sleeping session looks whether its shard still lives every so many milliseconds.
-pub const SESSION_PARK_MS: u64 = 100;
+/// A closing engine looks every so many milliseconds whether its threads have ended.
+pub const CLOSE_LOOK_MS: u64 = 1;
+
 /// Largest single write of a background job, bytes: each object being written keeps one aligned
 /// buffer of this size at most, and a larger write was no cheaper.
 pub const WRITE_BYTES_MAX: usize = 1 << 20;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use aquifer::types::size::{self, scaled};
 use serde::{Deserialize, Serialize};
 
 /// Has types stand in JSON as people write them: `serde(try_from = "String", into = "String")` by
@@ -40,7 +41,7 @@ pub fn parse_count(text: &str) -> Result<u64, String> {
 
 /// A number of bytes; `K`, `M`, `G`, `T` are powers of 1024 (an `iB` after them is accepted).
 pub fn parse_size(text: &str) -> Result<u64, String> {
-    scaled(text.strip_suffix("iB").unwrap_or(text), 1024).ok_or_else(|| {
+    size::parse(text).ok_or_else(|| {
         format!("'{text}' is no size: use digits, with K, M, G or T for KiB, MiB, GiB, TiB")
     })
 }
@@ -75,28 +76,6 @@ fn within<T: TryFrom<u64>>(
 /// A number above zero, such as an exponent or a percentage.
 pub fn parse_positive(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|number| *number > 0.0 && number.is_finite())
-}
-
-fn scaled(text: &str, base: u64) -> Option<u64> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = &text[digits.len()..];
-    let power = match unit {
-        "" => 0,
-        "K" | "k" => 1,
-        "M" | "m" => 2,
-        "G" | "g" => 3,
-        "T" | "t" => 4,
-        _ => return None,
-    };
-    let factor = base.pow(power);
-    let digits = digits.replace('_', "");
-    if let Ok(whole) = digits.parse::<u64>() {
-        return whole.checked_mul(factor);
-    }
-    // Parts of a unit, not of one.
-    let fraction = parse_positive(&digits).filter(|_| !unit.is_empty())?;
-    let scaled = fraction * factor as f64;
-    (scaled < u64::MAX as f64).then_some(scaled as u64)
 }
 
 /// Memory as an absolute size or as a share of the data.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::io::sys;
-use crate::types::{Error, Result};
+use crate::types::{Error, Nanos, Result};
 
 const AWAKE: u8 = 0;
 const SLEEPING: u8 = 1;
@@ -88,6 +88,17 @@ impl Doorbell {
     /// Owner: true if the bell rang since the last look. A load where nothing happened.
     pub(crate) fn take_rung(&self) -> bool {
         self.shared.state.load(Ordering::Relaxed) == RUNG && self.wake()
+    }
+
+    /// Owner: sleeps until the bell rings, for `timeout` nanoseconds at most; returns at once where
+    /// it rang since the last look.
+    pub(crate) fn sleep(&self, timeout: Option<Nanos>) {
+        if self.try_sleep() {
+            sys::wait_readable(self.as_fd(), timeout);
+            if self.wake() {
+                self.drain();
+            }
+        }
     }
 
     /// Owner: makes the eventfd unreadable again.

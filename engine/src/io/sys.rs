@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::FromRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -41,6 +41,20 @@ pub(crate) fn eventfd() -> io::Result<File> {
     }
     // SAFETY: the descriptor was just created and nobody else owns it.
     Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+/// Sleeps until `fd` is readable, for `timeout` nanoseconds at most; a signal ends it earlier.
+pub(crate) fn wait_readable(fd: BorrowedFd<'_>, timeout: Option<u64>) {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let second = 1_000_000_000;
+    let timeout = timeout.map(|ns| libc::timespec {
+        tv_sec: (ns / second).try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: (ns % second) as libc::c_long,
+    });
+    let pointer = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: the pointers are to one live entry and to a live timespec or null; a null signal
+    // mask leaves the thread's.
+    unsafe { libc::ppoll(&raw mut poll, 1, pointer, std::ptr::null()) };
 }
 
 fn c_path(path: &Path) -> io::Result<CString> {

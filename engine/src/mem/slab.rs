@@ -107,6 +107,12 @@ impl<T> Slab<T> {
         }
     }
 
+    /// The tokens of the occupied slots.
+    pub fn tokens(&self) -> impl Iterator<Item = Token> {
+        let occupied = (0..).zip(&self.slots).filter(|(_, slot)| slot.value.is_some());
+        occupied.map(|(index, slot)| Token::new(index, slot.generation))
+    }
+
     /// The occupied slots.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().filter_map(|s| s.value.as_ref())

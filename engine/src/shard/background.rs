@@ -9,7 +9,6 @@ use crate::shard::control::give_up;
 use crate::shard::shard::Shard;
 use crate::shard::values::{JobOrder, JobReport, Outbox};
 use crate::sst::table::Table;
-use crate::state::request::StoreId;
 use crate::types::error::ErrorKind;
 use crate::types::{Error, ObjectName, Result};
 
@@ -28,7 +27,7 @@ impl Shard {
         self.freeze_for_room();
         for index in 0..self.stores.len() {
             self.freeze_if_full(index);
-            if let Some(job) = self.store_mut(index).and_then(|s| s.next_flush(now)) {
+            if let Some(job) = self.healthy_store(index).and_then(|s| s.next_flush(now)) {
                 // A flush frees memory: it starts whatever its grant is.
                 let grant = JOB_BASE_BYTES + job.order_bytes();
                 self.start(index, Work::Flush(job), grant, outbox);
@@ -55,10 +54,10 @@ impl Shard {
     fn next_merge(&mut self, index: usize) -> Option<CompactJob> {
         let read_bytes_max = self.limits.job_bytes_max;
         let now = self.now;
-        self.store_mut(index)?.next_merge(now, read_bytes_max)
+        self.healthy_store(index)?.next_merge(now, read_bytes_max)
     }
 
-    fn store_mut(&mut self, index: usize) -> Option<&mut crate::shard::store::Store> {
+    fn healthy_store(&mut self, index: usize) -> Option<&mut crate::shard::store::Store> {
         self.stores[index].as_mut().filter(|s| s.poison.is_none())
     }
 
@@ -75,7 +74,7 @@ impl Shard {
 
     fn freeze_if_full(&mut self, index: usize) {
         let flush_bytes = self.limits.flush_bytes;
-        let Some(store) = self.store_mut(index) else { return };
+        let Some(store) = self.healthy_store(index) else { return };
         let draining = !store.drains.is_empty();
         let full = store.rows.active_bytes() >= flush_bytes;
         if !store.unflushed() && (full || draining) {
@@ -138,9 +137,10 @@ impl Shard {
                     outbox.io.push(IoRequest::Delete { name: *open.table.name() });
                 }
             }
+            let id = store.id;
             let named = || {
                 self.jobs.iter().any(|job| job.store == index)
-                    || self.stalled.names(StoreId(index as u16))
+                    || self.stalled.names(id)
             };
             if store.is_gone() && !named() {
                 *slot = None;

@@ -118,7 +118,7 @@ impl Shard {
         if get.need.is_none() && !get.lookup.has_operands() {
             self.counters.filter_negatives += 1;
         }
-        let store = self.stores[usize::from(get.store.0)].as_ref();
+        let store = self.stores[get.store.place()].as_ref();
         match store {
             Some(store) => match get.lookup.exhausted(&store.ops, &get.key, &mut self.value)? {
                 Answer::Found => Ok(Step::Found),
@@ -150,7 +150,7 @@ impl Shard {
     // Installs the value that a cold get found, if nothing newer can exist.
     fn keep(&mut self, token: Token) {
         let get = get_of(&mut self.cold, token);
-        let Some(store) = self.stores[usize::from(get.store.0)].as_mut() else { return };
+        let Some(store) = self.stores[get.store.place()].as_mut() else { return };
         if store.flushes != get.flushes || store.clears != get.clears {
             return;
         }
@@ -175,7 +175,7 @@ impl Shard {
         self.each_landed(done, |waiter| self.cold.prefetch(waiter));
         self.each_landed(done, |waiter| {
             if let Some(Waiting::Get(get)) = self.cold.get(waiter)
-                && let Some(Some(store)) = self.stores.get(usize::from(get.store.0))
+                && let Some(store) = self.store(get.store)
             {
                 store.rows.prefetch(get.hash);
             }
@@ -253,7 +253,7 @@ impl Shard {
     fn read_answer(&mut self, token: Token, pages: &[u8]) -> Result<Answer> {
         let get = get_of(&mut self.cold, token);
         let need = get.need.expect("a get that waited had a need");
-        let store = self.stores[usize::from(get.store.0)].as_ref().ok_or_else(closed)?;
+        let store = self.stores[get.store.place()].as_ref().ok_or_else(closed)?;
         let key = &get.key[..];
         if let Some(large) = need.large {
             let value = extent::check(need.object_key, large.offset, large.len, pages)
@@ -272,7 +272,7 @@ impl Shard {
     /// Starts a scan.
     pub(super) fn scan(&mut self, asked: Asked<'_>, outbox: &mut Outbox) {
         let Asked { session, request, key: prefix, value } = asked;
-        let store = self.stores[usize::from(request.store.0)].as_mut().expect("checked");
+        let store = self.stores[request.store.place()].as_mut().expect("checked");
         let mut from = prefix.to_vec();
         if !value.is_empty() {
             // The successor of the map key to continue after.

@@ -7,12 +7,14 @@ use crate::limits::{MANIFEST_BYTES_MAX, STORES_MAX};
 use crate::lsm::manifest::Manifest;
 use crate::mem::slab::Token;
 use crate::shard::cold::closed;
+use crate::shard::serve::no_store;
 use crate::shard::shard::Shard;
 use crate::shard::store::{Cut, Store};
-use crate::shard::values::{Control, ControlDone, ControlOp, ControlResult, OpenStore, Outbox};
-use crate::state::StateTable;
+use crate::shard::values::{
+    Control, ControlDone, ControlOp, ControlResult, OpenStore, Outbox, StoredObject,
+};
+use crate::state::{StateKind, StateTable};
 use crate::state::request::StoreId;
-use crate::types::error::ErrorKind;
 use crate::types::{Error, ObjectKind, Result};
 
 /// A control request that waits for the DFS or a job.
@@ -20,6 +22,8 @@ use crate::types::{Error, ObjectKind, Result};
 pub(super) enum PendingControl {
     /// The manifest of a restore is being read.
     Load { session: u16, user_data: u64, open: Box<OpenStore>, handle: Handle },
+    /// The manifest whose objects are to be listed is being read.
+    List { session: u16, user_data: u64, handle: Handle },
     /// The manifest of a checkpoint is being written.
     Put { session: u16, user_data: u64, store: usize, handle: Handle },
 }
@@ -47,6 +51,8 @@ impl Shard {
         let Control { session, user_data, op, .. } = control;
         let result = match op {
             ControlOp::Open(open) => self.open(session, user_data, open, outbox),
+            ControlOp::Declare(id, name, kind) => self.declare(id, &name, kind).map(Some),
+            ControlOp::List(handle) => self.list(session, user_data, &handle, outbox),
             // Writes that wait were submitted before.
             ControlOp::Checkpoint(id) if self.stalled.names(id) => {
                 self.stalled.push_cut(session, user_data, id);
@@ -70,13 +76,12 @@ impl Shard {
     }
 
     fn index(&self, id: StoreId) -> Result<usize> {
-        let index = usize::from(id.0);
-        match self.stores.get(index) {
-            Some(Some(store)) => match &store.poison {
+        match self.store(id) {
+            Some(store) => match &store.poison {
                 Some(poison) => Err(poison.clone()),
-                None => Ok(index),
+                None => Ok(id.place()),
             },
-            _ => Err(Error::new(ErrorKind::Closed, format!("store {index} is not open"))),
+            None => Err(no_store(id)),
         }
     }
 
@@ -97,15 +102,38 @@ impl Shard {
                 handle.manifest.store, open.number
             )));
         }
-        let name = handle.manifest;
-        let pending = PendingControl::Load { session, user_data, open, handle };
-        let token = self.controls.insert(pending);
-        let bytes_max = handle.manifest_bytes.min(MANIFEST_BYTES_MAX);
-        outbox.io.push(IoRequest::Load { token, name, bytes_max });
+        self.load(&handle, PendingControl::Load { session, user_data, open, handle }, outbox);
         Ok(None)
     }
 
-    fn add(&mut self, store: Store) -> Result<ControlResult> {
+    fn load(&mut self, handle: &Handle, pending: PendingControl, outbox: &mut Outbox) {
+        let token = self.controls.insert(pending);
+        let bytes_max = handle.manifest_bytes.min(MANIFEST_BYTES_MAX);
+        outbox.io.push(IoRequest::Load { token, name: handle.manifest, bytes_max });
+    }
+
+    // Jobs that run know the states that their rows are of; no row is of a new one.
+    fn declare(&mut self, id: StoreId, name: &str, kind: StateKind) -> Result<ControlResult> {
+        let index = self.index(id)?;
+        let store = self.stores[index].as_mut().expect("just looked up");
+        let state = store.states.declare(name, kind)?;
+        store.ops = store.states.merge_ops();
+        Ok(ControlResult::Declared(state, store.states.clone()))
+    }
+
+    fn list(
+        &mut self,
+        session: u16,
+        user_data: u64,
+        handle: &[u8],
+        outbox: &mut Outbox,
+    ) -> Result<Option<ControlResult>> {
+        let handle = Handle::decode(handle)?;
+        self.load(&handle, PendingControl::List { session, user_data, handle }, outbox);
+        Ok(None)
+    }
+
+    fn add(&mut self, mut store: Store) -> Result<ControlResult> {
         let states = store.states.clone();
         let free = self.stores.iter().position(Option::is_none);
         let index = free.unwrap_or(self.stores.len());
@@ -117,29 +145,41 @@ impl Shard {
         if index == self.stores.len() {
             self.stores.push(None);
         }
+        let id = StoreId::new(index, self.stores_opened);
+        self.stores_opened = self.stores_opened.wrapping_add(1);
+        store.id = id;
         self.stores[index] = Some(store);
-        Ok(ControlResult::Opened(StoreId(index as u16), states))
+        Ok(ControlResult::Opened(id, states))
     }
 
-    /// The manifest of a restore arrived.
+    /// A manifest arrived that a restore or a list needs.
     pub(super) fn manifest_loaded(
         &mut self,
         token: Token,
         result: Result<Vec<u8>>,
         outbox: &mut Outbox,
     ) {
-        let Some(PendingControl::Load { session, user_data, open, handle }) =
-            self.controls.remove(token)
-        else {
-            return;
-        };
-        let manifest = result.and_then(|bytes| {
+        let manifest = |handle: &Handle| {
+            let bytes = result?;
             handle.verify(&bytes)?;
-            let manifest = Manifest::decode(&handle.manifest, &bytes)?;
-            check_fits(&manifest, &open)?;
-            Ok(manifest)
-        });
-        let result = manifest.and_then(|manifest| self.restore(*open, handle, &manifest));
+            Manifest::decode(&handle.manifest, &bytes)
+        };
+        let (session, user_data, result) = match self.controls.remove(token) {
+            Some(PendingControl::Load { session, user_data, open, handle }) => {
+                let restored = manifest(&handle)
+                    .and_then(|manifest| self.restore(*open, handle, &manifest));
+                (session, user_data, restored)
+            }
+            Some(PendingControl::List { session, user_data, handle }) => {
+                let listed = manifest(&handle).map(|manifest| {
+                    let own = StoredObject::of_manifest(&handle);
+                    let tables = manifest.tables.iter().map(StoredObject::of_table);
+                    ControlResult::Objects(std::iter::once(own).chain(tables).collect())
+                });
+                (session, user_data, listed)
+            }
+            Some(PendingControl::Put { .. }) | None => return,
+        };
         done(outbox, session, user_data, result);
     }
 
@@ -149,6 +189,7 @@ impl Shard {
         handle: Handle,
         manifest: &Manifest,
     ) -> Result<ControlResult> {
+        check_fits(manifest, &open)?;
         let mut states = StateTable::decode(&mut Reader::new(&manifest.states))?;
         for (_, state) in open.states.iter() {
             states.declare(&state.name, state.kind)?;
@@ -251,14 +292,10 @@ impl Shard {
     }
 
     fn close(&mut self, id: StoreId, outbox: &mut Outbox) -> Result<ControlResult> {
-        let index = usize::from(id.0);
-        let store = self.stores.get_mut(index).and_then(Option::as_mut).filter(|s| !s.closed);
-        let Some(store) = store else {
-            return Err(Error::new(ErrorKind::Closed, format!("store {index} is not open")));
-        };
+        let store = self.store_mut(id).filter(|s| !s.closed).ok_or_else(|| no_store(id))?;
         store.close();
         give_up(store, outbox);
-        self.refuse_waiting(index, &closed(), outbox);
+        self.refuse_waiting(id.place(), &closed(), outbox);
         // It answers what waits.
         self.serve_stalled(outbox);
         Ok(ControlResult::Done)

@@ -13,7 +13,7 @@ use crate::lsm::job::{Job, Left, Unfinished};
 use crate::shard::executor::{Executor, ExecutorCounters, ExecutorLink, Finished, Order};
 use crate::shard::values::{Inbox, JobReport, Outbox, Park};
 use crate::shard::{Shard, ShardCounters, ShardLimits};
-use crate::types::Result;
+use crate::types::{Nanos, Result};
 
 static EXECUTOR: OnceLock<Executor<Box<Job>>> = OnceLock::new();
 
@@ -39,11 +39,19 @@ pub struct Driver {
     link: ExecutorLink<Box<Job>>,
     // Orders the link had no room for.
     backlog: VecDeque<Order<Box<Job>>>,
+    // What the last tick said.
+    park: Park,
     /// What the next tick gets.
     pub(super) inbox: Inbox,
     /// What the last tick made for sessions.
     pub(super) outbox: Outbox,
 }
+
+// SAFETY: what is not `Send` in it are the counted references of its shard (`Rc`) to parts of its
+// stores. All of them lie inside the shard: what leaves it (jobs, requests, completions) is `Send`
+// by itself. So they move together, and one thread at a time counts. A ring in `RingMode::Owned`
+// refuses another thread by itself.
+unsafe impl Send for Driver {}
 
 impl Driver {
     /// A shard with a budget of `memory_bytes`, whose objects live on `dfs`.
@@ -60,6 +68,7 @@ impl Driver {
             ring,
             link,
             backlog: VecDeque::new(),
+            park: Park::Idle,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
         })
@@ -98,9 +107,9 @@ impl Driver {
         }
         self.inbox.now = now;
         self.inbox.job_bytes = self.link.bytes_written();
-        let park = self.shard.tick(&mut self.inbox, &mut self.outbox);
+        self.park = self.shard.tick(&mut self.inbox, &mut self.outbox);
         self.dispatch(now);
-        let wait = match (wait, park) {
+        let wait = match (wait, self.park) {
             (Wait::No, _) | (_, Park::Busy) => Wait::No,
             _ if self.has_output() => Wait::No,
             (wait, Park::Until(look)) => wait.at_most_until(look),
@@ -110,6 +119,30 @@ impl Driver {
         let owed = self.link.owed() > 0;
         let wait = if owed { wait.at_most_until(now + EXECUTOR_SILENT_NS_MAX) } else { wait };
         self.ring.turn(now, wait, &mut self.inbox.io)
+    }
+
+    /// For a host that will poll the doorbell's number: from here to the next turn it becomes
+    /// readable when there is something to do. `Some` is how long the host may sleep. `None` if
+    /// something is to be done already: then turn first.
+    ///
+    /// # Errors
+    /// As `turn`.
+    pub fn arm(&mut self) -> Result<Option<Nanos>> {
+        let Inbox { io, jobs, controls, batches, .. } = &self.inbox;
+        let arrived = !(io.is_empty() && jobs.is_empty() && controls.is_empty())
+            || !batches.is_empty()
+            || self.has_output();
+        if arrived || self.park == Park::Busy || !self.ring.wait_on_number()? {
+            return Ok(None);
+        }
+        let now = clock::now();
+        let look = match self.park {
+            Park::Until(look) => Some(look),
+            Park::Busy | Park::Idle => None,
+        };
+        let owed = (self.link.owed() > 0).then(|| now + EXECUTOR_SILENT_NS_MAX);
+        let until = self.ring.next_due().into_iter().chain(look).chain(owed).min();
+        Ok(Some(until.map_or(Nanos::MAX, |until| until.saturating_sub(now))))
     }
 
     fn take(&mut self, finished: Finished<Box<Job>>) {
@@ -134,7 +167,7 @@ impl Driver {
         }
     }
 
-    fn dispatch(&mut self, now: crate::types::Nanos) {
+    fn dispatch(&mut self, now: Nanos) {
         for request in self.outbox.io.drain(..) {
             match request {
                 IoRequest::Read { token, object, offset, buf } => {

@@ -1,17 +1,21 @@
 //! The face of the engine: one per process and configuration.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use crate::io::clock;
 use crate::io::dfs::Dfs;
 use crate::io::entropy;
 use crate::io::uring::RingMode;
+use crate::limits::CLOSE_LOOK_MS;
 use crate::shard::driver::Driver;
 use crate::shard::owned::OwnedShard;
 use crate::shard::session::{Session, Side, unexpected};
 use crate::shard::values::{ControlOp, ControlResult, OpenStore};
 use crate::state::StateTable;
 use crate::state::request::StoreId;
-use crate::types::{Error, Incarnation, Result};
+use crate::types::error::ErrorKind;
+use crate::types::{Error, Incarnation, Nanos, Result};
 
 /// Which thread runs a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +85,34 @@ impl Engine {
         Ok(Self { config, dfs, owned, inline_opened: AtomicUsize::new(0) })
     }
 
+    /// Ends the engine's threads, and waits for that no longer than `patience`. Requests that are
+    /// in flight take effect or not; sessions that wait for them get an error. Inline shards are
+    /// their sessions', which the host drops.
+    ///
+    /// # Errors
+    /// `Io`: a thread has not ended, for the kernel does not answer it. It is left to itself.
+    pub fn close(mut self, patience: Duration) -> Result<()> {
+        let deadline = clock::now().saturating_add(patience.as_nanos() as Nanos);
+        self.owned.iter().for_each(OwnedShard::stop);
+        while clock::now() < deadline && !self.owned.iter().all(OwnedShard::has_ended) {
+            std::thread::sleep(Duration::from_millis(CLOSE_LOOK_MS));
+        }
+        let count = self.owned.len();
+        let stuck: Vec<_> = self.owned.drain(..).filter(|shard| !shard.has_ended()).collect();
+        if stuck.is_empty() {
+            return Ok(());
+        }
+        let error = Error::new(
+            ErrorKind::Io,
+            format!(
+                "{} of {count} shards have not ended within {patience:?}: a disk or file system                  does not answer them; their threads are left to themselves",
+                stuck.len()
+            ),
+        );
+        stuck.into_iter().for_each(OwnedShard::abandon);
+        Err(error)
+    }
+
     /// The DFS, for its counters.
     #[must_use]
     pub fn dfs(&self) -> &Dfs {
@@ -100,7 +132,7 @@ impl Engine {
             )));
         }
         if let Some(owned) = self.owned.get(shard) {
-            return Ok(Session::new(Side::Owned(owned.connect())));
+            return Ok(Session::new(Side::Owned(owned.connect()?)));
         }
         if self.inline_opened.fetch_add(1, Ordering::Relaxed) >= self.config.shards {
             return Err(Error::invalid(
@@ -113,22 +145,29 @@ impl Engine {
     }
 }
 
+/// The control request that opens a store, under names that were never used.
+///
+/// # Errors
+/// The kernel gives no random numbers.
+pub fn opening(config: StoreConfig) -> Result<ControlOp> {
+    Ok(ControlOp::Open(Box::new(OpenStore {
+        number: config.number,
+        incarnation: Incarnation { host_epoch: config.host_epoch, nonce: entropy::nonce()? },
+        seed: entropy::seed()?,
+        key_groups: config.key_groups,
+        range: config.range,
+        states: config.states,
+        handle: config.handle,
+    })))
+}
+
 impl Session {
     /// Opens a store on this session's shard, and waits until it serves.
     ///
     /// # Errors
     /// A bad configuration, a handle that is not whole, objects that are missing or damaged.
     pub fn open_store(&mut self, config: StoreConfig) -> Result<(StoreId, StateTable)> {
-        let open = OpenStore {
-            number: config.number,
-            incarnation: Incarnation { host_epoch: config.host_epoch, nonce: entropy::nonce()? },
-            seed: entropy::seed()?,
-            key_groups: config.key_groups,
-            range: config.range,
-            states: config.states,
-            handle: config.handle,
-        };
-        match self.run_control(ControlOp::Open(Box::new(open)))? {
+        match self.run_control(opening(config)?)? {
             ControlResult::Opened(store, states) => Ok((store, states)),
             other => Err(unexpected(&other)),
         }

@@ -4,8 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread::{JoinHandle, Thread};
-use std::time::Duration;
+use std::thread::JoinHandle;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -13,7 +12,7 @@ use crate::io::clock;
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
 use crate::io::uring::{RingMode, Wait};
-use crate::limits::{SESSION_PARK_MS, SESSION_RING_SLOTS, SHARD_SPIN_NS};
+use crate::limits::{SESSION_RING_SLOTS, SHARD_SPIN_NS};
 use crate::shard::ShardCounters;
 use crate::shard::driver::Driver;
 use crate::shard::session::take_completions;
@@ -40,7 +39,9 @@ pub(super) struct Remote {
     // What the ring had no room for; the host keeps polling, so it drains.
     backlog: VecDeque<ToShard>,
     shard: Arc<Shared>,
-    sleeper: Arc<Sleeper>,
+    bell: Doorbell,
+    // The host polls the bell's number.
+    armed: bool,
 }
 
 /// The shard's end.
@@ -48,13 +49,8 @@ struct Peer {
     requests: Consumer<ToShard>,
     answers: Producer<FromShard>,
     backlog: VecDeque<FromShard>,
-    sleeper: Arc<Sleeper>,
-}
-
-/// Lets a host thread sleep until the shard has something for it.
-struct Sleeper {
-    thread: Mutex<Option<Thread>>,
-    asleep: AtomicBool,
+    // The session's, which sleeps until there is something for it.
+    bell: Doorbell,
 }
 
 /// What sessions and shard share.
@@ -90,9 +86,9 @@ impl OwnedShard {
                 };
                 let shared = Arc::new(Shared::new(driver.doorbell()));
                 drop(opened.send(Ok(Arc::clone(&shared))));
-                let result = Loop { driver, peers: Vec::new(), shared: &shared }.run();
+                let mut shard = Loop { driver, peers: Vec::new(), shared: &shared };
+                let result = shard.run();
                 *locked(&shared.ended) = result.err();
-                shared.gone.store(true, Ordering::Release);
             })
             .map_err(|e| Error::io("starting the thread of a shard", &e))?;
         let failed = Error::new(ErrorKind::Io, "the thread of a shard ended while it started");
@@ -101,29 +97,46 @@ impl OwnedShard {
     }
 
     /// A new session.
-    pub fn connect(&self) -> Remote {
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub fn connect(&self) -> Result<Remote> {
+        let bell = Doorbell::new()?;
         let (requests, from_host) = RingBuffer::new(SESSION_RING_SLOTS);
         let (to_host, answers) = RingBuffer::new(SESSION_RING_SLOTS);
-        let sleeper =
-            Arc::new(Sleeper { thread: Mutex::new(None), asleep: AtomicBool::new(false) });
         let peer = Peer {
             requests: from_host,
             answers: to_host,
             backlog: VecDeque::new(),
-            sleeper: Arc::clone(&sleeper),
+            bell: bell.clone(),
         };
         locked(&self.shared.new_peers).push(peer);
         self.shared.peers_waiting.store(true, Ordering::Release);
         self.shared.doorbell.ring();
         let shard = Arc::clone(&self.shared);
-        Remote { requests, answers, backlog: VecDeque::new(), shard, sleeper }
+        Ok(Remote { requests, answers, backlog: VecDeque::new(), shard, bell, armed: false })
+    }
+
+    /// Has the shard end soon.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.doorbell.ring();
+    }
+
+    /// True once the thread has ended.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Leaves the thread to itself.
+    pub fn abandon(mut self) {
+        self.thread = None;
     }
 }
 
 impl Drop for OwnedShard {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Release);
-        self.shared.doorbell.ring();
+        self.stop();
         if let Some(thread) = self.thread.take() {
             // A panic of the shard has been reported to its sessions as its end.
             let _panicked = thread.join();
@@ -188,6 +201,9 @@ impl Remote {
         spare: &mut Vec<Box<Batch>>,
     ) -> Result<()> {
         self.flush();
+        if std::mem::take(&mut self.armed) && self.bell.wake() {
+            self.bell.drain();
+        }
         if let Wait::Until { deadline } = wait
             && self.answers.is_empty()
         {
@@ -212,20 +228,24 @@ impl Remote {
             }
             std::hint::spin_loop();
         }
-        *locked(&self.sleeper.thread) = Some(std::thread::current());
-        while self.answers.is_empty() {
-            self.check_alive()?;
-            let left = Duration::from_nanos(deadline.saturating_sub(clock::now()));
-            if left.is_zero() {
-                break;
-            }
-            self.sleeper.asleep.store(true, Ordering::SeqCst);
-            if self.answers.is_empty() {
-                std::thread::park_timeout(left.min(Duration::from_millis(SESSION_PARK_MS)));
-            }
-            self.sleeper.asleep.store(false, Ordering::SeqCst);
-        }
+        self.check_alive()?;
+        let left = (deadline < Nanos::MAX).then(|| deadline.saturating_sub(clock::now()));
+        self.bell.sleep(left);
         Ok(())
+    }
+
+    /// For a host that will poll the bell's number: from here to the next `receive` it becomes
+    /// readable when something arrives. False if something is there already.
+    pub fn arm(&mut self) -> Result<bool> {
+        self.flush();
+        self.check_alive()?;
+        self.armed = self.answers.is_empty() && self.bell.try_sleep();
+        Ok(self.armed)
+    }
+
+    /// The bell that wakes the session.
+    pub fn bell(&self) -> &Doorbell {
+        &self.bell
     }
 
     fn check_alive(&self) -> Result<()> {
@@ -254,8 +274,21 @@ struct Loop<'a> {
     shared: &'a Shared,
 }
 
+impl Drop for Loop<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let text = "the thread of a shard met a bug and ended; restore from a checkpoint";
+            *locked(&self.shared.ended) = Some(Error::new(ErrorKind::Poisoned, text));
+        }
+        self.shared.gone.store(true, Ordering::Release);
+        for peer in self.peers.iter().flatten().chain(&*locked(&self.shared.new_peers)) {
+            peer.bell.ring();
+        }
+    }
+}
+
 impl Loop<'_> {
-    fn run(mut self) -> Result<()> {
+    fn run(&mut self) -> Result<()> {
         let mut busy_until: Nanos = 0;
         while !self.shared.stop.load(Ordering::Acquire) {
             let mut worked = self.collect();
@@ -350,11 +383,8 @@ impl Peer {
             }
             worked = true;
         }
-        if worked
-            && self.sleeper.asleep.swap(false, Ordering::SeqCst)
-            && let Some(thread) = &*locked(&self.sleeper.thread)
-        {
-            thread.unpark();
+        if worked {
+            self.bell.ring();
         }
         worked
     }

@@ -133,16 +133,24 @@ impl Shard {
         unflushed.map(Store::outage).collect::<Option<Vec<_>>>()?.pop()
     }
 
-    fn store(&self, id: StoreId) -> Option<&Store> {
-        self.stores.get(usize::from(id.0))?.as_ref()
+    /// The store with this number, which may be closed.
+    #[inline]
+    pub(super) fn store(&self, id: StoreId) -> Option<&Store> {
+        self.stores.get(id.place())?.as_ref().filter(|store| store.id == id)
+    }
+
+    /// As `store`.
+    #[inline]
+    pub(super) fn store_mut(&mut self, id: StoreId) -> Option<&mut Store> {
+        self.stores.get_mut(id.place())?.as_mut().filter(|store| store.id == id)
     }
 
     fn execute(&mut self, asked: Asked<'_>, outbox: &mut Outbox) -> Served {
         let Asked { session, request, key, value } = asked;
         let flush_bytes = self.limits.flush_bytes;
         let out = &mut outbox.completions[usize::from(session)];
-        let slot = self.stores.get_mut(usize::from(request.store.0)).and_then(Option::as_mut);
-        let Some(store) = slot else {
+        let slot = self.stores.get_mut(request.store.place()).and_then(Option::as_mut);
+        let Some(store) = slot.filter(|store| store.id == request.store) else {
             out.push_error(request.user_data, no_store(request.store));
             return Served::Completed;
         };
@@ -175,7 +183,7 @@ impl Shard {
 
     fn get(&mut self, asked: Asked<'_>, out: &mut Completions) {
         let Asked { session, request, key, .. } = asked;
-        let store = self.stores[usize::from(request.store.0)].as_mut().expect("checked");
+        let store = self.stores[request.store.place()].as_mut().expect("checked");
         let operands = match store.rows.probe(request.hash, key) {
             Found::Put(value) => {
                 self.counters.row_hits += 1;
@@ -250,6 +258,7 @@ pub(super) fn completions(outbox: &mut Outbox, session: u16) {
     }
 }
 
-fn no_store(id: StoreId) -> Error {
+/// The error of a request for a store that is not there.
+pub(super) fn no_store(id: StoreId) -> Error {
     Error::new(ErrorKind::Closed, format!("store {} is not open on this shard", id.0))
 }

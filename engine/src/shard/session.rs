@@ -2,9 +2,12 @@
 //! completions. Used by one thread at a time.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::io::clock;
+use crate::io::doorbell::Doorbell;
 use crate::io::uring::Wait;
 use crate::limits::SESSION_IN_FLIGHT_MAX;
 use crate::shard::ShardCounters;
@@ -34,6 +37,32 @@ pub struct Session {
     // Started and not yet taken by the host.
     controls_in_flight: usize,
     spare: Vec<Box<Batch>>,
+    woken: Arc<AtomicBool>,
+}
+
+/// Ends the waiting of a session's `poll` from any thread.
+#[derive(Clone, Debug)]
+pub struct Waker {
+    bell: Doorbell,
+    woken: Arc<AtomicBool>,
+}
+
+impl Waker {
+    /// Has the `poll` that runs, or the next one, return without waiting.
+    pub fn wake(&self) {
+        self.woken.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+}
+
+/// How a session that `arm` prepared sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Armed {
+    /// It does not: poll now.
+    Ready,
+    /// Until the doorbell's number is readable, though not longer than this; `None` is as long as
+    /// it takes.
+    For(Option<Duration>),
 }
 
 impl Session {
@@ -47,7 +76,14 @@ impl Session {
             next_control: 0,
             controls_in_flight: 0,
             spare: Vec::new(),
+            woken: Arc::default(),
         }
+    }
+
+    /// True if the shard runs inside `poll`.
+    #[must_use]
+    pub fn is_inline(&self) -> bool {
+        matches!(self.side, Side::Inline(_))
     }
 
     /// Requests submitted and not yet completed.
@@ -91,9 +127,13 @@ impl Session {
     /// The shard's driver broke: nothing in flight completes any more.
     pub fn poll(&mut self, patience: Option<Duration>, into: &mut Completions) -> Result<usize> {
         into.clear();
-        std::mem::swap(into, &mut self.completions);
+        let arrived = !self.completions.items.is_empty() || !self.controls.is_empty();
+        if self.completions.items.is_empty() {
+            // The host's memory is filled next.
+            std::mem::swap(into, &mut self.completions);
+        }
         let asked = self.in_flight > 0 || self.controls_in_flight > self.controls.len();
-        let waits = asked && patience != Some(Duration::ZERO);
+        let waits = asked && !arrived && patience != Some(Duration::ZERO);
         let known = self.controls.len();
         let deadline = patience
             .filter(|_| waits)
@@ -102,13 +142,52 @@ impl Session {
             self.turn(if waits { Wait::Until { deadline } } else { Wait::No })?;
             let late = deadline.is_some_and(|deadline| clock::now() >= deadline);
             let ended = !self.completions.items.is_empty() || self.controls.len() > known;
-            if ended || !waits || late {
+            if ended || !waits || late || self.woken.load(Ordering::Acquire) {
                 break;
             }
         }
+        self.woken.store(false, Ordering::Release);
         std::mem::swap(into, &mut self.completions);
         self.in_flight -= into.items.len();
         Ok(into.items.len())
+    }
+
+    /// For a host with an event loop: from here to the next `poll` the number of `doorbell` becomes
+    /// readable when there is something to poll for. Call it after a `poll`, before the loop
+    /// sleeps.
+    ///
+    /// # Errors
+    /// As `poll`.
+    pub fn arm(&mut self) -> Result<Armed> {
+        let ready = self.woken.load(Ordering::Acquire)
+            || !self.completions.items.is_empty()
+            || !self.controls.is_empty();
+        let sleep = match &mut self.side {
+            _ if ready => None,
+            Side::Inline(driver) => driver.arm()?,
+            Side::Owned(remote) => remote.arm()?.then_some(Nanos::MAX),
+        };
+        Ok(match sleep {
+            None => Armed::Ready,
+            Some(Nanos::MAX) => Armed::For(None),
+            Some(ns) => Armed::For(Some(Duration::from_nanos(ns))),
+        })
+    }
+
+    /// The eventfd that `arm` prepares, valid as long as the session. It is only to be polled:
+    /// `poll` reads it.
+    #[must_use]
+    pub fn doorbell(&self) -> Doorbell {
+        match &self.side {
+            Side::Inline(driver) => driver.doorbell(),
+            Side::Owned(remote) => remote.bell().clone(),
+        }
+    }
+
+    /// Ends the waiting of this session from other threads.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        Waker { bell: self.doorbell(), woken: Arc::clone(&self.woken) }
     }
 
     // One turn of an inline shard, or one look at a remote one.
@@ -157,17 +236,12 @@ impl Session {
         Some(done)
     }
 
-    /// Runs a control request to its end. No request of this session may be in flight.
+    /// Runs a control request to its end, behind what was submitted; what ends meanwhile is there
+    /// for the next poll.
     ///
     /// # Errors
-    /// `Invalid` with requests in flight; else what the request met.
+    /// What the request met.
     pub fn run_control(&mut self, op: ControlOp) -> Result<ControlResult> {
-        if self.in_flight > 0 {
-            return Err(Error::invalid(format!(
-                "{} requests are in flight; poll them before a blocking call",
-                self.in_flight
-            )));
-        }
         let user_data = self.start_control(op)?;
         loop {
             if let Some(at) = self.controls.iter().position(|c| c.user_data == user_data) {

@@ -63,6 +63,7 @@ pub struct ShardCounters {
 #[derive(Debug)]
 pub struct Shard {
     pub(super) stores: Vec<Option<Store>>,
+    pub(super) stores_opened: u16,
     pub(super) cold: Slab<Waiting>,
     pub(super) coalescer: Coalescer,
     pub(super) pool: Pool,
@@ -128,6 +129,7 @@ impl Shard {
     pub fn new(limits: ShardLimits) -> Self {
         Self {
             stores: Vec::new(),
+            stores_opened: 0,
             cold: Slab::default(),
             coalescer: Coalescer::default(),
             pool: Pool::default(),

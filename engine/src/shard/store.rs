@@ -26,6 +26,7 @@ use crate::lsm::version::{MergeEdit, OpenTable, Version};
 use crate::shard::opening::Opening;
 use crate::shard::values::OpenStore;
 use crate::state::StateTable;
+use crate::state::request::StoreId;
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Incarnation, Nanos, ObjectKind, ObjectName, Result};
 
@@ -41,6 +42,8 @@ pub(super) struct Cut {
 /// See the module. Fields are the shard's to use; methods keep what must hold together.
 #[derive(Debug)]
 pub(super) struct Store {
+    /// Given when it gets its place.
+    pub id: StoreId,
     pub number: u64,
     pub key_groups: u32,
     pub range: (u16, u16),
@@ -94,6 +97,7 @@ impl Store {
             )));
         }
         Ok(Self {
+            id: StoreId(0),
             number: open.number,
             key_groups: open.key_groups,
             range: open.range,

@@ -1,11 +1,13 @@
 //! What crosses the boundary of a shard: values in, values out.
 
+use crate::checkpoint::handle::Handle;
 use crate::io::values::{IoDone, IoRequest, ObjectSlot};
 use crate::lsm::job::{Job, Outcome, Unfinished};
 use crate::mem::slab::Token;
-use crate::state::StateTable;
+use crate::sst::meta::TableRef;
+use crate::state::{StateKind, StateTable};
 use crate::state::request::{Batch, Completions, StoreId};
-use crate::types::{Nanos, ObjectName, Result};
+use crate::types::{Nanos, ObjectName, Result, StateId};
 
 /// A job for the background executor of the core.
 #[derive(Debug)]
@@ -75,6 +77,10 @@ pub struct Control {
 pub enum ControlOp {
     /// Open a store, empty or from a handle. Answers with `Opened`.
     Open(Box<OpenStore>),
+    /// Add a state to a store, or find it. Answers with `Declared`.
+    Declare(StoreId, String, StateKind),
+    /// List the objects that a checkpoint needs. Answers with `Objects`.
+    List(Vec<u8>),
     /// Cut a checkpoint of what was submitted before. Answers with `Handle`.
     Checkpoint(StoreId),
     /// The host gave a checkpoint up: delete what only it kept.
@@ -120,10 +126,33 @@ pub struct ControlDone {
 pub enum ControlResult {
     /// A store is open, and serves; its states are those of the checkpoint and the new ones.
     Opened(StoreId, StateTable),
+    /// A state is there; all states of the store.
+    Declared(StateId, StateTable),
+    /// The manifest and the tables of a checkpoint.
+    Objects(Vec<StoredObject>),
     /// A checkpoint is complete; keeping these bytes is the commit.
     Handle(Vec<u8>),
     /// Done.
     Done,
+}
+
+/// An object that a checkpoint needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredObject {
+    /// Its path below the DFS root is `Display`.
+    pub name: ObjectName,
+    /// Its length, bytes.
+    pub bytes: u64,
+}
+
+impl StoredObject {
+    pub(super) fn of_manifest(handle: &Handle) -> Self {
+        Self { name: handle.manifest, bytes: handle.manifest_bytes }
+    }
+
+    pub(super) fn of_table(table: &TableRef) -> Self {
+        Self { name: table.name, bytes: table.file_bytes }
+    }
 }
 
 /// What the driver should do until the next tick.

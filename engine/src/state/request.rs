@@ -1,6 +1,7 @@
 //! Requests and completions: plain values in batches. A batch owns the bytes its requests point
 //! into, so it crosses threads as one box and nothing is allocated per request.
 
+use crate::limits::{STORE_GENERATIONS, STORES_MAX};
 use crate::types::{Error, MergeOp};
 
 /// A piece of a batch's bytes.
@@ -21,9 +22,27 @@ impl Span {
     }
 }
 
-/// A store on its shard; the engine gave the number at open.
+/// A store on its shard; the engine gave the number at open. A store that takes the place of a
+/// closed one has another number, so that requests for the old one do not reach it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StoreId(pub u16);
+
+impl StoreId {
+    /// The number of the store at `place` which is the shard's `opened`th, modulo a few.
+    #[must_use]
+    pub(crate) fn new(place: usize, opened: u16) -> Self {
+        let place = place as u16;
+        debug_assert!(usize::from(place) < STORES_MAX);
+        Self(opened % STORE_GENERATIONS * STORES_MAX as u16 + place)
+    }
+
+    /// Its place on the shard.
+    #[inline]
+    #[must_use]
+    pub(crate) fn place(self) -> usize {
+        usize::from(self.0) % STORES_MAX
+    }
+}
 
 /// What a request does, on stored keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

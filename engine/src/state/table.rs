@@ -9,6 +9,7 @@ use crate::limits::{STATE_NAME_BYTES_MAX, STATES_MAX};
 use crate::lsm::fold::MergeOps;
 use crate::state::handle::{ListState, MapState, ReducingState, ValueState};
 use crate::state::request::StoreId;
+use crate::types::nearest::nearest;
 use crate::types::{Error, Locality, MergeOp, Result, StateId};
 
 /// What a state holds for each key and namespace.
@@ -250,14 +251,8 @@ impl StateTable {
     }
 
     fn unknown(&self, name: &str) -> Error {
-        let close = self
-            .states
-            .iter()
-            .map(|state| (distance(name, &state.name), &state.name))
-            .min()
-            .filter(|&(edits, _)| edits <= name.chars().count().max(3) / 3);
-        let hint = match close {
-            Some((_, known)) => format!("did you mean `{known}`?"),
+        let hint = match nearest(name, self.states.iter().map(|state| &state.name[..])) {
+            Some(known) => format!("did you mean `{known}`?"),
             None if self.states.is_empty() => "this store has no states; declare it".to_owned(),
             None => {
                 let known: Vec<_> = self.states.iter().map(|s| format!("`{}`", s.name)).collect();
@@ -280,20 +275,4 @@ fn check_kind(state: &StateDescriptor, wanted: StateKind) -> Result<()> {
     Err(Error::invalid(format!(
         "state `{name}` is {kind}, not {wanted}; open it as {kind} or take another name"
     )))
-}
-
-// Edits (insert, remove, replace) from one name to the other.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -1,9 +1,11 @@
-//! Floor 0: ids, keys, rows and errors. Names only standard types.
+//! Floor 0: ids, keys, rows, sizes and errors. Names only standard types.
 
 pub mod error;
 pub mod key;
+pub mod nearest;
 pub mod object;
 pub mod row;
+pub mod size;
 
 pub use error::{Error, Result};
 pub use key::{KeyGroup, Locality, StateId};
