@@ -2,7 +2,7 @@
 //! it. Batches and completions cross as boxes and go back empty, so nothing is copied.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
@@ -42,6 +42,8 @@ pub(super) struct Remote {
     bell: Doorbell,
     // The host polls the bell's number.
     armed: bool,
+    // The shard found no place in `answers`.
+    full: Arc<AtomicBool>,
 }
 
 /// The shard's end.
@@ -51,6 +53,7 @@ struct Peer {
     backlog: VecDeque<FromShard>,
     // The session's, which sleeps until there is something for it.
     bell: Doorbell,
+    full: Arc<AtomicBool>,
 }
 
 /// What sessions and shard share.
@@ -109,12 +112,14 @@ impl OwnedShard {
             answers: to_host,
             backlog: VecDeque::new(),
             bell: bell.clone(),
+            full: Arc::default(),
         };
+        let full = Arc::clone(&peer.full);
         locked(&self.shared.new_peers).push(peer);
         self.shared.peers_waiting.store(true, Ordering::Release);
         self.shared.doorbell.ring();
         let shard = Arc::clone(&self.shared);
-        Ok(Remote { requests, answers, backlog: VecDeque::new(), shard, bell, armed: false })
+        Ok(Remote { requests, answers, backlog: VecDeque::new(), shard, bell, armed: false, full })
     }
 
     /// Has the shard end soon.
@@ -215,6 +220,12 @@ impl Remote {
                 FromShard::Control(done) => controls.push_back(done),
                 FromShard::Spare(batch) => spare.push(batch),
             }
+        }
+        // Pairs with `Peer::flush`: it sees the places, or its flag is seen here.
+        fence(Ordering::SeqCst);
+        if self.full.load(Ordering::Relaxed) {
+            self.full.store(false, Ordering::Relaxed);
+            self.shard.doorbell.ring();
         }
         Ok(())
     }
@@ -376,12 +387,22 @@ impl Loop<'_> {
 impl Peer {
     fn flush(&mut self) -> bool {
         let mut worked = false;
+        let mut waits = false;
         while let Some(answer) = self.backlog.pop_front() {
-            if let Err(rtrb::PushError::Full(answer)) = self.answers.push(answer) {
-                self.backlog.push_front(answer);
-                break;
+            match self.answers.push(answer) {
+                Ok(()) => worked = true,
+                Err(rtrb::PushError::Full(answer)) => {
+                    self.backlog.push_front(answer);
+                    if waits {
+                        break;
+                    }
+                    // The session rings once it has taken something; once more, for it may have
+                    // done so just before.
+                    self.full.store(true, Ordering::Relaxed);
+                    fence(Ordering::SeqCst);
+                    waits = true;
+                }
             }
-            worked = true;
         }
         if worked {
             self.bell.ring();

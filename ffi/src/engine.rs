@@ -1,0 +1,226 @@
+//! Engines and stores: what stands behind their handles.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use aquifer::shard::engine::{Config, Engine, StoreConfig};
+use aquifer::state::StateTable;
+use aquifer::state::request::StoreId;
+
+use crate::handles::{Kind, Table};
+use crate::session::SessionObject;
+use crate::status::{Failure, Outcome, Status};
+use crate::{fork, options};
+
+/// Engines of a process: one is the rule.
+pub static ENGINES: Table<EngineObject, 64> = Table::new(Kind::Engine);
+
+/// Stores of a process.
+pub static STORES: Table<StoreObject, { 1 << 14 }> = Table::new(Kind::Store);
+
+/// Behind an `aqf_engine`.
+pub struct EngineObject {
+    /// Told apart from other engines.
+    pub handle: u64,
+    pub options: String,
+    /// Sessions and stores look here at every call.
+    pub closed: AtomicBool,
+    engine: Mutex<Option<Engine>>,
+    sessions: Mutex<Vec<Weak<SessionObject>>>,
+}
+
+pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these locks guard is whole at any time.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Opens an engine.
+pub fn open(text: &[u8]) -> Result<u64, Failure> {
+    let config: Config = options::engine(text)?;
+    fork::watch();
+    let options = options::engine_text(&config);
+    let engine = Engine::open(config)?;
+    ENGINES.insert(|handle| {
+        Arc::new(EngineObject {
+            handle,
+            options,
+            closed: AtomicBool::new(false),
+            engine: Mutex::new(Some(engine)),
+            sessions: Mutex::default(),
+        })
+    })
+}
+
+impl EngineObject {
+    /// Opens a session to a shard.
+    pub fn open_session(self: &Arc<Self>, shard: u32) -> Result<u64, Failure> {
+        let engine = locked(&self.engine);
+        let engine = engine.as_ref().ok_or_else(|| Kind::Engine.bad(self.handle))?;
+        let session = engine.session(shard as usize)?;
+        let handle = SessionObject::insert(self, shard, session)?;
+        Ok(handle)
+    }
+
+    /// Remembers a session, to wake it at the end.
+    pub fn remember(&self, session: &Arc<SessionObject>) {
+        let mut sessions = locked(&self.sessions);
+        sessions.retain(|known| known.strong_count() > 0);
+        sessions.push(Arc::downgrade(session));
+    }
+
+    /// Ends it.
+    pub fn close(&self, patience: Duration) -> Outcome {
+        self.closed.store(true, Ordering::Release);
+        for session in locked(&self.sessions).drain(..) {
+            if let Some(session) = session.upgrade() {
+                session.waker.wake();
+            }
+        }
+        let engine = locked(&self.engine).take();
+        engine.map_or(Ok(()), |engine| engine.close(patience))?;
+        Ok(Status::Ok)
+    }
+}
+
+/// Where a store lives: its requests must come from a session to there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// Of the engine.
+    pub engine: u64,
+    pub shard: u32,
+    /// The session that is the shard; zero for shards with a thread of their own.
+    pub session: u64,
+}
+
+/// Behind an `aqf_store`.
+pub struct StoreObject {
+    pub home: Home,
+    pub key_groups: u32,
+    pub range: (u16, u16),
+    number: u64,
+    host_epoch: u64,
+    /// Counts changes of `inner`, which sessions keep copies of.
+    pub version: AtomicU64,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Clone)]
+pub struct Inner {
+    pub state: StoreState,
+    pub states: StateTable,
+}
+
+/// What a store can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreState {
+    /// It takes requests.
+    Open(StoreId),
+    /// Its checkpoint is being read.
+    Restoring,
+    /// Its restore failed: it can be restored from another checkpoint.
+    Broken,
+    Closed,
+}
+
+impl StoreObject {
+    /// A store that the engine opened.
+    pub fn new(home: Home, config: &StoreConfig, id: StoreId) -> Self {
+        Self {
+            home,
+            key_groups: config.key_groups,
+            range: config.range,
+            number: config.number,
+            host_epoch: config.host_epoch,
+            version: AtomicU64::new(1),
+            inner: Mutex::new(Inner {
+                state: StoreState::Open(id),
+                states: StateTable::default(),
+            }),
+        }
+    }
+
+    pub fn inner(&self) -> Inner {
+        locked(&self.inner).clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Inner)) {
+        change(&mut locked(&self.inner));
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// A restore begins: the configuration of the new opening, and the store that it replaces.
+    pub fn begin_restore(
+        &self,
+        handle: &[u8],
+    ) -> Result<(StoreConfig, Option<StoreId>), Failure> {
+        let mut replaced = None;
+        let mut refused = None;
+        self.change(|inner| match inner.state {
+            _ if !inner.states.is_empty() => {
+                refused = Some("the store has states already; restore before the first is opened");
+            }
+            StoreState::Restoring => refused = Some("the store is being restored already"),
+            StoreState::Closed => refused = Some("the store was closed"),
+            StoreState::Open(id) => {
+                replaced = Some(id);
+                inner.state = StoreState::Restoring;
+            }
+            StoreState::Broken => inner.state = StoreState::Restoring,
+        });
+        if let Some(refused) = refused {
+            return Err(Failure::invalid(refused));
+        }
+        let config = StoreConfig {
+            number: self.number,
+            host_epoch: self.host_epoch,
+            key_groups: self.key_groups,
+            range: self.range,
+            states: StateTable::default(),
+            handle: Some(handle.to_vec()),
+        };
+        Ok((config, replaced))
+    }
+
+    /// The restore ended. False if the store was closed meanwhile.
+    pub fn restored(&self, id: StoreId, states: StateTable) -> bool {
+        let mut wanted = false;
+        self.change(|inner| {
+            if inner.state == StoreState::Restoring {
+                wanted = true;
+                *inner = Inner { state: StoreState::Open(id), states };
+            }
+        });
+        wanted
+    }
+
+    /// If a restore ran, it failed.
+    pub fn restore_failed(&self) {
+        self.change(|inner| {
+            if inner.state == StoreState::Restoring {
+                inner.state = StoreState::Broken;
+            }
+        });
+    }
+
+    /// States were declared; an older table than the known one changes nothing.
+    pub fn declared(&self, states: StateTable) {
+        self.change(|inner| {
+            if states.len() > inner.states.len() {
+                inner.states = states;
+            }
+        });
+    }
+
+    /// The store is closed: its number on the shard, if it has one.
+    pub fn close(&self) -> Option<StoreId> {
+        let mut closed = None;
+        self.change(|inner| {
+            if let StoreState::Open(id) = inner.state {
+                closed = Some(id);
+            }
+            inner.state = StoreState::Closed;
+        });
+        closed
+    }
+}

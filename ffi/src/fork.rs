@@ -1,0 +1,35 @@
+//! Notices that this process is a forked child, whose parent keeps the threads and rings.
+
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::status::{Failure, Status};
+
+static FORKED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn in_child() {
+    FORKED.store(true, Ordering::Relaxed);
+}
+
+/// From here on children of this process are noticed.
+pub fn watch() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the handler stores to an atomic, which is allowed in a forked child, and its
+        // code stays loaded (`-z nodelete`). It fails only where memory is short; then a child is
+        // noticed by the engine itself, which compares process ids.
+        let _short_of_memory = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    });
+}
+
+/// Refuses to work in a forked child.
+pub fn check() -> Result<(), Failure> {
+    if FORKED.load(Ordering::Relaxed) {
+        return Err(Failure::new(
+            Status::Forked,
+            "this process is a forked child of one that opened an engine, whose threads it does \
+             not have; exec a program, or open the engine after fork",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! Options as text: a line `name = value` each.
+
+use std::ffi::CStr;
+
+use aquifer::limits::KEY_GROUPS_MAX;
+use aquifer::shard::engine::{Config, ShardThread, StoreConfig};
+use aquifer::state::StateTable;
+use aquifer::types::nearest::nearest;
+use aquifer::types::size;
+
+use crate::layout::{SCOPE_ENGINE, SCOPE_STORE};
+use crate::status::Failure;
+
+/// What `aqf_option_at` tells of an option.
+pub struct Described {
+    pub scope: u32,
+    pub name: &'static CStr,
+    pub type_: &'static CStr,
+    pub default: &'static CStr,
+    pub doc: &'static CStr,
+}
+
+const SIZE: &CStr = c"bytes, or a number with K, M, G or T";
+const NUMBER: &CStr = c"a whole number";
+
+/// Every option.
+pub const OPTIONS: [Described; 9] = [
+    Described {
+        scope: SCOPE_ENGINE,
+        name: c"dfs",
+        type_: c"file:///path, a path, or memory://name",
+        default: c"",
+        doc: c"Where the state lives: a folder of a file system that all hosts of the job mount.",
+    },
+    Described {
+        scope: SCOPE_ENGINE,
+        name: c"memory",
+        type_: SIZE,
+        default: c"256M",
+        doc: c"All memory the engine may use, shared evenly by its shards.",
+    },
+    Described {
+        scope: SCOPE_ENGINE,
+        name: c"shards",
+        type_: NUMBER,
+        default: c"1",
+        doc: c"Shards: one for each core that the host gives the engine.",
+    },
+    Described {
+        scope: SCOPE_ENGINE,
+        name: c"thread",
+        type_: c"owned or inline",
+        default: c"owned",
+        doc: c"Which thread runs a shard: one of the engine, or the host's inside aqf_poll.",
+    },
+    Described {
+        scope: SCOPE_STORE,
+        name: c"number",
+        type_: NUMBER,
+        default: c"0",
+        doc: c"The host's number of the store (the operator subtask), the same after a restore.",
+    },
+    Described {
+        scope: SCOPE_STORE,
+        name: c"host_epoch",
+        type_: NUMBER,
+        default: c"0",
+        doc: c"The host's attempt, for people who read object names.",
+    },
+    Described {
+        scope: SCOPE_STORE,
+        name: c"key_groups",
+        type_: NUMBER,
+        default: c"128",
+        doc: c"Maximal parallelism: into how many key groups keys are hashed.",
+    },
+    Described {
+        scope: SCOPE_STORE,
+        name: c"first_key_group",
+        type_: NUMBER,
+        default: c"0",
+        doc: c"First key group of the store.",
+    },
+    Described {
+        scope: SCOPE_STORE,
+        name: c"last_key_group",
+        type_: NUMBER,
+        default: c"key_groups - 1",
+        doc: c"Last key group of the store.",
+    },
+];
+
+// Calls `set` with each option of the text, whose name is of `scope`.
+fn each(
+    text: &[u8],
+    scope: u32,
+    mut set: impl FnMut(&str, &str) -> Result<(), String>,
+) -> Result<(), Failure> {
+    let text = std::str::from_utf8(text)
+        .map_err(|error| Failure::invalid(format!("the options are not UTF-8: {error}")))?;
+    let names: Vec<&str> = OPTIONS
+        .iter()
+        .filter(|option| option.scope == scope)
+        .filter_map(|option| option.name.to_str().ok())
+        .collect();
+    let mut seen = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let wrong = |what: String| Failure::invalid(format!("line {number} of the options: {what}"));
+        let Some((name, value)) = line.split_once('=') else {
+            return Err(wrong(format!("`{line}` is not `name = value`")));
+        };
+        let (name, value) = (name.trim(), value.trim());
+        if !names.contains(&name) {
+            let hint = match nearest(name, names.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("there are {}", names.join(", ")),
+            };
+            return Err(wrong(format!("no option is named `{name}`; {hint}")));
+        }
+        if seen.contains(&name) {
+            return Err(wrong(format!("`{name}` stands twice; say it once")));
+        }
+        seen.push(name);
+        set(name, value).map_err(|what| wrong(format!("{name} = {value}: {what}")))?;
+    }
+    Ok(())
+}
+
+fn number<T: TryFrom<u64>>(value: &str, max: u64) -> Result<T, String> {
+    let number = value.parse::<u64>().ok().filter(|number| *number <= max);
+    let number = number.and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| format!("use a whole number up to {max}"))
+}
+
+/// The configuration that the text of `aqf_engine_open` says.
+pub fn engine(text: &[u8]) -> Result<Config, Failure> {
+    let mut config = Config {
+        memory_bytes: 256 << 20,
+        dfs: String::new(),
+        shards: 1,
+        thread: ShardThread::Owned,
+    };
+    each(text, SCOPE_ENGINE, |name, value| {
+        match name {
+            "dfs" => value.clone_into(&mut config.dfs),
+            "memory" => {
+                let bytes = size::parse(value).and_then(|bytes| usize::try_from(bytes).ok());
+                config.memory_bytes = bytes
+                    .ok_or("use bytes, or a number with K, M, G or T for KiB, MiB, GiB, TiB")?;
+            }
+            "shards" => config.shards = number(value, 1024)?,
+            _ => {
+                config.thread = match value {
+                    "owned" => ShardThread::Owned,
+                    "inline" => ShardThread::Inline,
+                    _ => return Err("use owned or inline".to_owned()),
+                }
+            }
+        }
+        Ok(())
+    })?;
+    if config.dfs.is_empty() {
+        let text = "the option dfs is missing: say where the state lives, such as \
+                    `dfs = file:///mnt/state`";
+        return Err(Failure::invalid(text));
+    }
+    Ok(config)
+}
+
+/// A configuration as text.
+pub fn engine_text(config: &Config) -> String {
+    let Config { memory_bytes, dfs, shards, thread } = config;
+    let thread = match thread {
+        ShardThread::Owned => "owned",
+        ShardThread::Inline => "inline",
+    };
+    format!("dfs = {dfs}\nmemory = {memory_bytes}\nshards = {shards}\nthread = {thread}\n")
+}
+
+/// The store that the text of `aqf_store_open` says: empty, without states.
+pub fn store(text: &[u8]) -> Result<StoreConfig, Failure> {
+    let (mut store_number, mut host_epoch, mut key_groups) = (0, 0, 128);
+    let (mut first, mut last) = (0, None);
+    let groups_max = u64::from(KEY_GROUPS_MAX);
+    each(text, SCOPE_STORE, |name, value| {
+        match name {
+            "number" => store_number = number(value, u64::MAX)?,
+            "host_epoch" => host_epoch = number(value, u64::MAX)?,
+            "key_groups" => key_groups = number(value, groups_max)?,
+            "first_key_group" => first = number(value, groups_max - 1)?,
+            _ => last = Some(number(value, groups_max - 1)?),
+        }
+        Ok(())
+    })?;
+    if key_groups == 0 {
+        return Err(Failure::invalid(format!("0 key groups: use 1 to {KEY_GROUPS_MAX}")));
+    }
+    let last: u16 = last.unwrap_or((key_groups - 1) as u16);
+    if first > last || u32::from(last) >= key_groups {
+        let text = format!(
+            "key groups {first} to {last} of {key_groups}: the first is at most the last, which \
+             is at most {}",
+            key_groups - 1
+        );
+        return Err(Failure::invalid(text));
+    }
+    Ok(StoreConfig {
+        number: store_number,
+        host_epoch,
+        key_groups,
+        range: (first, last),
+        states: StateTable::default(),
+        handle: None,
+    })
+}
+
+#[cfg(test)]
+#[path = "options_tests.rs"]
+mod tests;

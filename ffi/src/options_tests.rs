@@ -1,0 +1,51 @@
+use std::collections::BTreeSet;
+
+use aquifer::shard::engine::ShardThread;
+
+use super::{OPTIONS, engine, engine_text, store};
+
+#[test]
+fn text_becomes_a_configuration_and_text_again() {
+    let text = b"# a job\n\n dfs= memory://words?latency=2ms \r\nmemory = 1.5G\nthread=inline\n";
+    let config = engine(text).unwrap();
+    assert_eq!((&config.dfs[..], config.memory_bytes), ("memory://words?latency=2ms", 3 << 29));
+    assert_eq!((config.shards, config.thread), (1, ShardThread::Inline));
+    let again = engine(engine_text(&config).as_bytes()).unwrap();
+    assert_eq!(engine_text(&again), engine_text(&config));
+    assert_eq!(store(b"key_groups = 64\nfirst_key_group = 7").unwrap().range, (7, 63));
+}
+
+#[test]
+fn what_is_wrong_is_named_with_a_hint() {
+    let cases: [(&[u8], &str); 8] = [
+        (b"memroy = 1G", "line 1 of the options: no option is named `memroy`; did you mean `memory`?"),
+        (b"\nxyzzy = 1", "line 2 of the options: no option is named `xyzzy`; there are dfs, memory"),
+        (b"dfs", "`dfs` is not `name = value`"),
+        (b"dfs = a\ndfs = b", "`dfs` stands twice"),
+        (b"memory = lots", "memory = lots: use bytes"),
+        (b"shards = -1", "shards = -1: use a whole number up to 1024"),
+        (b"memory = 1G", "the option dfs is missing"),
+        (b"dfs = \xff", "the options are not UTF-8"),
+    ];
+    for (text, message) in cases {
+        let failure = engine(text).unwrap_err();
+        assert!(failure.text.contains(message), "{}", failure.text);
+    }
+    assert!(store(b"key_groups = 0").unwrap_err().text.contains("use 1 to 32768"));
+    let text = store(b"first_key_group = 9\nlast_key_group = 3").unwrap_err().text;
+    assert!(text.contains("key groups 9 to 3 of 128"), "{text}");
+    assert!(store(b"last_key_group = 128").is_err());
+}
+
+#[test]
+fn every_option_is_taken_and_its_default_is_what_is_left_out() {
+    let names: BTreeSet<_> = OPTIONS.iter().map(|option| option.name).collect();
+    assert_eq!(names.len(), OPTIONS.len());
+    let defaults = "memory = 256M\nshards = 1\nthread = owned\n";
+    for option in &OPTIONS[1..4] {
+        let line = format!("{} = {}", option.name.to_str().unwrap(), option.default.to_str().unwrap());
+        assert!(defaults.contains(&line), "{line}");
+    }
+    let explicit = engine(format!("dfs = x\n{defaults}").as_bytes()).unwrap();
+    assert_eq!(engine_text(&explicit), engine_text(&engine(b"dfs = x").unwrap()));
+}

@@ -1,0 +1,322 @@
+//! Requests of the host become requests of the engine.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use aquifer::limits::{KEY_BYTES_MAX, STATES_MAX, VALUE_BYTES_MAX};
+use aquifer::mem::slab::Token;
+use aquifer::shard::engine::opening;
+use aquifer::shard::values::ControlOp;
+use aquifer::state::decode::Items;
+use aquifer::state::handle::{Key, ListState, MapState, ReducingState, Target, ValueState};
+use aquifer::state::request::{Batch, StoreId};
+use aquifer::state::{StateKind, StateTable};
+use aquifer::types::key::too_large;
+use aquifer::types::{KeyGroup, MergeOp};
+
+use crate::engine::{STORES, StoreObject, StoreState};
+use crate::layout::{KEY_GROUP_AUTO, Request, kind, op};
+use crate::session::{State, check_home};
+use crate::status::{Failure, Status};
+
+/// A store as a session knows it.
+pub struct Known {
+    handle: u64,
+    // Of the object when it was copied.
+    version: u64,
+    object: Arc<StoreObject>,
+    id: Result<StoreId, &'static str>,
+    states: Vec<AnyState>,
+}
+
+#[derive(Clone, Copy)]
+enum AnyState {
+    Value(ValueState),
+    List(ListState),
+    Map(MapState),
+    Reducing(ReducingState),
+}
+
+impl Known {
+    fn new(handle: u64, object: Arc<StoreObject>) -> Self {
+        let version = object.version.load(Ordering::Acquire);
+        let inner = object.inner();
+        let (id, states) = match inner.state {
+            StoreState::Open(id) => (Ok(id), any_states(id, &inner.states)),
+            StoreState::Restoring => (Err("the store is being restored: wait for that"), vec![]),
+            StoreState::Broken => {
+                let text = "the restore of the store failed; restore it from another checkpoint";
+                (Err(text), vec![])
+            }
+            StoreState::Closed => (Err("the store was closed"), vec![]),
+        };
+        Self { handle, version, object, id, states }
+    }
+}
+
+fn any_states(store: StoreId, table: &StateTable) -> Vec<AnyState> {
+    let state = |descriptor: &aquifer::state::StateDescriptor| {
+        let name = &descriptor.name[..];
+        Ok(match descriptor.kind {
+            StateKind::Value => AnyState::Value(table.value(store, name)?),
+            StateKind::List => AnyState::List(table.list(store, name)?),
+            StateKind::Map => AnyState::Map(table.map(store, name)?),
+            StateKind::Reducing(_) => AnyState::Reducing(table.reducing(store, name)?),
+        })
+    };
+    let states: aquifer::types::Result<Vec<AnyState>> =
+        table.iter().map(|(_, descriptor)| state(descriptor)).collect();
+    states.expect("a state is of its own kind")
+}
+
+/// The bytes that a host's pointer and length name; `'a` is the call's.
+///
+/// # Safety
+/// `len` bytes are readable at `data` for the whole call, unless `data` is null or `len` zero.
+pub unsafe fn bytes<'a>(data: *const c_void, len: usize, what: &str) -> Result<&'a [u8], Failure> {
+    if len == 0 {
+        return Ok(&[]);
+    }
+    if data.is_null() {
+        return Err(Failure::invalid(format!("{what} is null, and its length {len}")));
+    }
+    if len > isize::MAX as usize {
+        return Err(Failure::invalid(format!("{what} has the impossible length {len}")));
+    }
+    // SAFETY: not null, and the caller vouches for the length.
+    Ok(unsafe { std::slice::from_raw_parts(data.cast(), len) })
+}
+
+// A request with its bytes.
+struct Parts<'a> {
+    key: &'a [u8],
+    namespace: &'a [u8],
+    map_key: &'a [u8],
+    value: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    // Limits come before the first look at the bytes: a length that is wrong by far is not read.
+    //
+    // SAFETY (for callers): the pointers and lengths of `r` name readable bytes.
+    unsafe fn of(r: &Request) -> Result<Self, Failure> {
+        let key_len = r.key_len as usize + r.ns_len as usize + r.map_key_len as usize;
+        if key_len > KEY_BYTES_MAX {
+            return Err(too_large(key_len).into());
+        }
+        if r.value_len as usize > VALUE_BYTES_MAX {
+            let text = format!(
+                "a value of {} bytes exceeds the limit of {VALUE_BYTES_MAX}; split it over the \
+                 entries of a map state",
+                r.value_len
+            );
+            return Err(Failure::new(Status::TooLarge, text));
+        }
+        // SAFETY: as the caller says.
+        unsafe {
+            Ok(Self {
+                key: bytes(r.key, r.key_len as usize, "the key")?,
+                namespace: bytes(r.ns, r.ns_len as usize, "the namespace")?,
+                map_key: bytes(r.map_key, r.map_key_len as usize, "the map key")?,
+                value: bytes(r.value, r.value_len as usize, "the value")?,
+            })
+        }
+    }
+}
+
+impl State {
+    /// Takes one request; if it is wrong, it completes with its error.
+    ///
+    /// # Safety
+    /// The pointers and lengths of `r` name readable bytes.
+    pub unsafe fn take_request(&mut self, r: &Request) {
+        let bytes = r.key_len as usize + r.value_len as usize;
+        let token = self.note(r.user_data, bytes.min(KEY_BYTES_MAX + VALUE_BYTES_MAX));
+        // SAFETY: as the caller says.
+        let parts = unsafe { Parts::of(r) };
+        let taken = match &parts {
+            Ok(parts) if r.op < op::OPEN_STATE => self.push(r, parts, token),
+            Ok(parts) => self.control(r, parts, token),
+            Err(_) => Ok(()),
+        };
+        if let Err(failure) = parts.map(|_| ()).and(taken) {
+            self.refuse(token, &failure);
+        }
+    }
+
+    // The place of a store in `stores`, as it is now.
+    #[inline]
+    fn known(&mut self, handle: u64) -> Result<usize, Failure> {
+        let at = self.stores.iter().position(|known| known.handle == handle);
+        if let Some(at) = at {
+            let known = &self.stores[at];
+            if known.version == known.object.version.load(Ordering::Acquire) && known.id.is_ok() {
+                return Ok(at);
+            }
+        }
+        self.look_up(handle, at)
+    }
+
+    #[cold]
+    fn look_up(&mut self, handle: u64, at: Option<usize>) -> Result<usize, Failure> {
+        let object = match STORES.get(handle) {
+            Ok(object) => object,
+            Err(failure) => {
+                at.map(|at| self.stores.swap_remove(at));
+                return Err(failure);
+            }
+        };
+        check_home(&object, self)?;
+        let known = Known::new(handle, object);
+        if let Err(why) = known.id {
+            return Err(Failure::invalid(why));
+        }
+        let at = at.unwrap_or(self.stores.len());
+        if at == self.stores.len() {
+            self.stores.push(known);
+        } else {
+            self.stores[at] = known;
+        }
+        Ok(at)
+    }
+
+    fn push(&mut self, r: &Request, parts: &Parts<'_>, token: Token) -> Result<(), Failure> {
+        let at = self.known(r.store)?;
+        let known = &self.stores[at];
+        let state = known.states.get(usize::from(r.state).wrapping_sub(1));
+        let state = *state.ok_or_else(|| no_state(r.state, known.states.len()))?;
+        let key = key_of(r, parts.key, &known.object)?;
+        let target = Target { key, namespace: parts.namespace, user_data: token.0 };
+        push_to(&mut self.batch, state, r, parts, &target)
+    }
+
+    fn control(&mut self, r: &Request, parts: &Parts<'_>, token: Token) -> Result<(), Failure> {
+        if r.op == op::RESTORE {
+            return self.restore(r.store, parts.value, token);
+        }
+        let at = self.known(r.store)?;
+        let known = &self.stores[at];
+        let id = known.id.map_err(Failure::invalid)?;
+        let mut opens = None;
+        let control = match r.op {
+            op::OPEN_STATE => {
+                opens = Some(Arc::clone(&known.object));
+                ControlOp::Declare(id, state_name(parts.key)?, state_kind(r.limit)?)
+            }
+            op::CHECKPOINT => ControlOp::Checkpoint(id),
+            op::RELEASE => ControlOp::Release(id, parts.value.to_vec()),
+            op::DRAIN => ControlOp::Drain(id),
+            op::LIST_OBJECTS => ControlOp::List(parts.value.to_vec()),
+            wrong => return Err(Failure::invalid(format!("there is no operation {wrong}"))),
+        };
+        self.start(token, control, opens);
+        Ok(())
+    }
+
+    fn restore(&mut self, store: u64, handle: &[u8], token: Token) -> Result<(), Failure> {
+        let object = STORES.get(store)?;
+        check_home(&object, self)?;
+        let (config, replaced) = object.begin_restore(handle)?;
+        let open = opening(config).inspect_err(|_| object.restore_failed())?;
+        if let Some(id) = replaced {
+            self.start_unheard(ControlOp::Close(id));
+        }
+        self.start(token, open, Some(object));
+        Ok(())
+    }
+}
+
+#[inline]
+fn key_of<'a>(r: &Request, bytes: &'a [u8], store: &StoreObject) -> Result<Key<'a>, Failure> {
+    let key = if r.key_group == KEY_GROUP_AUTO {
+        Key::new(bytes, store.key_groups)
+    } else {
+        let group = KeyGroup::try_from(r.key_group).unwrap_or(KeyGroup::MAX);
+        Key { group, bytes }
+    };
+    let (first, last) = store.range;
+    if key.group < first || key.group > last {
+        return Err(Failure::invalid(format!(
+            "the key is of key group {}, and the store has {first} to {last}",
+            if r.key_group == KEY_GROUP_AUTO { u32::from(key.group) } else { r.key_group }
+        )));
+    }
+    Ok(key)
+}
+
+fn push_to(
+    batch: &mut Batch,
+    state: AnyState,
+    r: &Request,
+    parts: &Parts<'_>,
+    target: &Target<'_>,
+) -> Result<(), Failure> {
+    let Parts { map_key, value, .. } = *parts;
+    match (state, r.op) {
+        (AnyState::Value(state), op::GET) => state.request_get(batch, target),
+        (AnyState::Value(state), op::PUT) => state.request_put(batch, target, value),
+        (AnyState::Value(state), op::DELETE) => state.request_delete(batch, target),
+        (AnyState::List(state), op::GET) => state.request_get(batch, target),
+        (AnyState::List(state), op::PUT) => {
+            let items: Vec<&[u8]> = Items::check(value)?.collect();
+            state.request_update(batch, target, &items)
+        }
+        (AnyState::List(state), op::ADD) => state.request_add(batch, target, &[value]),
+        (AnyState::List(state), op::DELETE) => state.request_update(batch, target, &[]),
+        (AnyState::Map(state), op::GET) => state.request_get(batch, target, map_key),
+        (AnyState::Map(state), op::PUT) => state.request_put(batch, target, map_key, value),
+        (AnyState::Map(state), op::DELETE) => state.request_remove(batch, target, map_key),
+        (AnyState::Map(state), op::CLEAR) => state.request_clear(batch, target),
+        (AnyState::Map(state), op::SCAN) => state.request_scan(batch, target, map_key, r.limit),
+        (AnyState::Reducing(state), op::GET) => state.request_get(batch, target),
+        (AnyState::Reducing(state), op::ADD) => {
+            let number = value.try_into().map_err(|_| {
+                let text = "a number is eight bytes, little-endian";
+                Failure::invalid(format!("{text}, and not {}", value.len()))
+            })?;
+            state.request_add(batch, target, i64::from_le_bytes(number))
+        }
+        (AnyState::Reducing(state), op::DELETE) => state.request_clear(batch, target),
+        (state, op) => return Err(wrong_op(state, op)),
+    }
+    .map_err(Failure::from)
+}
+
+#[cold]
+fn wrong_op(state: AnyState, op: u16) -> Failure {
+    let (kind, has) = match state {
+        AnyState::Value(_) => ("value", "AQF_GET, AQF_PUT and AQF_DELETE"),
+        AnyState::List(_) => ("list", "AQF_GET, AQF_PUT, AQF_ADD and AQF_DELETE"),
+        AnyState::Map(_) => ("map", "AQF_GET, AQF_PUT, AQF_DELETE, AQF_CLEAR and AQF_SCAN"),
+        AnyState::Reducing(_) => ("reducing", "AQF_GET, AQF_ADD and AQF_DELETE"),
+    };
+    Failure::invalid(format!("a {kind} state has no operation {op}; it has {has}"))
+}
+
+#[cold]
+fn no_state(state: u16, open: usize) -> Failure {
+    Failure::invalid(format!(
+        "the store has no state {state} among its {open}; use the number that AQF_OPEN_STATE gave"
+    ))
+}
+
+fn state_name(name: &[u8]) -> Result<String, Failure> {
+    let name = std::str::from_utf8(name);
+    let name = name.map_err(|_| Failure::invalid("the name of a state is not UTF-8"))?;
+    Ok(name.to_owned())
+}
+
+fn state_kind(number: u32) -> Result<StateKind, Failure> {
+    Ok(match number {
+        kind::VALUE => StateKind::Value,
+        kind::LIST => StateKind::List,
+        kind::MAP => StateKind::Map,
+        kind::SUM => StateKind::Reducing(MergeOp::Sum),
+        kind::MIN => StateKind::Reducing(MergeOp::Min),
+        kind::MAX => StateKind::Reducing(MergeOp::Max),
+        wrong => return Err(Failure::invalid(format!("there is no kind of state {wrong}"))),
+    })
+}
+
+const _: () = assert!(STATES_MAX <= u16::MAX as usize);

@@ -1,0 +1,470 @@
+//! A session: the ledger of what is pending, and what its polls lent.
+
+use std::collections::HashMap;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::time::Duration;
+
+use aquifer::io::doorbell::Doorbell;
+use aquifer::limits::SESSION_IN_FLIGHT_MAX;
+use aquifer::mem::slab::{Slab, Token};
+use aquifer::shard::engine::opening;
+use aquifer::shard::session::{Armed, Session, Waker};
+use aquifer::shard::values::{ControlDone, ControlOp, ControlResult};
+use aquifer::state::request::{Batch, Completions, Status as EngineStatus};
+use aquifer::types::Error;
+use aquifer::types::error::ErrorKind;
+
+use crate::engine::{EngineObject, Home, STORES, StoreObject};
+use crate::handles::{Kind, Table};
+use crate::{layout, options};
+use crate::requests::Known;
+use crate::status::{Failure, Outcome, Status};
+
+/// Sessions of a process.
+pub static SESSIONS: Table<SessionObject, { 1 << 12 }> = Table::new(Kind::Session);
+
+/// Bytes of keys and values that a session takes before it says that enough are in flight; one
+/// request is always taken.
+pub const IN_FLIGHT_BYTES_MAX: usize = 64 << 20;
+
+/// Behind an `aqf_session`.
+pub struct SessionObject {
+    pub waker: Waker,
+    pub engine: Arc<EngineObject>,
+    bell: Doorbell,
+    closing: AtomicBool,
+    state: Mutex<State>,
+}
+
+/// A request that was accepted and not yet polled.
+pub struct Pending {
+    pub user_data: u64,
+    /// Bytes it was submitted with.
+    pub bytes: usize,
+    /// What the completion's number will be.
+    number: u32,
+    // Of a request that did not reach the engine.
+    refused: Option<Status>,
+    // The store whose states or checkpoint it opens.
+    store: Option<Arc<StoreObject>>,
+}
+
+/// What one call at a time works on.
+pub struct State {
+    pub home: Home,
+    // None once the shard is gone.
+    session: Option<Session>,
+    pending: Slab<Pending>,
+    pending_bytes: usize,
+    // Control requests of the engine, by its number of them.
+    controls: HashMap<u64, Token>,
+    pub batch: Batch,
+    pub stores: Vec<Known>,
+    // Completions made here.
+    own: Completions,
+    // What is being handed out, and how much of it was.
+    current: Arc<Completions>,
+    handed_out: usize,
+    lent: Slab<Arc<Completions>>,
+    spare: Vec<Completions>,
+}
+
+impl SessionObject {
+    /// Takes a session of the engine in.
+    pub fn insert(
+        engine: &Arc<EngineObject>,
+        shard: u32,
+        session: Session,
+    ) -> Result<u64, Failure> {
+        let inline = session.is_inline();
+        SESSIONS.insert(|handle| {
+            let home =
+                Home { engine: engine.handle, shard, session: if inline { handle } else { 0 } };
+            let object = Arc::new(Self {
+                waker: session.waker(),
+                engine: Arc::clone(engine),
+                bell: session.doorbell(),
+                closing: AtomicBool::new(false),
+                state: Mutex::new(State {
+                    home,
+                    session: Some(session),
+                    pending: Slab::default(),
+                    pending_bytes: 0,
+                    controls: HashMap::new(),
+                    batch: Batch::default(),
+                    stores: Vec::new(),
+                    own: Completions::default(),
+                    current: Arc::default(),
+                    handed_out: 0,
+                    lent: Slab::default(),
+                    spare: Vec::new(),
+                }),
+            });
+            engine.remember(&object);
+            object
+        })
+    }
+
+    /// The number of the eventfd.
+    pub fn doorbell(&self) -> RawFd {
+        self.bell.number()
+    }
+
+    /// Has polls of other threads end; the handle is void already.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// The state, for one call.
+    pub fn enter(&self) -> Result<MutexGuard<'_, State>, Failure> {
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::WouldBlock) => {
+                return Err(Failure::new(
+                    Status::Busy,
+                    "another thread is inside a call with this session; open one for each thread",
+                ));
+            }
+            Err(TryLockError::Poisoned(_)) => {
+                return Err(Failure::new(
+                    Status::Poisoned,
+                    "a call with this session met a bug; close it, and restore its stores from a \
+                     checkpoint",
+                ));
+            }
+        };
+        if self.engine.closed.load(Ordering::Acquire) {
+            state.end(&Error::new(ErrorKind::Closed, "the engine was closed"));
+        }
+        Ok(state)
+    }
+
+    /// Polls: fills `out` from the first place on, and says how many places it filled and what is
+    /// to be released.
+    pub fn poll(
+        &self,
+        patience: Option<Duration>,
+        capacity: usize,
+        put: impl FnMut(usize, layout::Completion),
+    ) -> Result<(usize, u64), Failure> {
+        let mut state = self.enter()?;
+        if !state.has_completions() {
+            state.fetch(patience);
+            if self.closing.load(Ordering::Acquire) {
+                return Err(Failure::new(Status::Closed, "the session was closed"));
+            }
+            if self.engine.closed.load(Ordering::Acquire) {
+                state.end(&Error::new(ErrorKind::Closed, "the engine was closed"));
+            }
+        }
+        Ok(state.hand_out(capacity, put))
+    }
+}
+
+impl State {
+    /// Requests that may still be submitted.
+    pub fn room(&self) -> usize {
+        let full = self.pending_bytes >= IN_FLIGHT_BYTES_MAX;
+        if full { 0 } else { SESSION_IN_FLIGHT_MAX.saturating_sub(self.pending.len()) }
+    }
+
+    /// True once no request reaches the shard any more.
+    pub fn is_ended(&self) -> bool {
+        self.session.is_none()
+    }
+
+    /// Notes a request; its token is the engine's `user_data`.
+    pub fn note(&mut self, user_data: u64, bytes: usize) -> Token {
+        self.pending_bytes += bytes;
+        self.pending.insert(Pending { user_data, bytes, number: 0, refused: None, store: None })
+    }
+
+    /// Completes a noted request that did not reach the engine.
+    pub fn refuse(&mut self, token: Token, failure: &Failure) {
+        if let Some(pending) = self.pending.get_mut(token) {
+            pending.refused = Some(failure.status);
+        }
+        self.own.push_error(token.0, Error::invalid(&failure.text));
+    }
+
+    /// Gives what the batch holds to the shard.
+    pub fn flush(&mut self) {
+        if let Some(session) = &mut self.session
+            && !self.batch.requests.is_empty()
+        {
+            let submitted = session.submit(&mut self.batch);
+            debug_assert!(self.batch.requests.is_empty() || submitted.is_err());
+            if let Err(error) = submitted {
+                self.end(&error);
+            }
+        }
+    }
+
+    /// Starts a control request behind what the batch holds.
+    pub fn start(&mut self, token: Token, op: ControlOp, store: Option<Arc<StoreObject>>) {
+        self.flush();
+        if let Some(pending) = self.pending.get_mut(token) {
+            pending.store = store;
+        }
+        let Some(session) = &mut self.session else { return };
+        match session.start_control(op) {
+            Ok(number) => drop(self.controls.insert(number, token)),
+            Err(error) => self.end(&error),
+        }
+    }
+
+    /// Has the shard do something that completes nowhere.
+    pub fn start_unheard(&mut self, op: ControlOp) {
+        self.flush();
+        if let Some(session) = &mut self.session
+            && let Err(error) = session.start_control(op)
+        {
+            self.end(&error);
+        }
+    }
+
+    /// Runs a control request to its end; other ends are kept for the next poll.
+    pub fn run(&mut self, op: ControlOp) -> Result<ControlResult, Error> {
+        self.flush();
+        let closed = || Error::new(ErrorKind::Closed, "the engine was closed");
+        self.session.as_mut().ok_or_else(closed)?.run_control(op)
+    }
+
+    /// The shard is gone: whatever is pending completes with `error`.
+    pub fn end(&mut self, error: &Error) {
+        if self.session.take().is_none() {
+            return;
+        }
+        self.controls.clear();
+        self.batch.clear();
+        let handed = self.current.items.iter().skip(self.handed_out);
+        let mut done: Vec<u64> =
+            handed.chain(&self.own.items).map(|completion| completion.user_data).collect();
+        done.sort_unstable();
+        for pending in self.pending.iter_mut() {
+            if let Some(store) = pending.store.take() {
+                store.restore_failed();
+            }
+        }
+        for token in self.pending.tokens() {
+            if done.binary_search(&token.0).is_err() {
+                self.own.push_error(token.0, error.clone());
+            }
+        }
+    }
+
+    fn has_completions(&self) -> bool {
+        self.handed_out < self.current.items.len() || !self.own.items.is_empty()
+    }
+
+    // Takes what the shard has, and waits for it.
+    fn fetch(&mut self, patience: Option<Duration>) {
+        let Some(session) = &mut self.session else { return };
+        let mut into = self.spare.pop().unwrap_or_default();
+        match session.poll(patience, &mut into) {
+            Ok(_) => {
+                let mut ended = Vec::new();
+                while let Some(done) = session.finished_control() {
+                    ended.push(done);
+                }
+                if into.items.is_empty() {
+                    self.spare.push(into);
+                } else {
+                    self.take(into);
+                }
+                ended.into_iter().for_each(|done| self.finish(done));
+            }
+            Err(error) => self.end(&error),
+        }
+    }
+
+    // Hands `completions` out next.
+    fn take(&mut self, completions: Completions) {
+        let before = std::mem::replace(&mut self.current, Arc::new(completions));
+        self.recycle(before);
+        self.handed_out = 0;
+    }
+
+    fn recycle(&mut self, completions: Arc<Completions>) {
+        if let Some(mut spare) = Arc::into_inner(completions)
+            && self.spare.len() < 2
+        {
+            spare.clear();
+            self.spare.push(spare);
+        }
+    }
+
+    // A control request ended.
+    fn finish(&mut self, done: ControlDone) {
+        let Some(token) = self.controls.remove(&done.user_data) else { return };
+        let Some(pending) = self.pending.get_mut(token) else { return };
+        let store = pending.store.take();
+        let result = match (done.result, store) {
+            (Ok(ControlResult::Opened(id, states)), Some(store)) => {
+                if !store.restored(id, states) {
+                    self.start_unheard(ControlOp::Close(id));
+                }
+                Ok(Vec::new())
+            }
+            (Ok(ControlResult::Declared(state, states)), Some(store)) => {
+                pending.number = u32::from(state.0);
+                store.declared(states);
+                Ok(Vec::new())
+            }
+            (Ok(ControlResult::Handle(handle)), _) => Ok(handle),
+            (Ok(ControlResult::Objects(objects)), _) => {
+                let lines = objects.iter().map(|o| format!("{} {}\n", o.bytes, o.name));
+                Ok(lines.collect::<String>().into_bytes())
+            }
+            (Ok(_), _) => Ok(Vec::new()),
+            (Err(error), store) => {
+                if let Some(store) = store {
+                    store.restore_failed();
+                }
+                Err(error)
+            }
+        };
+        match result {
+            Ok(bytes) if bytes.is_empty() => self.own.push(token.0, EngineStatus::Done),
+            Ok(bytes) => self.own.push_value(token.0, EngineStatus::Value, &bytes),
+            Err(error) => self.own.push_error(token.0, error),
+        }
+    }
+
+    fn hand_out(
+        &mut self,
+        capacity: usize,
+        mut put: impl FnMut(usize, layout::Completion),
+    ) -> (usize, u64) {
+        if self.handed_out == self.current.items.len() && !self.own.items.is_empty() {
+            let own = std::mem::replace(&mut self.own, self.spare.pop().unwrap_or_default());
+            self.take(own);
+        }
+        let from = self.handed_out;
+        let to = self.current.items.len().min(from.saturating_add(capacity));
+        let mut lends = false;
+        for (at, item) in (0..).zip(&self.current.items[from..to]) {
+            let pending = self.pending.remove(Token(item.user_data)).expect("it was noted");
+            self.pending_bytes -= pending.bytes;
+            let completion = completion(&self.current, item, &pending);
+            lends |= !completion.value.is_null() || !completion.message.is_null();
+            put(at, completion);
+        }
+        self.handed_out = to;
+        let results = if lends {
+            let token = self.lent.insert(Arc::clone(&self.current));
+            Kind::Results.handle(token.index(), token.0 >> 32)
+        } else {
+            0
+        };
+        (to - from, results)
+    }
+
+    /// Takes results back.
+    pub fn release(&mut self, results: u64) -> Outcome {
+        let (index, generation) = Kind::Results.parse(results)?;
+        let lent = self.lent.remove(Token(generation << 32 | index as u64));
+        let completions = lent.ok_or_else(|| Kind::Results.bad(results))?;
+        self.recycle(completions);
+        Ok(Status::Ok)
+    }
+
+    /// Prepares the doorbell.
+    pub fn arm(&mut self) -> Armed {
+        if self.has_completions() {
+            return Armed::Ready;
+        }
+        match self.session.as_mut().map(Session::arm) {
+            Some(Ok(armed)) => armed,
+            Some(Err(error)) => {
+                self.end(&error);
+                Armed::Ready
+            }
+            None => Armed::For(None),
+        }
+    }
+}
+
+// The completion of one item of `lender`.
+fn completion(
+    lender: &Completions,
+    item: &aquifer::state::request::Completion,
+    pending: &Pending,
+) -> layout::Completion {
+    let mut completion = layout::Completion {
+        struct_size: size_of::<layout::Completion>() as u32,
+        status: Status::Ok as i32,
+        user_data: pending.user_data,
+        value: std::ptr::null(),
+        message: std::ptr::null(),
+        value_len: 0,
+        message_len: 0,
+        flags: 0,
+        number: pending.number,
+    };
+    match item.status {
+        EngineStatus::Done => {}
+        EngineStatus::Absent => completion.status = Status::Absent as i32,
+        EngineStatus::Value | EngineStatus::Entries { .. } => {
+            let value = lender.value(item);
+            completion.value = value.as_ptr().cast();
+            completion.value_len = value.len() as u32;
+            if item.status == (EngineStatus::Entries { more: true }) {
+                completion.flags = layout::MORE;
+            }
+        }
+        EngineStatus::Failed { index } => {
+            let error = &lender.errors[index as usize];
+            completion.status = pending.refused.unwrap_or_else(|| error.kind.into()) as i32;
+            completion.message = error.text.as_ptr().cast();
+            completion.message_len = error.text.len() as u32;
+        }
+    }
+    completion
+}
+
+/// Opens an empty store on the session's shard.
+pub fn open_store(state: &mut State, text: &[u8]) -> Result<u64, Failure> {
+    let config = options::store(text)?;
+    match state.run(opening(config.clone())?)? {
+        ControlResult::Opened(id, _) => {
+            STORES.insert(|_| Arc::new(StoreObject::new(state.home, &config, id)))
+        }
+        other => Err(Failure::new(Status::Poisoned, format!("the shard answered {other:?}"))),
+    }
+}
+
+/// Closes a store.
+pub fn close_store(state: &mut State, handle: u64) -> Outcome {
+    let store = STORES.get(handle)?;
+    check_home(&store, state)?;
+    STORES.remove(handle)?;
+    if let Some(id) = store.close()
+        && !state.is_ended()
+    {
+        state.run(ControlOp::Close(id))?;
+    }
+    Ok(Status::Ok)
+}
+
+/// Requests of a store go to its shard.
+pub fn check_home(store: &StoreObject, state: &State) -> Result<(), Failure> {
+    if store.home == state.home {
+        return Ok(());
+    }
+    let (store, session) = (store.home, state.home);
+    let text = if store.engine != session.engine {
+        "the store belongs to another engine than the session".to_owned()
+    } else if store.session != session.session {
+        "the store lives in the inline shard of another session".to_owned()
+    } else {
+        format!(
+            "the store lives on shard {}, and this session goes to shard {}",
+            store.shard, session.shard
+        )
+    };
+    Err(Failure::invalid(text))
+}

@@ -1,0 +1,162 @@
+//! How a call ends: a number, and a text that the thread can ask for.
+
+use std::cell::RefCell;
+use std::ffi::CStr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use aquifer::types::Error;
+use aquifer::types::error::ErrorKind;
+
+use crate::fork;
+
+#[cfg(panic = "abort")]
+compile_error!("a panic must not end the host's process: build with panic = \"unwind\"");
+
+/// A status of `include/aquifer.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Status {
+    /// See the header for this and the others.
+    Ok = 0,
+    Absent = 1,
+    Invalid = -1,
+    TooLarge = -2,
+    Corrupt = -3,
+    Io = -4,
+    MissingObject = -5,
+    NoSpace = -6,
+    Unsupported = -7,
+    Closed = -8,
+    Poisoned = -9,
+    NoMemory = -10,
+    BadHandle = -11,
+    Busy = -12,
+    Forked = -13,
+    Panic = -14,
+    BufferTooSmall = -15,
+}
+
+/// Every status with its name.
+pub const NAMES: [(Status, &CStr); 17] = [
+    (Status::Ok, c"AQF_OK"),
+    (Status::Absent, c"AQF_ABSENT"),
+    (Status::Invalid, c"AQF_INVALID"),
+    (Status::TooLarge, c"AQF_TOO_LARGE"),
+    (Status::Corrupt, c"AQF_CORRUPT"),
+    (Status::Io, c"AQF_IO"),
+    (Status::MissingObject, c"AQF_MISSING_OBJECT"),
+    (Status::NoSpace, c"AQF_NO_SPACE"),
+    (Status::Unsupported, c"AQF_UNSUPPORTED"),
+    (Status::Closed, c"AQF_CLOSED"),
+    (Status::Poisoned, c"AQF_POISONED"),
+    (Status::NoMemory, c"AQF_NO_MEMORY"),
+    (Status::BadHandle, c"AQF_BAD_HANDLE"),
+    (Status::Busy, c"AQF_BUSY"),
+    (Status::Forked, c"AQF_FORKED"),
+    (Status::Panic, c"AQF_PANIC"),
+    (Status::BufferTooSmall, c"AQF_BUFFER_TOO_SMALL"),
+];
+
+/// The name of a number.
+pub fn name(number: i32) -> &'static CStr {
+    let known = NAMES.iter().find(|(status, _)| *status as i32 == number);
+    known.map_or(c"AQF_UNKNOWN", |(_, name)| name)
+}
+
+impl From<ErrorKind> for Status {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Invalid => Self::Invalid,
+            ErrorKind::TooLarge => Self::TooLarge,
+            ErrorKind::Corrupt => Self::Corrupt,
+            ErrorKind::Io => Self::Io,
+            ErrorKind::MissingObject => Self::MissingObject,
+            ErrorKind::NoSpace => Self::NoSpace,
+            ErrorKind::Unsupported => Self::Unsupported,
+            ErrorKind::Closed => Self::Closed,
+            ErrorKind::Poisoned => Self::Poisoned,
+            ErrorKind::NoMemory => Self::NoMemory,
+        }
+    }
+}
+
+/// Why a call failed.
+#[derive(Debug)]
+pub struct Failure {
+    pub status: Status,
+    pub text: String,
+}
+
+impl Failure {
+    pub fn new(status: Status, text: impl Into<String>) -> Self {
+        Self { status, text: text.into() }
+    }
+
+    pub fn invalid(text: impl Into<String>) -> Self {
+        Self::new(Status::Invalid, text)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::new(error.kind.into(), &*error.text)
+    }
+}
+
+/// What the body of a function returns.
+pub type Outcome = Result<Status, Failure>;
+
+thread_local! {
+    static LAST_ERROR: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// The text of the last failure of this thread.
+pub fn with_last_error<T>(read: impl FnOnce(&str) -> T) -> T {
+    LAST_ERROR.with_borrow(|text| read(text))
+}
+
+/// The frame of every function that can fail: refuses forked children, keeps panics inside, notes
+/// the failure.
+pub fn call(body: impl FnOnce() -> Outcome) -> i32 {
+    let outcome = match fork::check() {
+        Ok(()) => catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<&str>().copied();
+            let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            let text = text.unwrap_or("no text");
+            Err(Failure::new(
+                Status::Panic,
+                format!("a bug of the library: {text}; close the session, and please report it"),
+            ))
+        }),
+        Err(failure) => Err(failure),
+    };
+    match outcome {
+        Ok(status) => status as i32,
+        Err(failure) => {
+            // A thread that is ending has no place for the text any more.
+            let _ending = LAST_ERROR.try_with(|last| *last.borrow_mut() = failure.text);
+            failure.status as i32
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NAMES, Status, call, name, with_last_error};
+
+    #[test]
+    fn a_panic_becomes_a_status() {
+        let status = call(|| panic!("the {} broke", "wheel"));
+        assert_eq!(status, Status::Panic as i32);
+        assert!(with_last_error(|text| text.contains("the wheel broke")));
+    }
+
+    #[test]
+    fn numbers_have_one_name_each() {
+        for (at, (status, text)) in NAMES.iter().enumerate() {
+            assert_eq!(name(*status as i32), *text);
+            assert!(NAMES[..at].iter().all(|(other, _)| other != status));
+        }
+        assert_eq!(name(77), c"AQF_UNKNOWN");
+    }
+}

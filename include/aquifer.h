@@ -1,0 +1,314 @@
+/* aquifer.h: the C interface of Aquifer, the keyed state under a stream processor.
+ *
+ * Licensed under the Apache License 2.0.
+ *
+ * THE SHAPE. An engine has shards, one per core. A store is the keyed state of one operator
+ * subtask; it lives on one shard. A session is how one host thread talks to one shard: it submits
+ * requests in batches and polls completions in batches. Whatever may wait for a disk is a request;
+ * functions do not do I/O, except that aqf_poll waits as long as it is told to.
+ *
+ * CONVENTIONS
+ *
+ * Handles (aqf_engine, aqf_session, aqf_store, aqf_results) are numbers that are never reused. A
+ *   handle that was closed, is of another kind or was never given is answered with AQF_BAD_HANDLE.
+ *   Zero is never a handle.
+ * Status. Functions return AQF_OK, or a negative status; aqf_last_error then has the cause and the
+ *   remedy as text. Every completion has a status of its own: AQF_ABSENT (nothing there) is not an
+ *   error, and AQF_OK with a length of zero is an empty value.
+ * Structs begin with struct_size: set it to sizeof the struct (AQF_INIT does). A library of a later
+ *   version reads shorter structs as this version did. Fields named reserved are zero.
+ * Text is UTF-8. What a host passes has a length; what the library returns as `const char *` ends
+ *   with a NUL and lives as long as the process, unless said otherwise.
+ * Bytes that a host passes are copied before the function returns. A null pointer with the length
+ *   zero is an empty string of bytes.
+ * Results (values, handles of checkpoints, messages) are lent: they lie in memory of the library
+ *   until aqf_release, or until the session is closed.
+ * Threads. Any thread may call any function. A session does one call at a time: a second thread
+ *   meanwhile gets AQF_BUSY. aqf_session_wake, aqf_session_close and aqf_engine_close are the
+ *   exceptions, which may be called while another thread polls.
+ * Order. Requests of one key take effect in the order of their submission, also inside a batch.
+ * Fork. A child process of a process that opened an engine gets AQF_FORKED from every function; it
+ *   may exec. The library installs no signal handler, starts no process, opens no port.
+ */
+#ifndef AQUIFER_H
+#define AQUIFER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The version of this interface. It grows by one with every addition; a library serves programs
+ * that were compiled with its own version and with all earlier ones down to AQF_ABI_OLDEST. */
+#define AQF_ABI_VERSION 1u
+#define AQF_ABI_OLDEST 1u
+
+typedef uint64_t aqf_engine;
+typedef uint64_t aqf_session;
+typedef uint64_t aqf_store;
+typedef uint64_t aqf_results;
+
+/* How something ended. Numbers keep their meaning for ever; new ones may come. */
+typedef int32_t aqf_status;
+enum {
+    AQF_OK = 0,               /* done; a value, if one was asked for, is there */
+    AQF_ABSENT = 1,           /* nothing is there */
+    AQF_INVALID = -1,         /* the call or the request is wrong: mend the program */
+    AQF_TOO_LARGE = -2,       /* a key, a value or a batch exceeds its limit */
+    AQF_CORRUPT = -3,         /* bytes do not carry their checksum: restore an older checkpoint */
+    AQF_IO = -4,              /* the disk or file system failed for longer than patience lasts */
+    AQF_MISSING_OBJECT = -5,  /* an object of a checkpoint is gone */
+    AQF_NO_SPACE = -6,        /* the file system is full */
+    AQF_UNSUPPORTED = -7,     /* the kernel, the container or this version cannot do it */
+    AQF_CLOSED = -8,          /* the engine or store was closed */
+    AQF_POISONED = -9,        /* a broken invariant: restore from a checkpoint */
+    AQF_NO_MEMORY = -10,      /* the memory budget is too small for the demand */
+    AQF_BAD_HANDLE = -11,     /* not a handle, or one that was closed */
+    AQF_BUSY = -12,           /* another thread uses the session */
+    AQF_FORKED = -13,         /* called in a forked child */
+    AQF_PANIC = -14,          /* a bug of the library; what it happened to is poisoned */
+    AQF_BUFFER_TOO_SMALL = -15 /* the text does not fit; the length it needs was given */
+};
+
+/* What a request does. The states of a store are of a kind, and each kind has its operations:
+ *
+ *            | value        | list                | map                  | reducing
+ * AQF_GET    | its value    | its elements, items | the value of map_key | its number
+ * AQF_PUT    | set it       | replace it by items | set map_key          | -
+ * AQF_ADD    | -            | append one element  | -                    | fold a number
+ * AQF_DELETE | remove it    | remove it           | remove map_key       | remove it
+ * AQF_CLEAR  | -            | -                   | remove all, O(1)     | -
+ * AQF_SCAN   | -            | -                   | entries above map_key, items | -
+ *
+ * Numbers are int64_t, eight bytes, little-endian. Items are what aqf_next_item reads: for a scan
+ * map key and value in turn, `limit` entries at most; AQF_MORE says that others may follow: scan
+ * again with the last map key. */
+enum {
+    AQF_GET = 1,
+    AQF_PUT = 2,
+    AQF_ADD = 3,
+    AQF_DELETE = 4,
+    AQF_CLEAR = 5,
+    AQF_SCAN = 6,
+    /* About the store as a whole. Each takes effect behind what the session submitted before. */
+    AQF_OPEN_STATE = 16, /* key: name of the state; limit: its kind, AQF_KIND_... The completion's
+                          * number is the state's, which requests name. A restored store has the
+                          * states of its checkpoint; opening them finds them. */
+    AQF_RESTORE = 17,    /* value: the handle of a checkpoint. Before the first state is opened. */
+    AQF_CHECKPOINT = 18, /* Completes with a handle, at most 1 KiB: to keep it is the commit. */
+    AQF_RELEASE = 19,    /* value: a handle that is not kept any more; what only it needs is
+                          * deleted. */
+    AQF_DRAIN = 20,      /* Completes when everything is flushed and merged. */
+    AQF_LIST_OBJECTS = 21 /* value: a handle. Completes with text: for each object of the
+                          * checkpoint a line with its bytes, a space and its path below the DFS
+                          * root. */
+};
+
+/* What a state holds for each key and namespace. */
+enum {
+    AQF_KIND_VALUE = 1, /* one value */
+    AQF_KIND_LIST = 2,  /* a sequence of elements; adding one needs no read */
+    AQF_KIND_MAP = 3,   /* entries in the order of their map keys, which are not empty */
+    AQF_KIND_SUM = 4,   /* a number: the wrapping sum of those added */
+    AQF_KIND_MIN = 5,   /* the smallest of those added */
+    AQF_KIND_MAX = 6    /* the largest of those added */
+};
+
+/* Key group of a request whose host leaves it to the engine: the hash of the key. */
+#define AQF_KEY_GROUP_AUTO 0xffffffffu
+
+/* One request. What its operation does not use is zero. */
+typedef struct aqf_request {
+    uint32_t struct_size;
+    uint16_t op;        /* AQF_GET, ... */
+    uint16_t state;     /* the number that AQF_OPEN_STATE gave */
+    uint32_t key_group; /* AQF_KEY_GROUP_AUTO, or the host's own */
+    uint32_t limit;     /* AQF_SCAN: most entries. AQF_OPEN_STATE: the kind */
+    aqf_store store;
+    uint64_t user_data; /* comes back in the completion */
+    const void *key;
+    const void *ns; /* namespace, such as a window; empty where none */
+    const void *map_key;
+    const void *value;
+    uint32_t key_len; /* key, namespace and map key: 2048 bytes together at most */
+    uint32_t ns_len;
+    uint32_t map_key_len;
+    uint32_t value_len; /* 16 MiB at most */
+} aqf_request;
+
+/* flags of a completion. */
+enum {
+    AQF_MORE = 1 /* AQF_SCAN: entries may follow */
+};
+
+/* The end of one request. */
+typedef struct aqf_completion {
+    uint32_t struct_size;
+    aqf_status status;   /* AQF_OK, AQF_ABSENT or an error: then the request had no effect, except
+                          * that with AQF_CLOSED and AQF_POISONED it is not known */
+    uint64_t user_data;  /* the request's */
+    const void *value;   /* lent; null unless the status is AQF_OK and the operation has a result */
+    const char *message; /* lent, no NUL; of an error, cause and remedy */
+    uint32_t value_len;
+    uint32_t message_len;
+    uint32_t flags; /* AQF_MORE */
+    uint32_t number; /* AQF_OPEN_STATE: the state */
+} aqf_completion;
+
+/* An option of aqf_engine_open or aqf_store_open. */
+typedef struct aqf_option {
+    uint32_t struct_size;
+    uint32_t scope;            /* AQF_SCOPE_ENGINE or AQF_SCOPE_STORE */
+    const char *name;          /* as in `name = value` */
+    const char *type;          /* what its values are */
+    const char *default_value; /* empty where it must be given */
+    const char *doc;           /* one sentence */
+} aqf_option;
+
+enum { AQF_SCOPE_ENGINE = 1, AQF_SCOPE_STORE = 2 };
+
+/* Zeros and the size; in C for a local: aqf_request r = AQF_INIT(aqf_request); */
+#ifdef __cplusplus
+} /* extern "C" */
+template <typename T> inline T aqf_init() {
+    T t = T();
+    t.struct_size = static_cast<uint32_t>(sizeof(T));
+    return t;
+}
+extern "C" {
+#define AQF_INIT(type) (aqf_init<type>())
+#else
+#define AQF_INIT(type) { .struct_size = (uint32_t)sizeof(type) }
+#endif
+
+#if defined(__GNUC__) && !defined(AQF_API)
+#define AQF_API __attribute__((visibility("default")))
+#elif !defined(AQF_API)
+#define AQF_API
+#endif
+
+/* ---- version, status, errors: no state, any time, never fail --------------------------------- */
+
+/* AQF_OK if this library serves a program that was compiled with `abi_version`: pass
+ * AQF_ABI_VERSION before anything else. AQF_UNSUPPORTED: the library is too old or too new. */
+AQF_API aqf_status aqf_abi_check(uint32_t abi_version);
+
+/* The interface version of the library, and the version of the engine, such as "0.1.0". */
+AQF_API uint32_t aqf_abi_version(void);
+AQF_API const char *aqf_version(void);
+
+/* The name of a status, such as "AQF_CORRUPT"; "AQF_UNKNOWN" for a number that has none. */
+AQF_API const char *aqf_status_name(aqf_status status);
+
+/* 1 if the same call may succeed later without a change of the program (AQF_IO, AQF_NO_SPACE,
+ * AQF_BUSY), else 0. */
+AQF_API int aqf_status_is_retryable(aqf_status status);
+
+/* Why the last call of this thread failed: cause and remedy. Writes at most `capacity` bytes with
+ * the NUL, and returns the length without it. The text stays until another call of this thread
+ * fails. */
+AQF_API size_t aqf_last_error(char *buffer, size_t capacity);
+
+/* ---- options, log ---------------------------------------------------------------------------- */
+
+/* The option number `index`, from 0; AQF_ABSENT behind the last. The strings are static. */
+AQF_API aqf_status aqf_option_at(uint32_t index, aqf_option *option);
+
+/* Levels of the log: 1 errors, 2 warnings, 3 what is worth knowing, 4 details, 5 all. */
+typedef void (*aqf_log_fn)(void *context, int32_t level, const char *text, size_t text_len);
+
+/* Has the library give what it logs, up to `level`, to `fn`, which is called from any thread, one
+ * call at a time or several, never under a lock of a shard; `fn` may not call the library. A null
+ * `fn` ends that; when the function returns, no call of the old `fn` runs or will run. Without it
+ * the library logs nothing. */
+AQF_API aqf_status aqf_set_log(aqf_log_fn fn, void *context, int32_t level);
+
+/* ---- engine ---------------------------------------------------------------------------------- */
+
+/* Opens an engine. `options` is text: a line `name = value` for each option; empty lines and those
+ * that begin with # are skipped. A name that does not exist is refused with the nearest one.
+ * May block for a second where io_uring must be tried. */
+AQF_API aqf_status aqf_engine_open(const char *options, size_t options_len, aqf_engine *engine);
+
+/* Ends the engine within about `timeout_ms`. What its sessions still wait for completes with
+ * AQF_CLOSED; they can be polled for that, and are to be closed. AQF_IO: a disk does not answer,
+ * and a thread was left to itself. The handle is void in any case. */
+AQF_API aqf_status aqf_engine_close(aqf_engine engine, uint32_t timeout_ms);
+
+/* The effective options, as aqf_engine_open takes them. Writes at most `capacity` bytes with the
+ * NUL; `length` (may be null) gets the length without it. AQF_BUFFER_TOO_SMALL: nothing whole was
+ * written. */
+AQF_API aqf_status aqf_engine_options(aqf_engine engine, char *buffer, size_t capacity,
+                                      size_t *length);
+
+/* ---- sessions -------------------------------------------------------------------------------- */
+
+/* A session to shard number `shard`. With `thread = inline` the session is the shard, and there is
+ * one: the shard works while the host is inside aqf_poll. */
+AQF_API aqf_status aqf_session_open(aqf_engine engine, uint32_t shard, aqf_session *session);
+
+/* Closes a session, its lent results included. What it has in flight takes effect or not, and
+ * completes nowhere: poll until nothing is pending, or close the engine first. An inline shard ends
+ * with its session. A poll of another thread returns with AQF_CLOSED. */
+AQF_API aqf_status aqf_session_close(aqf_session session);
+
+/* Has the aqf_poll that another thread is in, or the next one, return without waiting. */
+AQF_API aqf_status aqf_session_wake(aqf_session session);
+
+/* An eventfd for event loops, valid as long as the session. The host polls it for input and never
+ * reads it. */
+AQF_API aqf_status aqf_session_doorbell(aqf_session session, int *fd);
+
+/* To be called before an event loop sleeps, after an aqf_poll that gave nothing. AQF_OK: sleep;
+ * the doorbell becomes readable when there is something to poll for. `timeout_ns` is how long at
+ * most, -1 for ever: inline shards have deadlines of their own; then poll. AQF_ABSENT: do not
+ * sleep, poll now. */
+AQF_API aqf_status aqf_session_arm(aqf_session session, int64_t *timeout_ns);
+
+/* ---- stores ---------------------------------------------------------------------------------- */
+
+/* Opens an empty store on the session's shard; AQF_RESTORE fills it. `options` is text as for
+ * aqf_engine_open. Requests of any session to the same shard may name the store. Waits for the
+ * shard, not for I/O. */
+AQF_API aqf_status aqf_store_open(aqf_session session, const char *options, size_t options_len,
+                                  aqf_store *store);
+
+/* Closes a store: what it holds since its last checkpoint is forgotten, and what waits for it
+ * completes with AQF_CLOSED. Waits for the shard, not for I/O. */
+AQF_API aqf_status aqf_store_close(aqf_session session, aqf_store store);
+
+/* The key group of a key, for a host that routes keys to stores itself. `key_groups`: 1 to 32768,
+ * the store's option; `key_group` gets 0 to key_groups - 1. */
+AQF_API aqf_status aqf_key_group(const void *key, size_t key_len, uint32_t key_groups,
+                                 uint32_t *key_group);
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+/* Takes requests from the front of an array, `accepted` of `count`: as many as may be in flight
+ * (16384). The others are the host's to submit again after a poll. Never waits. Every accepted
+ * request completes exactly once; one that is wrong completes with its error, and the others go on.
+ * AQF_INVALID (a null pointer, a wrong struct_size): none was taken. */
+AQF_API aqf_status aqf_submit(aqf_session session, const aqf_request *requests, size_t count,
+                              size_t *accepted);
+
+/* Fills `completions` (the first has struct_size set, which is that of all) with up to `capacity`
+ * completions in the order in which the requests ended, `count` of them. If none is there and
+ * requests are pending, waits for `timeout_ns` at most: 0 not at all, -1 as long as it takes.
+ * `results` gets what to release when the values and messages were read; zero if there are none. */
+AQF_API aqf_status aqf_poll(aqf_session session, aqf_completion *completions, size_t capacity,
+                            int64_t timeout_ns, size_t *count, aqf_results *results);
+
+/* Gives results back; any order. */
+AQF_API aqf_status aqf_release(aqf_session session, aqf_results results);
+
+/* Reads the item at `*at`, of which `*left` bytes are left, and moves both behind it. `item` lies
+ * inside those bytes. AQF_ABSENT: there are no more. AQF_CORRUPT: these bytes are not items. */
+AQF_API aqf_status aqf_next_item(const void **at, size_t *left, const void **item,
+                                 size_t *item_len);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

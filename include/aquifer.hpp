@@ -1,0 +1,254 @@
+// aquifer.hpp: aquifer.h with destructors and exceptions, for C++17 and later. Header only.
+//
+// Licensed under the Apache License 2.0.
+//
+// The conventions of aquifer.h hold; what it answers with a negative status is thrown as
+// aquifer::Error. Objects own their handle and can be moved. A completion with an error is not
+// thrown: it belongs to one request, and its status is there to be looked at.
+#ifndef AQUIFER_HPP
+#define AQUIFER_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "aquifer.h"
+
+namespace aquifer {
+
+// A negative status with the text of its cause and remedy.
+class Error : public std::runtime_error {
+public:
+    Error(aqf_status status, const std::string &text) : std::runtime_error(text), status_(status) {}
+    aqf_status status() const noexcept { return status_; }
+    bool retryable() const noexcept { return aqf_status_is_retryable(status_) != 0; }
+
+private:
+    aqf_status status_;
+};
+
+// Throws if the call of this thread that returned `status` failed.
+inline aqf_status check(aqf_status status) {
+    if (status >= 0) return status;
+    std::string text(aqf_last_error(nullptr, 0) + 1, '\0');
+    text.resize(aqf_last_error(text.data(), text.size()));
+    throw Error(status, std::string(aqf_status_name(status)) + ": " + text);
+}
+
+// A handle that is closed once.
+template <typename Close> class Owned {
+public:
+    Owned() = default;
+    explicit Owned(std::uint64_t handle) noexcept : handle_(handle) {}
+    Owned(Owned &&other) noexcept : handle_(std::exchange(other.handle_, 0)) {}
+    Owned &operator=(Owned &&other) noexcept {
+        std::swap(handle_, other.handle_);
+        return *this;
+    }
+    Owned(const Owned &) = delete;
+    Owned &operator=(const Owned &) = delete;
+    ~Owned() {
+        if (handle_ != 0) Close{}(handle_);
+    }
+    std::uint64_t get() const noexcept { return handle_; }
+    std::uint64_t release() noexcept { return std::exchange(handle_, 0); }
+
+private:
+    std::uint64_t handle_ = 0;
+};
+
+// An engine: shards, one memory budget, a DFS.
+class Engine {
+public:
+    // `options`: lines `name = value`.
+    explicit Engine(std::string_view options) : handle_(open(options)) {}
+
+    // Ends it, within about `timeout_ms`. The destructor does so within ten seconds, and tells
+    // nobody if that fails.
+    void close(std::uint32_t timeout_ms) { check(aqf_engine_close(handle_.release(), timeout_ms)); }
+
+    aqf_engine get() const noexcept { return handle_.get(); }
+
+private:
+    struct Close {
+        void operator()(aqf_engine handle) const noexcept { aqf_engine_close(handle, 10000); }
+    };
+
+    static aqf_engine open(std::string_view options) {
+        check(aqf_abi_check(AQF_ABI_VERSION));
+        aqf_engine handle = 0;
+        check(aqf_engine_open(options.data(), options.size(), &handle));
+        return handle;
+    }
+
+    Owned<Close> handle_;
+};
+
+// A store on the shard of a session. It is named in requests and closed with its engine, or by
+// Session::close_store.
+struct Store {
+    aqf_store handle = 0;
+};
+
+// A state of a store.
+struct State {
+    aqf_store store = 0;
+    std::uint16_t number = 0;
+
+    // A request on this state. The views must live until it is submitted.
+    aqf_request request(std::uint16_t op, std::string_view key, std::uint64_t user_data = 0,
+                        std::string_view value = {}) const noexcept {
+        aqf_request r = AQF_INIT(aqf_request);
+        r.op = op;
+        r.state = number;
+        r.store = store;
+        r.user_data = user_data;
+        r.key_group = AQF_KEY_GROUP_AUTO;
+        r.key = key.data();
+        r.key_len = static_cast<std::uint32_t>(key.size());
+        r.value = value.data();
+        r.value_len = static_cast<std::uint32_t>(value.size());
+        return r;
+    }
+    aqf_request get(std::string_view key, std::uint64_t user_data = 0) const noexcept {
+        return request(AQF_GET, key, user_data);
+    }
+    aqf_request put(std::string_view key, std::string_view value,
+                    std::uint64_t user_data = 0) const noexcept {
+        return request(AQF_PUT, key, user_data, value);
+    }
+    aqf_request add(std::string_view key, std::string_view operand,
+                    std::uint64_t user_data = 0) const noexcept {
+        return request(AQF_ADD, key, user_data, operand);
+    }
+    aqf_request remove(std::string_view key, std::uint64_t user_data = 0) const noexcept {
+        return request(AQF_DELETE, key, user_data);
+    }
+};
+
+// One completion; views are lent as long as its Results live.
+struct Completion {
+    explicit Completion(const aqf_completion &c) noexcept
+        : status(c.status), user_data(c.user_data), number(c.number),
+          more((c.flags & AQF_MORE) != 0),
+          value(static_cast<const char *>(c.value), c.value_len),
+          message(c.message, c.message_len) {}
+
+    aqf_status status;
+    std::uint64_t user_data;
+    std::uint32_t number;
+    bool more;
+    std::string_view value;
+    std::string_view message;
+};
+
+// What one poll brought. It gives the memory back when it goes, before its session does.
+class Results {
+public:
+    Results(Results &&other) noexcept
+        : session_(other.session_), handle_(std::exchange(other.handle_, 0)),
+          completions_(std::move(other.completions_)) {}
+    Results &operator=(Results &&) = delete;
+    Results(const Results &) = delete;
+    Results &operator=(const Results &) = delete;
+    ~Results() {
+        if (handle_ != 0) aqf_release(session_, handle_);
+    }
+    auto begin() const noexcept { return completions_.begin(); }
+    auto end() const noexcept { return completions_.end(); }
+    std::size_t size() const noexcept { return completions_.size(); }
+    bool empty() const noexcept { return completions_.empty(); }
+
+private:
+    friend class Session;
+    Results(aqf_session session, aqf_results handle) noexcept
+        : session_(session), handle_(handle) {}
+
+    aqf_session session_;
+    aqf_results handle_;
+    std::vector<Completion> completions_;
+};
+
+// How one thread talks to one shard.
+class Session {
+public:
+    explicit Session(const Engine &engine, std::uint32_t shard = 0)
+        : handle_(open(engine, shard)) {}
+
+    Store open_store(std::string_view options) {
+        Store store;
+        check(aqf_store_open(get(), options.data(), options.size(), &store.handle));
+        return store;
+    }
+    void close_store(Store store) { check(aqf_store_close(get(), store.handle)); }
+
+    // Takes requests from the front, and says how many.
+    std::size_t submit(const aqf_request *requests, std::size_t count) {
+        std::size_t accepted = 0;
+        check(aqf_submit(get(), requests, count, &accepted));
+        return accepted;
+    }
+
+    // What has completed, at most `capacity`; waits for `timeout_ns`, -1 as long as it takes.
+    Results poll(std::int64_t timeout_ns, std::size_t capacity = 256) {
+        buffer_.resize(capacity == 0 ? 1 : capacity, AQF_INIT(aqf_completion));
+        std::size_t count = 0;
+        aqf_results handle = 0;
+        check(aqf_poll(get(), buffer_.data(), buffer_.size(), timeout_ns, &count, &handle));
+        Results results(get(), handle);
+        results.completions_.reserve(count);
+        for (std::size_t i = 0; i < count; i++) results.completions_.emplace_back(buffer_[i]);
+        return results;
+    }
+
+    // For an event loop: how many nanoseconds it may sleep on `doorbell` (-1: for ever), or nothing
+    // if there is something to poll for already.
+    std::optional<std::int64_t> arm() {
+        std::int64_t timeout_ns = 0;
+        if (check(aqf_session_arm(get(), &timeout_ns)) == AQF_ABSENT) return std::nullopt;
+        return timeout_ns;
+    }
+    int doorbell() const {
+        int fd = -1;
+        check(aqf_session_doorbell(get(), &fd));
+        return fd;
+    }
+
+    // From any thread: ends the poll that runs, or the next one.
+    void wake() const { check(aqf_session_wake(get())); }
+
+    aqf_session get() const noexcept { return handle_.get(); }
+
+private:
+    struct Close {
+        void operator()(aqf_session handle) const noexcept { aqf_session_close(handle); }
+    };
+
+    static aqf_session open(const Engine &engine, std::uint32_t shard) {
+        aqf_session handle = 0;
+        check(aqf_session_open(engine.get(), shard, &handle));
+        return handle;
+    }
+
+    Owned<Close> handle_;
+    std::vector<aqf_completion> buffer_;
+};
+
+// The items of a list, or of a scan: map key and value in turn. They lie inside `bytes`.
+inline std::vector<std::string_view> items(std::string_view bytes) {
+    std::vector<std::string_view> all;
+    const void *at = bytes.data();
+    const void *item = nullptr;
+    std::size_t left = bytes.size(), len = 0;
+    while (check(aqf_next_item(&at, &left, &item, &len)) == AQF_OK)
+        all.emplace_back(static_cast<const char *>(item), len);
+    return all;
+}
+
+} // namespace aquifer
+#endif
