@@ -1,0 +1,168 @@
+//! What a host does with sessions: waits, is woken, declares states, lists objects, closes.
+
+use std::time::Duration;
+
+use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
+use aquifer::shard::session::{Armed, Session};
+use aquifer::shard::values::{ControlOp, ControlResult};
+use aquifer::state::request::{Batch, Completions, Status, StoreId};
+use aquifer::state::{Key, StateKind, StateTable, Target};
+use aquifer::types::error::ErrorKind;
+
+const KEY_GROUPS: u32 = 16;
+const THREADS: [ShardThread; 2] = [ShardThread::Owned, ShardThread::Inline];
+
+fn open(name: &str, thread: ShardThread) -> (Engine, Session) {
+    let dfs = format!("memory://sessions-{name}-{thread:?}");
+    let config = Config { memory_bytes: 48 << 20, dfs, shards: 1, thread };
+    let engine = Engine::open(config).unwrap();
+    let session = engine.session(0).unwrap();
+    (engine, session)
+}
+
+fn open_store(session: &mut Session, number: u64) -> (StoreId, StateTable) {
+    let mut states = StateTable::default();
+    states.declare("v", StateKind::Value).unwrap();
+    let range = (0, (KEY_GROUPS - 1) as u16);
+    let config =
+        StoreConfig { number, host_epoch: 1, key_groups: KEY_GROUPS, range, states, handle: None };
+    session.open_store(config).unwrap()
+}
+
+fn put(batch: &mut Batch, store: StoreId, states: &StateTable, name: &str, key: u64) {
+    let bytes = key.to_be_bytes();
+    let target =
+        Target { key: Key::new(&bytes, KEY_GROUPS), namespace: &[], user_data: key };
+    states.value(store, name).unwrap().request_put(batch, &target, &bytes).unwrap();
+}
+
+#[test]
+fn a_host_that_submits_much_before_it_polls_gets_everything() {
+    for thread in THREADS {
+        let (_engine, mut session) = open("much", thread);
+        let (store, states) = open_store(&mut session, 1);
+        let (mut batch, mut done) = (Batch::default(), Completions::default());
+        // Each batch takes places in the rings of the session, there and back.
+        for key in 0..4000 {
+            put(&mut batch, store, &states, "v", key);
+            assert_eq!(session.submit(&mut batch).unwrap(), 1);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        let mut seen = 0;
+        while session.in_flight() > 0 {
+            let ended = session.poll(Some(Duration::from_secs(20)), &mut done).unwrap();
+            assert!(ended > 0, "{seen} of 4000 ended ({thread:?})");
+            seen += ended;
+        }
+        assert_eq!(seen, 4000);
+    }
+}
+
+#[test]
+fn a_wake_ends_a_poll_and_an_arm() {
+    for thread in THREADS {
+        let (_engine, mut session) = open("wake", thread);
+        let (store, states) = open_store(&mut session, 1);
+        let mut done = Completions::default();
+        let waker = session.waker();
+        assert!(matches!(session.arm().unwrap(), Armed::For(_)));
+        waker.wake();
+        assert_eq!(session.arm().unwrap(), Armed::Ready);
+        assert_eq!(session.poll(None, &mut done).unwrap(), 0);
+        assert!(matches!(session.arm().unwrap(), Armed::For(_)), "one wake is one return");
+        let mut batch = Batch::default();
+        put(&mut batch, store, &states, "v", 1);
+        session.submit(&mut batch).unwrap();
+        assert_eq!(session.poll(None, &mut done).unwrap(), 1);
+        let other = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            waker.wake();
+        });
+        session.start_control(ControlOp::Drain(store)).unwrap();
+        while session.finished_control().is_none() {
+            session.poll(None, &mut done).unwrap();
+        }
+        other.join().unwrap();
+        assert_eq!(session.arm().unwrap(), Armed::Ready, "the wake came");
+    }
+}
+
+#[test]
+fn a_request_for_a_closed_store_does_not_reach_the_one_in_its_place() {
+    for thread in THREADS {
+        let (_engine, mut session) = open("stale", thread);
+        let (old, states) = open_store(&mut session, 1);
+        session.run_control(ControlOp::Close(old)).unwrap();
+        let (new, _) = open_store(&mut session, 2);
+        assert_ne!(old, new);
+        let (mut batch, mut done) = (Batch::default(), Completions::default());
+        put(&mut batch, old, &states, "v", 7);
+        session.submit(&mut batch).unwrap();
+        assert_eq!(session.poll(None, &mut done).unwrap(), 1);
+        assert_eq!(done.errors[0].kind, ErrorKind::Closed);
+        for op in [ControlOp::Close(old), ControlOp::Checkpoint(old), ControlOp::Drain(old)] {
+            assert_eq!(session.run_control(op).unwrap_err().kind, ErrorKind::Closed);
+        }
+    }
+}
+
+#[test]
+fn states_can_be_declared_after_writes_and_are_in_the_checkpoint() {
+    let (_engine, mut session) = open("declare", ShardThread::Inline);
+    let (store, states) = open_store(&mut session, 1);
+    let (mut batch, mut done) = (Batch::default(), Completions::default());
+    put(&mut batch, store, &states, "v", 1);
+    session.submit(&mut batch).unwrap();
+    session.poll(None, &mut done).unwrap();
+    let declare = |name: &str, kind| ControlOp::Declare(store, name.to_owned(), kind);
+    let declared = session.run_control(declare("w", StateKind::Value)).unwrap();
+    let ControlResult::Declared(id, states) = declared.clone() else { panic!("{declared:?}") };
+    assert_eq!((id.0, states.len()), (2, 2));
+    assert_eq!(session.run_control(declare("w", StateKind::Value)).unwrap(), declared);
+    let refused = session.run_control(declare("w", StateKind::List)).unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Invalid);
+    put(&mut batch, store, &states, "w", 2);
+    session.submit(&mut batch).unwrap();
+    session.poll(None, &mut done).unwrap();
+    assert_eq!(done.items[0].status, Status::Done);
+
+    let handle = session.checkpoint(store).unwrap();
+    let listed = session.run_control(ControlOp::List(handle.clone())).unwrap();
+    let ControlResult::Objects(objects) = listed else { panic!("{listed:?}") };
+    let names: Vec<String> = objects.iter().map(|object| object.name.to_string()).collect();
+    assert!(names.len() >= 2 && names[0].contains("/manifest-"), "{names:?}");
+    assert!(names[1..].iter().all(|name| name.contains("/sst-")), "{names:?}");
+    let broken = session.run_control(ControlOp::List(handle[1..].to_vec())).unwrap_err();
+    assert_eq!(broken.kind, ErrorKind::Corrupt);
+
+    let range = (0, (KEY_GROUPS - 1) as u16);
+    let (states, handle) = (StateTable::default(), Some(handle));
+    let config =
+        StoreConfig { number: 1, host_epoch: 2, key_groups: KEY_GROUPS, range, states, handle };
+    let (store, states) = session.open_store(config).unwrap();
+    assert_eq!(states.len(), 2);
+    let bytes = 2_u64.to_be_bytes();
+    let target = Target { key: Key::new(&bytes, KEY_GROUPS), namespace: &[], user_data: 0 };
+    states.value(store, "w").unwrap().request_get(&mut batch, &target).unwrap();
+    session.submit(&mut batch).unwrap();
+    session.poll(None, &mut done).unwrap();
+    assert_eq!(done.value(&done.items[0]), bytes);
+}
+
+#[test]
+fn an_engine_that_closes_ends_the_polls_of_its_sessions() {
+    let (engine, mut session) = open("close", ShardThread::Owned);
+    let (store, _) = open_store(&mut session, 1);
+    let host = std::thread::spawn(move || {
+        let mut done = Completions::default();
+        loop {
+            if let Err(error) = session.run_control(ControlOp::Drain(store)) {
+                return (error, session.poll(None, &mut done).unwrap_err());
+            }
+        }
+    });
+    std::thread::sleep(Duration::from_millis(20));
+    engine.close(Duration::from_secs(10)).unwrap();
+    let (first, second) = host.join().unwrap();
+    assert_eq!((first.kind, second.kind), (ErrorKind::Closed, ErrorKind::Closed));
+}
