@@ -133,10 +133,7 @@ impl StoreObject {
             number: config.number,
             host_epoch: config.host_epoch,
             version: AtomicU64::new(1),
-            inner: Mutex::new(Inner {
-                state: StoreState::Open(id),
-                states: StateTable::default(),
-            }),
+            inner: Mutex::new(Inner { state: StoreState::Open(id), states: StateTable::default() }),
         }
     }
 
@@ -150,10 +147,7 @@ impl StoreObject {
     }
 
     /// A restore begins: the configuration of the new opening, and the store that it replaces.
-    pub fn begin_restore(
-        &self,
-        handle: &[u8],
-    ) -> Result<(StoreConfig, Option<StoreId>), Failure> {
+    pub fn begin_restore(&self, handle: &[u8]) -> Result<(StoreConfig, Option<StoreId>), Failure> {
         let mut replaced = None;
         let mut refused = None;
         self.change(|inner| match inner.state {

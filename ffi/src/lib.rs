@@ -385,7 +385,8 @@ pub unsafe extern "C" fn aqf_submit(
         }
         check(requests, "requests")?;
         // SAFETY: not null, aligned, and as the header says.
-        let stride = check_size::<Request>(unsafe { (*requests).struct_size }, "the first request")?;
+        let stride =
+            check_size::<Request>(unsafe { (*requests).struct_size }, "the first request")?;
         let session = SESSIONS.get(session)?;
         let mut state = session.enter()?;
         if state.is_ended() {

@@ -109,7 +109,8 @@ fn each(
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let wrong = |what: String| Failure::invalid(format!("line {number} of the options: {what}"));
+        let wrong =
+            |what: String| Failure::invalid(format!("line {number} of the options: {what}"));
         let Some((name, value)) = line.split_once('=') else {
             return Err(wrong(format!("`{line}` is not `name = value`")));
         };

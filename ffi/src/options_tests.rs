@@ -18,8 +18,14 @@ fn text_becomes_a_configuration_and_text_again() {
 #[test]
 fn what_is_wrong_is_named_with_a_hint() {
     let cases: [(&[u8], &str); 8] = [
-        (b"memroy = 1G", "line 1 of the options: no option is named `memroy`; did you mean `memory`?"),
-        (b"\nxyzzy = 1", "line 2 of the options: no option is named `xyzzy`; there are dfs, memory"),
+        (
+            b"memroy = 1G",
+            "line 1 of the options: no option is named `memroy`; did you mean `memory`?",
+        ),
+        (
+            b"\nxyzzy = 1",
+            "line 2 of the options: no option is named `xyzzy`; there are dfs, memory",
+        ),
         (b"dfs", "`dfs` is not `name = value`"),
         (b"dfs = a\ndfs = b", "`dfs` stands twice"),
         (b"memory = lots", "memory = lots: use bytes"),
@@ -43,7 +49,8 @@ fn every_option_is_taken_and_its_default_is_what_is_left_out() {
     assert_eq!(names.len(), OPTIONS.len());
     let defaults = "memory = 256M\nshards = 1\nthread = owned\n";
     for option in &OPTIONS[1..4] {
-        let line = format!("{} = {}", option.name.to_str().unwrap(), option.default.to_str().unwrap());
+        let line =
+            format!("{} = {}", option.name.to_str().unwrap(), option.default.to_str().unwrap());
         assert!(defaults.contains(&line), "{line}");
     }
     let explicit = engine(format!("dfs = x\n{defaults}").as_bytes()).unwrap();

@@ -18,9 +18,9 @@ use aquifer::types::error::ErrorKind;
 
 use crate::engine::{EngineObject, Home, STORES, StoreObject};
 use crate::handles::{Kind, Table};
-use crate::{layout, options};
 use crate::requests::Known;
 use crate::status::{Failure, Outcome, Status};
+use crate::{layout, options};
 
 /// Sessions of a process.
 pub static SESSIONS: Table<SessionObject, { 1 << 12 }> = Table::new(Kind::Session);

@@ -1,0 +1,583 @@
+//! What `aquifer.h` promises, called as C calls it.
+
+use std::ffi::c_void;
+use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use aquifer_ffi::layout::{Completion, KEY_GROUP_AUTO, Option_, Request, kind, op};
+use aquifer_ffi::*;
+
+const OK: i32 = 0;
+const ABSENT: i32 = 1;
+const INVALID: i32 = -1;
+const TOO_LARGE: i32 = -2;
+const CORRUPT: i32 = -3;
+const CLOSED: i32 = -8;
+const BAD_HANDLE: i32 = -11;
+const BUSY: i32 = -12;
+const FORKED: i32 = -13;
+const TOO_SMALL: i32 = -15;
+
+/// The text of this thread's last failure.
+fn last_error() -> String {
+    let mut buffer = [0_u8; 1024];
+    // SAFETY: the buffer has the given size.
+    let len = unsafe { aqf_last_error(buffer.as_mut_ptr().cast(), buffer.len()) };
+    String::from_utf8(buffer[..len].to_vec()).unwrap()
+}
+
+fn open_engine(options: &str) -> Result<u64, i32> {
+    let mut engine = 0;
+    // SAFETY: the text and the place are live.
+    match unsafe { aqf_engine_open(options.as_ptr().cast(), options.len(), &raw mut engine) } {
+        OK => Ok(engine),
+        status => Err(status),
+    }
+}
+
+/// One engine, one session, one store.
+struct Host {
+    engine: u64,
+    session: u64,
+    store: u64,
+}
+
+/// A completion with its bytes copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Done {
+    status: i32,
+    user_data: u64,
+    number: u32,
+    value: Vec<u8>,
+    message: String,
+}
+
+fn request(op: u16, store: u64, user_data: u64) -> Request {
+    Request {
+        struct_size: size_of::<Request>() as u32,
+        op,
+        state: 0,
+        key_group: KEY_GROUP_AUTO,
+        limit: 0,
+        store,
+        user_data,
+        key: null(),
+        ns: null(),
+        map_key: null(),
+        value: null(),
+        key_len: 0,
+        ns_len: 0,
+        map_key_len: 0,
+        value_len: 0,
+    }
+}
+
+/// Sets a pointer and a length of a request.
+fn with_key<'a>(mut r: Request, key: &'a [u8], value: &'a [u8]) -> Request {
+    (r.key, r.key_len) = (key.as_ptr().cast(), key.len() as u32);
+    (r.value, r.value_len) = (value.as_ptr().cast(), value.len() as u32);
+    r
+}
+
+fn bytes(data: *const c_void, len: u32) -> Vec<u8> {
+    if data.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the library lends so many bytes until they are released.
+    unsafe { std::slice::from_raw_parts(data.cast::<u8>(), len as usize) }.to_vec()
+}
+
+impl Host {
+    fn open(name: &str, thread: &str) -> Self {
+        let options =
+            format!("dfs = memory://abi-{name}-{thread}\nmemory = 48M\nthread = {thread}");
+        let engine = open_engine(&options).unwrap();
+        let (mut session, mut store) = (0, 0);
+        // SAFETY: the places are live.
+        unsafe {
+            assert_eq!(aqf_session_open(engine, 0, &raw mut session), OK, "{}", last_error());
+            assert_eq!(aqf_store_open(session, null(), 0, &raw mut store), OK, "{}", last_error());
+        }
+        Self { engine, session, store }
+    }
+
+    fn submit(&self, requests: &[Request]) -> usize {
+        let mut accepted = 0;
+        // SAFETY: the requests and what they name are live.
+        let status = unsafe {
+            aqf_submit(self.session, requests.as_ptr(), requests.len(), &raw mut accepted)
+        };
+        assert_eq!(status, OK, "{}", last_error());
+        accepted
+    }
+
+    fn try_poll(&self, timeout_ns: i64, release: bool) -> Result<(Vec<Done>, u64), i32> {
+        let empty = Completion {
+            struct_size: size_of::<Completion>() as u32,
+            status: 99,
+            user_data: 0,
+            value: null(),
+            message: null(),
+            value_len: 0,
+            message_len: 0,
+            flags: 0,
+            number: 0,
+        };
+        let mut completions = [empty; 64];
+        let (mut count, mut results) = (0, 0);
+        // SAFETY: the places are live, and the capacity is theirs.
+        let status = unsafe {
+            aqf_poll(
+                self.session,
+                completions.as_mut_ptr(),
+                completions.len(),
+                timeout_ns,
+                &raw mut count,
+                &raw mut results,
+            )
+        };
+        if status != OK {
+            return Err(status);
+        }
+        let done = completions[..count].iter().map(|c| Done {
+            status: c.status,
+            user_data: c.user_data,
+            number: c.number,
+            value: bytes(c.value, c.value_len),
+            message: String::from_utf8(bytes(c.message.cast(), c.message_len)).unwrap(),
+        });
+        let done = done.collect();
+        if release && results != 0 {
+            assert_eq!(aqf_release(self.session, results), OK);
+        }
+        Ok((done, results))
+    }
+
+    /// Submits and polls until all have completed, in the order of `user_data`.
+    fn run(&self, requests: &[Request]) -> Vec<Done> {
+        assert_eq!(self.submit(requests), requests.len());
+        let mut all = Vec::new();
+        while all.len() < requests.len() {
+            all.extend(self.try_poll(-1, true).unwrap().0);
+        }
+        all.sort_by_key(|done: &Done| done.user_data);
+        all
+    }
+
+    fn one(&self, request: Request) -> Done {
+        self.run(&[request]).remove(0)
+    }
+
+    fn state(&self, name: &str, kind: u32) -> u16 {
+        let mut r = with_key(request(op::OPEN_STATE, self.store, 0), name.as_bytes(), &[]);
+        r.limit = kind;
+        let done = self.one(r);
+        assert_eq!(done.status, OK, "{}", done.message);
+        done.number as u16
+    }
+
+    fn on(&self, op: u16, state: u16, key: &[u8], value: &[u8]) -> Request {
+        Request { state, ..with_key(request(op, self.store, 0), key, value) }
+    }
+
+    fn close(&self) {
+        assert_eq!(aqf_engine_close(self.engine, 10_000), OK, "{}", last_error());
+        assert_eq!(aqf_session_close(self.session), OK);
+    }
+}
+
+#[test]
+fn absent_empty_and_failed_never_look_alike() {
+    for thread in ["owned", "inline"] {
+        let host = Host::open("alike", thread);
+        let state = host.state("v", kind::VALUE);
+        assert_eq!(host.one(host.on(op::GET, state, b"k", b"")).status, ABSENT);
+        assert_eq!(host.one(host.on(op::PUT, state, b"k", b"")).status, OK);
+        let empty = host.one(host.on(op::GET, state, b"k", b""));
+        assert_eq!((empty.status, &empty.value[..]), (OK, &b""[..]));
+        let failed = host.one(host.on(op::SCAN, state, b"k", b""));
+        assert_eq!(failed.status, INVALID);
+        assert!(failed.message.contains("a value state has no operation 6"), "{}", failed.message);
+        host.close();
+    }
+}
+
+#[test]
+fn a_batch_takes_effect_in_order_and_a_wrong_request_fails_alone() {
+    for thread in ["owned", "inline"] {
+        let host = Host::open("order", thread);
+        let (value, sum) = (host.state("v", kind::VALUE), host.state("s", kind::SUM));
+        let long = vec![7; 3000];
+        let mut batch = vec![
+            host.on(op::PUT, value, b"k", b"one"),
+            host.on(op::GET, value, b"k", b""),
+            host.on(op::GET, 9, b"k", b""),
+            host.on(op::PUT, value, b"k", b"two"),
+            host.on(op::GET, value, &long, b""),
+            host.on(op::GET, value, b"k", b""),
+            host.on(op::ADD, sum, b"k", &5_i64.to_le_bytes()),
+            host.on(op::ADD, sum, b"k", b"short"),
+            host.on(op::GET, sum, b"k", b""),
+            Request { key: null(), ..host.on(op::GET, value, b"k", b"") },
+            Request { op: 77, ..host.on(op::GET, value, b"k", b"") },
+            Request { store: 5, ..host.on(op::GET, value, b"k", b"") },
+            Request { key_group: 128, ..host.on(op::GET, value, b"k", b"") },
+        ];
+        (0..).zip(&mut batch).for_each(|(i, r)| r.user_data = i);
+        let done = host.run(&batch);
+        let statuses: Vec<i32> = done.iter().map(|d| d.status).collect();
+        let expected = [
+            OK, OK, INVALID, OK, TOO_LARGE, OK, OK, INVALID, OK, INVALID, INVALID, BAD_HANDLE,
+            INVALID,
+        ];
+        assert_eq!(statuses, expected, "{done:?}");
+        assert_eq!((&done[1].value[..], &done[5].value[..]), (&b"one"[..], &b"two"[..]));
+        assert_eq!(done[8].value, 5_i64.to_le_bytes());
+        assert!(done.iter().all(|d| (d.status < 0) != d.message.is_empty()), "{done:?}");
+        host.close();
+    }
+}
+
+#[test]
+fn lists_and_maps_come_as_items() {
+    let host = Host::open("items", "inline");
+    let (list, map) = (host.state("l", kind::LIST), host.state("m", kind::MAP));
+    for element in [&b"a"[..], b"", b"ccc"] {
+        assert_eq!(host.one(host.on(op::ADD, list, b"k", element)).status, OK);
+    }
+    let got = host.one(host.on(op::GET, list, b"k", b""));
+    assert_eq!(items(&got.value), [&b"a"[..], b"", b"ccc"]);
+    assert_eq!(host.one(host.on(op::PUT, list, b"k2", &got.value)).status, OK);
+    assert_eq!(host.one(host.on(op::GET, list, b"k2", b"")).value, got.value);
+    assert_eq!(host.one(host.on(op::PUT, list, b"k2", &got.value[1..])).status, CORRUPT);
+    let entry = |op, key: &'static [u8], value: &'static [u8]| Request {
+        map_key: key.as_ptr().cast(),
+        map_key_len: key.len() as u32,
+        limit: 2,
+        ..host.on(op, map, b"k", value)
+    };
+    for (key, value) in [(&b"x"[..], &b"1"[..]), (b"y", b"2"), (b"z", b"3")] {
+        assert_eq!(host.one(entry(op::PUT, key, value)).status, OK);
+    }
+    let scanned = host.one(entry(op::SCAN, b"", b""));
+    assert_eq!(items(&scanned.value), [&b"x"[..], b"1", b"y", b"2"]);
+    assert_eq!(items(&host.one(entry(op::SCAN, b"y", b"")).value), [&b"z"[..], b"3"]);
+    assert_eq!(host.one(entry(op::PUT, b"", b"4")).status, INVALID);
+    assert_eq!(host.one(host.on(op::CLEAR, map, b"k", b"")).status, OK);
+    assert_eq!(host.one(entry(op::GET, b"x", b"")).status, ABSENT);
+    host.close();
+}
+
+fn items(value: &[u8]) -> Vec<Vec<u8>> {
+    let (mut at, mut left) = (value.as_ptr().cast::<c_void>(), value.len());
+    let (mut item, mut len) = (null(), 0);
+    let mut all = Vec::new();
+    // SAFETY: the places are live, and the bytes are the value's.
+    while unsafe { aqf_next_item(&raw mut at, &raw mut left, &raw mut item, &raw mut len) } == OK {
+        all.push(bytes(item, len as u32));
+    }
+    all
+}
+
+#[test]
+fn a_checkpoint_restores_into_an_empty_store_only() {
+    for thread in ["owned", "inline"] {
+        let host = Host::open("restore", thread);
+        let state = host.state("v", kind::VALUE);
+        host.one(host.on(op::PUT, state, b"k", b"kept"));
+        let handle = host.one(request(op::CHECKPOINT, host.store, 0)).value;
+        assert!(!handle.is_empty() && handle.len() <= 1024);
+        host.one(host.on(op::PUT, state, b"k", b"forgotten"));
+        let listed = with_key(request(op::LIST_OBJECTS, host.store, 0), b"", &handle);
+        let listed = String::from_utf8(host.one(listed).value).unwrap();
+        assert!(listed.lines().count() >= 2 && listed.contains("/manifest-"), "{listed}");
+
+        let restore = |handle| with_key(request(op::RESTORE, host.store, 0), b"", handle);
+        let late = host.one(restore(&handle));
+        assert_eq!(late.status, INVALID, "{}", late.message);
+        assert_eq!(aqf_store_close(host.session, host.store), OK);
+        assert_eq!(host.one(host.on(op::GET, state, b"k", b"")).status, BAD_HANDLE);
+
+        let mut other = Host { store: 0, ..host };
+        // SAFETY: the place is live.
+        assert_eq!(unsafe { aqf_store_open(other.session, null(), 0, &raw mut other.store) }, OK);
+        let restore = |handle| with_key(request(op::RESTORE, other.store, 0), b"", handle);
+        assert_eq!(other.one(restore(&handle[1..])).status, CORRUPT);
+        let broken = other.one(with_key(request(op::OPEN_STATE, other.store, 0), b"v", b""));
+        assert_eq!(broken.status, INVALID);
+        assert!(broken.message.contains("another checkpoint"), "{}", broken.message);
+        assert_eq!(other.one(restore(&handle)).status, OK);
+        let found = other.state("v", kind::VALUE);
+        assert_eq!(found, state);
+        assert_eq!(other.one(other.on(op::GET, found, b"k", b"")).value, b"kept");
+        other.close();
+    }
+}
+
+#[test]
+fn handles_that_name_nothing_are_a_status_everywhere() {
+    let host = Host::open("handles", "inline");
+    let other = Host::open("handles-other", "inline");
+    let closed = Host { ..other };
+    other.close();
+    let (mut number, mut size, mut fd, mut ns) = (0, 0, 0, 0);
+    let mut text = [0_i8; 8];
+    for bad in [0, 1, !0, closed.session, closed.engine, host.store, host.session ^ 1 << 20] {
+        // SAFETY: the places are live.
+        unsafe {
+            if bad != host.engine {
+                assert_eq!(aqf_session_open(bad, 0, &raw mut number), BAD_HANDLE, "{bad:#x}");
+                let options = aqf_engine_options(bad, text.as_mut_ptr(), 8, &raw mut size);
+                assert_eq!(options, BAD_HANDLE, "{bad:#x}");
+                assert_eq!(aqf_engine_close(bad, 0), BAD_HANDLE, "{bad:#x}");
+            }
+            assert_eq!(aqf_session_doorbell(bad, &raw mut fd), BAD_HANDLE, "{bad:#x}");
+            assert_eq!(aqf_session_arm(bad, &raw mut ns), BAD_HANDLE, "{bad:#x}");
+            assert_eq!(aqf_store_open(bad, null(), 0, &raw mut number), BAD_HANDLE, "{bad:#x}");
+            let r = request(op::GET, host.store, 0);
+            assert_eq!(aqf_submit(bad, &raw const r, 1, &raw mut size), BAD_HANDLE, "{bad:#x}");
+        }
+        assert_eq!(aqf_session_wake(bad), BAD_HANDLE, "{bad:#x}");
+        assert_eq!(aqf_session_close(bad), BAD_HANDLE, "{bad:#x}");
+        assert_eq!(aqf_store_close(bad, host.store), BAD_HANDLE, "{bad:#x}");
+        assert_eq!(aqf_release(bad, 0), BAD_HANDLE, "{bad:#x}");
+        assert_eq!(aqf_release(host.session, bad), BAD_HANDLE, "{bad:#x}");
+    }
+    assert_eq!(aqf_store_close(host.session, closed.store), INVALID, "of another engine");
+    assert!(last_error().contains("another engine"), "{}", last_error());
+    host.close();
+}
+
+#[test]
+fn null_pointers_and_wrong_sizes_are_a_status() {
+    let host = Host::open("null", "inline");
+    let r = request(op::CHECKPOINT, host.store, 0);
+    let (mut number, mut size) = (0, 0);
+    // SAFETY: what is not null is live.
+    unsafe {
+        assert_eq!(aqf_engine_open(null(), 4, &raw mut number), INVALID);
+        assert_eq!(aqf_engine_open(null(), 0, null_mut()), INVALID);
+        assert_eq!(aqf_session_open(host.engine, 0, null_mut()), INVALID);
+        assert_eq!(aqf_session_open(host.engine, 7, &raw mut number), INVALID);
+        assert!(last_error().contains("shard 7 of 1"), "{}", last_error());
+        assert_eq!(aqf_submit(host.session, null(), 1, &raw mut size), INVALID);
+        assert_eq!(aqf_submit(host.session, &raw const r, 1, null_mut()), INVALID);
+        assert_eq!(aqf_submit(host.session, null(), 0, &raw mut size), OK);
+        for struct_size in [0, 4, 79, 81, 4096, u32::MAX] {
+            let r = Request { struct_size, ..r };
+            assert_eq!(aqf_submit(host.session, &raw const r, 1, &raw mut size), INVALID);
+        }
+        let mixed = [r, Request { struct_size: 88, ..r }];
+        assert_eq!(aqf_submit(host.session, mixed.as_ptr(), 2, &raw mut size), INVALID);
+        assert_eq!(size, 1, "the first was taken");
+        assert_eq!(aqf_poll(host.session, null_mut(), 1, 0, null_mut(), null_mut()), INVALID);
+        assert_eq!(aqf_key_group(null(), 0, 0, null_mut()), INVALID);
+        assert_eq!(aqf_option_at(0, null_mut()), INVALID);
+        assert_eq!(aqf_engine_options(host.engine, null_mut(), 0, &raw mut size), TOO_SMALL);
+        let mut text = vec![0_i8; size + 1];
+        let filled = aqf_engine_options(host.engine, text.as_mut_ptr(), size + 1, &raw mut size);
+        assert_eq!(filled, OK);
+        let odd = (&raw const r).cast::<u8>().add(1).cast::<Request>();
+        assert_eq!(aqf_submit(host.session, odd, 1, &raw mut size), INVALID);
+    }
+    host.close();
+}
+
+#[test]
+fn a_larger_struct_of_a_later_header_is_served() {
+    #[repr(C)]
+    struct Later {
+        request: Request,
+        more: [u64; 2],
+    }
+    let host = Host::open("later", "inline");
+    let state = host.state("v", kind::VALUE);
+    let later = [(b"a", b"1"), (b"b", b"2")].map(|(key, value)| Later {
+        request: Request {
+            struct_size: size_of::<Later>() as u32,
+            ..host.on(op::PUT, state, key, value)
+        },
+        more: [0; 2],
+    });
+    let mut accepted = 0;
+    // SAFETY: two structs of the size that they say.
+    let status =
+        unsafe { aqf_submit(host.session, (&raw const later).cast(), 2, &raw mut accepted) };
+    assert_eq!((status, accepted), (OK, 2), "{}", last_error());
+    while host.try_poll(-1, true).unwrap().0.iter().all(|done| done.status != OK) {}
+    assert_eq!(host.one(host.on(op::GET, state, b"b", b"")).value, b"2");
+    host.close();
+}
+
+#[test]
+fn results_live_until_they_are_released() {
+    let host = Host::open("lent", "inline");
+    let state = host.state("v", kind::VALUE);
+    host.one(host.on(op::PUT, state, b"k", &[7; 500]));
+    host.submit(&[host.on(op::GET, state, b"k", b"")]);
+    let (_, first) = host.try_poll(-1, false).unwrap();
+    assert_ne!(first, 0);
+    for _ in 0..50 {
+        assert_eq!(host.one(host.on(op::GET, state, b"k", b"")).value, [7; 500]);
+    }
+    assert_eq!(aqf_release(host.session, first), OK);
+    assert_eq!(aqf_release(host.session, first), BAD_HANDLE);
+    host.close();
+}
+
+#[test]
+fn closing_the_engine_completes_what_is_pending() {
+    for thread in ["owned", "inline"] {
+        let host = Host::open("pending", thread);
+        let state = host.state("v", kind::VALUE);
+        let mut all: Vec<Request> = (0..5000)
+            .map(|i| Request { user_data: i, ..host.on(op::PUT, state, b"k", b"v") })
+            .collect();
+        all.push(request(op::DRAIN, host.store, 5000));
+        assert_eq!(host.submit(&all), all.len());
+        assert_eq!(aqf_engine_close(host.engine, 10_000), OK, "{}", last_error());
+        let mut seen: Vec<u64> = Vec::new();
+        while seen.len() < all.len() {
+            let (done, _) = host.try_poll(-1, true).unwrap();
+            assert!(done.iter().all(|d| d.status == OK || d.status == CLOSED), "{done:?}");
+            seen.extend(done.iter().map(|d| d.user_data));
+        }
+        seen.sort_unstable();
+        assert!((0..=5000).eq(seen), "each completes once");
+        assert_eq!(host.try_poll(-1, true).unwrap().0, [], "a poll for nothing does not wait");
+        let (mut accepted, r) = (9, request(op::GET, host.store, 0));
+        // SAFETY: the places are live.
+        let late = unsafe { aqf_submit(host.session, &raw const r, 1, &raw mut accepted) };
+        assert_eq!((late, accepted), (CLOSED, 0));
+        assert_eq!(aqf_session_close(host.session), OK);
+    }
+}
+
+#[test]
+fn a_second_thread_is_refused_and_may_wake_and_close() {
+    for thread in ["owned", "inline"] {
+        let host = Host::open("threads", thread);
+        let state = host.state("v", kind::VALUE);
+        let polls = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            let poller = scope.spawn(|| {
+                let missing = aquifer_handle();
+                let mut store = 0;
+                // SAFETY: the place is live.
+                let opened = unsafe { aqf_store_open(host.session, null(), 0, &raw mut store) };
+                assert_eq!(opened, OK);
+                host.submit(&[with_key(request(op::RESTORE, store, 0), b"", &missing)]);
+                loop {
+                    polls.fetch_add(1, Ordering::Relaxed);
+                    match host.try_poll(-1, true) {
+                        Ok((done, _)) if done.is_empty() => {}
+                        ended => return ended,
+                    }
+                }
+            });
+            while polls.load(Ordering::Relaxed) == 0 {
+                std::thread::yield_now();
+            }
+            let mut busy = 0;
+            while !poller.is_finished() && busy < 3 {
+                let r = host.on(op::GET, state, b"k", b"");
+                let mut accepted = 0;
+                // SAFETY: the places are live.
+                match unsafe { aqf_submit(host.session, &raw const r, 1, &raw mut accepted) } {
+                    BUSY => busy += 1,
+                    OK => {}
+                    other => panic!("{other}: {}", last_error()),
+                }
+                assert_eq!(aqf_session_wake(host.session), OK);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            assert_eq!(aqf_session_close(host.session), OK);
+            drop(poller.join().unwrap());
+        });
+        assert_eq!(aqf_session_wake(host.session), BAD_HANDLE);
+        assert_eq!(aqf_engine_close(host.engine, 10_000), OK);
+    }
+}
+
+// A whole handle of a manifest that does not exist.
+fn aquifer_handle() -> Vec<u8> {
+    let host = Host::open("missing", "inline");
+    let handle = host.one(request(op::CHECKPOINT, host.store, 0)).value;
+    host.close();
+    handle
+}
+
+extern "C" fn count_line(context: *mut c_void, level: i32, _: *const i8, len: usize) {
+    // SAFETY: the test passes a counter that outlives the log.
+    let lines = unsafe { &*context.cast::<AtomicU64>() };
+    assert!((1..=5).contains(&level) && len > 0);
+    lines.fetch_add(1, Ordering::Relaxed);
+}
+
+#[test]
+fn the_log_goes_to_the_host_until_it_says_no() {
+    let lines = AtomicU64::new(0);
+    let context = (&raw const lines).cast_mut().cast();
+    // SAFETY: the counter outlives the log, which ends below.
+    unsafe {
+        assert_eq!(aqf_set_log(Some(count_line), context, 9), INVALID);
+        assert_eq!(aqf_set_log(Some(count_line), context, 5), OK);
+    }
+    log::warn!("a line");
+    assert!(lines.load(Ordering::Relaxed) >= 1);
+    // SAFETY: null ends it.
+    assert_eq!(unsafe { aqf_set_log(None, null_mut(), 0) }, OK);
+    let before = lines.load(Ordering::Relaxed);
+    log::warn!("another line");
+    assert_eq!(lines.load(Ordering::Relaxed), before);
+}
+
+#[test]
+fn options_are_described() {
+    let mut index = 0;
+    loop {
+        let mut option = Option_ {
+            struct_size: size_of::<Option_>() as u32,
+            scope: 0,
+            name: null(),
+            type_: null(),
+            default_value: null(),
+            doc: null(),
+        };
+        // SAFETY: the place is live.
+        match unsafe { aqf_option_at(index, &raw mut option) } {
+            OK => {}
+            status => break assert_eq!(status, ABSENT),
+        }
+        for text in [option.name, option.type_, option.default_value, option.doc] {
+            // SAFETY: static strings.
+            assert!(unsafe { std::ffi::CStr::from_ptr(text) }.to_str().is_ok());
+        }
+        index += 1;
+    }
+    assert!(index > 5);
+    assert_eq!(open_engine("dsf = x"), Err(INVALID));
+    assert!(last_error().contains("did you mean `dfs`?") || last_error().contains("there are dfs"));
+    assert_eq!(aqf_abi_check(1), OK);
+    assert_eq!(aqf_abi_check(2), -7);
+}
+
+#[test]
+fn a_forked_child_is_refused() {
+    let host = Host::open("fork", "inline");
+    // SAFETY: the child calls what must work there, and ends without running anything else.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let refused = aqf_session_wake(host.session) == FORKED
+            && aqf_engine_close(host.engine, 0) == FORKED
+            && open_engine("dfs = memory://child") == Err(FORKED);
+        // SAFETY: ends the child at once.
+        unsafe { libc::_exit(i32::from(!refused)) };
+    }
+    let mut status = -1;
+    // SAFETY: the place is live, and the child is ours.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0, "the child was served");
+    host.close();
+}
