@@ -1,0 +1,201 @@
+//! The word counts in C and C++ against an installed libaquifer: built with the compilers of users,
+//! run in every mode, compared with the word count of the command; killed and resumed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} {}: {errors}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The library as a user has it: installed below a folder, here from what cargo just built.
+fn installed() -> &'static Path {
+    static INSTALLED: OnceLock<TempDir> = OnceLock::new();
+    let folder = INSTALLED.get_or_init(|| {
+        // Named, so that the static and shared library are built before this test runs.
+        assert_eq!(aquifer_ffi::aqf_abi_check(aquifer_ffi::layout::ABI_VERSION), 0);
+        let folder = tempfile::tempdir().unwrap();
+        let deps = std::env::current_exe().unwrap();
+        let script = root().join("ffi/package/install.sh");
+        let mut install = Command::new(script);
+        install.arg("--prefix").arg(folder.path());
+        run(install.arg("--built").arg(deps.parent().unwrap()));
+        folder
+    });
+    folder.path()
+}
+
+fn pkg_config(flags: &[&str]) -> Vec<String> {
+    let mut command = Command::new("pkg-config");
+    command.env("PKG_CONFIG_PATH", installed().join("lib/pkgconfig"));
+    let printed = run(command.args(flags).arg("aquifer"));
+    printed.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Builds a host, with `extra` flags.
+fn build(language: &str, extra: &[&str], into: &Path) -> PathBuf {
+    let (compiler, standard, source) = match language {
+        "c" => ("gcc", "-std=c11", "hosts/c/wordcount.c"),
+        _ => ("g++", "-std=c++17", "hosts/cpp/wordcount.cpp"),
+    };
+    let binary = into.join(format!("wordcount-{language}"));
+    let warnings = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
+    let mut command = Command::new(compiler);
+    command.arg(standard).args(["-O1", "-g"]).args(warnings).args(extra);
+    command.arg(root().join(source)).arg("-o").arg(&binary);
+    command.args(pkg_config(&["--cflags", "--libs"]));
+    run(command.arg(format!("-Wl,-rpath,{}/lib", installed().display())));
+    binary
+}
+
+/// Two files of skewed words; the second begins inside what would be a word of the first.
+fn corpus(folder: &Path, words: u64) -> [PathBuf; 2] {
+    let mut x = 7_u64;
+    let mut draw = |below: u64| {
+        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (x >> 33) % below
+    };
+    [("a.txt", words / 3), ("b.txt", words - words / 3)].map(|(name, words)| {
+        let mut text = String::new();
+        for _ in 0..words {
+            let separator = [" ", "\n", "--", "\t(", "\u{e9}", "_"][draw(6) as usize];
+            let word = draw(300) * draw(300);
+            text += &format!("{separator}{}{word:x}", if word % 3 == 0 { "Wx" } else { "k" });
+        }
+        text += &"long".repeat(700);
+        let path = folder.join(name);
+        fs::write(&path, text).unwrap();
+        path
+    })
+}
+
+/// What the command counts.
+fn expected(folder: &Path, inputs: &[PathBuf]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aquifer"));
+    command.args(["run", "wordcount", "--dfs", "memory://expected", "--counts", "counts.tsv"]);
+    run(command.args(inputs).current_dir(folder));
+    fs::read_to_string(folder.join("counts.tsv")).unwrap()
+}
+
+fn same(counts: &str, expected: &str, what: &str) {
+    // A failure shows one line, not a thousand.
+    let mut lines = (1..).zip(counts.lines().zip(expected.lines()));
+    if let Some((number, (ours, theirs))) = lines.find(|(_, (ours, theirs))| ours != theirs) {
+        panic!("{what}: line {number} is {ours:?} instead of {theirs:?}");
+    }
+    assert_eq!(counts.lines().count(), expected.lines().count(), "{what}");
+}
+
+fn counts_in_every_mode(extra: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = corpus(folder.path(), 60_000);
+    let expected = expected(folder.path(), &inputs);
+    for language in ["c", "cpp"] {
+        let binary = build(language, extra, folder.path());
+        for modes in [&[][..], &["-i"], &["-e"], &["-i", "-e"]] {
+            let what = format!("{language} {modes:?} {extra:?}");
+            let dfs = folder.path().join(what.replace(['"', ' ', '/'], "_"));
+            let mut command = Command::new(&binary);
+            command.args(modes).arg(&dfs).args(&inputs).current_dir(folder.path());
+            // The library's threads that live as long as the process are no leak of the host's.
+            command.env("ASAN_OPTIONS", "detect_leaks=0");
+            same(&run(&mut command), &expected, &what);
+        }
+    }
+}
+
+#[test]
+fn hosts_count_as_the_command_does() {
+    counts_in_every_mode(&[]);
+}
+
+#[test]
+fn hosts_count_under_address_sanitizer() {
+    counts_in_every_mode(&["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]);
+}
+
+#[test]
+fn cmake_finds_both_libraries() {
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = corpus(folder.path(), 3000);
+    let expected = expected(folder.path(), &inputs);
+    let build = folder.path().join("build");
+    let mut configure = Command::new("cmake");
+    configure.arg("-S").arg(root().join("hosts")).arg("-B").arg(&build);
+    run(configure.arg(format!("-DCMAKE_PREFIX_PATH={}", installed().display())));
+    run(Command::new("cmake").arg("--build").arg(&build));
+    for name in ["wordcount-c", "wordcount-cpp", "wordcount-static"] {
+        let mut command = Command::new(build.join(name));
+        command.arg(folder.path().join(name)).args(&inputs).current_dir(folder.path());
+        same(&run(&mut command), &expected, name);
+    }
+}
+
+#[test]
+fn a_host_is_told_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = corpus(folder.path(), 10);
+    let binary = build("c", &[], folder.path());
+    let mut command = Command::new(binary);
+    command.current_dir(folder.path());
+    let output = command.arg("ftp://somewhere").args(&inputs).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("opening the engine") && errors.contains("ftp"), "{errors}");
+}
+
+/// Kills the C host again and again at random moments, and resumes it each time from what it
+/// committed; the last run ends by itself, and its counts are right.
+#[test]
+fn a_killed_host_goes_on_from_its_commit() {
+    let kills: u64 = std::env::var("AQUIFER_KILLS").map_or(20, |n| n.parse().expect("a number"));
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = corpus(folder.path(), 400_000);
+    let expected = expected(folder.path(), &inputs);
+    let binary = build("c", &[], folder.path());
+    let mut x = 11_u64;
+    let (mut killed, mut resumed) = (0, 0);
+    while killed < kills {
+        let mode: &[&str] = [&[][..], &["-i"], &["-e"], &["-i", "-e"]][(killed % 4) as usize];
+        let dfs = folder.path().join(format!("state-{killed}"));
+        let _none = fs::remove_file(folder.path().join("wordcount.job"));
+        // One job is killed some times on its way.
+        loop {
+            let mut command = Command::new(&binary);
+            command.args(mode).args(["-c", "5000"]).current_dir(folder.path());
+            if folder.path().join("wordcount.job").exists() {
+                command.arg("-r");
+                resumed += 1;
+            }
+            command.arg(&dfs).args(&inputs).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            std::thread::sleep(Duration::from_millis(30 + (x >> 33) % 400));
+            if killed < kills && child.try_wait().unwrap().is_none() {
+                child.kill().unwrap();
+                killed += 1;
+                child.wait().unwrap();
+                continue;
+            }
+            let output = child.wait_with_output().unwrap();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "after {killed} kills: {errors}");
+            same(&String::from_utf8(output.stdout).unwrap(), &expected, "resumed");
+            break;
+        }
+        fs::remove_dir_all(dfs).unwrap();
+    }
+    assert!(resumed > 0, "no kill came after a commit");
+}
