@@ -149,7 +149,7 @@ typedef struct aqf_completion {
     aqf_status status;   /* AQF_OK, AQF_ABSENT or an error: then the request had no effect, except
                           * that with AQF_CLOSED and AQF_POISONED it is not known */
     uint64_t user_data;  /* the request's */
-    const void *value;   /* lent; null unless the status is AQF_OK and the operation has a result */
+    const void *value;   /* lent; null where value_len is zero */
     const char *message; /* lent, no NUL; of an error, cause and remedy */
     uint32_t value_len;
     uint32_t message_len;

@@ -16,6 +16,7 @@ mod engine;
 mod fork;
 mod handles;
 pub mod layout;
+mod ledger;
 mod log;
 mod options;
 mod requests;

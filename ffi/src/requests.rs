@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use aquifer::limits::{KEY_BYTES_MAX, STATES_MAX, VALUE_BYTES_MAX};
-use aquifer::mem::slab::Token;
 use aquifer::shard::engine::opening;
 use aquifer::shard::values::ControlOp;
 use aquifer::state::decode::Items;
@@ -16,17 +15,18 @@ use aquifer::types::key::too_large;
 use aquifer::types::{KeyGroup, MergeOp};
 
 use crate::engine::{STORES, StoreObject, StoreState};
+use crate::handles::Kind;
 use crate::layout::{KEY_GROUP_AUTO, Request, kind, op};
 use crate::session::{State, check_home};
 use crate::status::{Failure, Status};
 
-/// A store as a session knows it.
+/// An open store as a session knows it.
 pub struct Known {
     handle: u64,
     // Of the object when it was copied.
     version: u64,
     object: Arc<StoreObject>,
-    id: Result<StoreId, &'static str>,
+    id: StoreId,
     states: Vec<AnyState>,
 }
 
@@ -39,19 +39,26 @@ enum AnyState {
 }
 
 impl Known {
-    fn new(handle: u64, object: Arc<StoreObject>) -> Self {
+    fn new(handle: u64, object: Arc<StoreObject>) -> Result<Self, Failure> {
         let version = object.version.load(Ordering::Acquire);
         let inner = object.inner();
-        let (id, states) = match inner.state {
-            StoreState::Open(id) => (Ok(id), any_states(id, &inner.states)),
-            StoreState::Restoring => (Err("the store is being restored: wait for that"), vec![]),
-            StoreState::Broken => {
-                let text = "the restore of the store failed; restore it from another checkpoint";
-                (Err(text), vec![])
+        match inner.state {
+            StoreState::Open(id) => {
+                Ok(Self { handle, version, object, id, states: any_states(id, &inner.states) })
             }
-            StoreState::Closed => (Err("the store was closed"), vec![]),
-        };
-        Self { handle, version, object, id, states }
+            StoreState::Restoring => {
+                Err(Failure::invalid("the store is being restored: wait for that"))
+            }
+            StoreState::Broken => Err(Failure::invalid(
+                "the restore of the store failed; restore it from another checkpoint",
+            )),
+            StoreState::Closed => Err(Kind::Store.bad(handle)),
+        }
+    }
+
+    #[inline]
+    fn is_now(&self, handle: u64) -> bool {
+        self.handle == handle && self.version == self.object.version.load(Ordering::Acquire)
     }
 }
 
@@ -75,17 +82,24 @@ fn any_states(store: StoreId, table: &StateTable) -> Vec<AnyState> {
 /// # Safety
 /// `len` bytes are readable at `data` for the whole call, unless `data` is null or `len` zero.
 pub unsafe fn bytes<'a>(data: *const c_void, len: usize, what: &str) -> Result<&'a [u8], Failure> {
-    if len == 0 {
-        return Ok(&[]);
-    }
-    if data.is_null() {
+    if data.is_null() && len > 0 {
         return Err(Failure::invalid(format!("{what} is null, and its length {len}")));
     }
     if len > isize::MAX as usize {
         return Err(Failure::invalid(format!("{what} has the impossible length {len}")));
     }
-    // SAFETY: not null, and the caller vouches for the length.
-    Ok(unsafe { std::slice::from_raw_parts(data.cast(), len) })
+    // SAFETY: not null where there is a length, and the caller vouches for that.
+    Ok(unsafe { slice(data, len) })
+}
+
+// SAFETY (for callers): `len` bytes are readable at `data`, or `len` is zero.
+#[inline(always)]
+unsafe fn slice<'a>(data: *const c_void, len: usize) -> &'a [u8] {
+    if len == 0 {
+        return &[];
+    }
+    // SAFETY: as the caller says.
+    unsafe { std::slice::from_raw_parts(data.cast(), len) }
 }
 
 // A request with its bytes.
@@ -100,29 +114,49 @@ impl<'a> Parts<'a> {
     // Limits come before the first look at the bytes: a length that is wrong by far is not read.
     //
     // SAFETY (for callers): the pointers and lengths of `r` name readable bytes.
+    #[inline(always)]
     unsafe fn of(r: &Request) -> Result<Self, Failure> {
-        let key_len = r.key_len as usize + r.ns_len as usize + r.map_key_len as usize;
-        if key_len > KEY_BYTES_MAX {
-            return Err(too_large(key_len).into());
+        let Request { key, ns, map_key, value, .. } = *r;
+        let lens = [r.key_len, r.ns_len, r.map_key_len, r.value_len].map(|len| len as usize);
+        let [key_len, ns_len, map_key_len, value_len] = lens;
+        let null = |data: *const c_void, len| data.is_null() & (len > 0);
+        let missing = null(key, key_len)
+            | null(ns, ns_len)
+            | null(map_key, map_key_len)
+            | null(value, value_len);
+        let long = key_len + ns_len + map_key_len > KEY_BYTES_MAX || value_len > VALUE_BYTES_MAX;
+        if missing | long {
+            return Err(wrong_bytes(lens, missing));
         }
-        if r.value_len as usize > VALUE_BYTES_MAX {
-            let text = format!(
-                "a value of {} bytes exceeds the limit of {VALUE_BYTES_MAX}; split it over the \
-                 entries of a map state",
-                r.value_len
-            );
-            return Err(Failure::new(Status::TooLarge, text));
-        }
-        // SAFETY: as the caller says.
+        // SAFETY: as the caller says; what has a length is not null.
         unsafe {
             Ok(Self {
-                key: bytes(r.key, r.key_len as usize, "the key")?,
-                namespace: bytes(r.ns, r.ns_len as usize, "the namespace")?,
-                map_key: bytes(r.map_key, r.map_key_len as usize, "the map key")?,
-                value: bytes(r.value, r.value_len as usize, "the value")?,
+                key: slice(key, key_len),
+                namespace: slice(ns, ns_len),
+                map_key: slice(map_key, map_key_len),
+                value: slice(value, value_len),
             })
         }
     }
+}
+
+#[cold]
+fn wrong_bytes(lens: [usize; 4], missing: bool) -> Failure {
+    let [key, ns, map_key, value] = lens;
+    if key + ns + map_key > KEY_BYTES_MAX {
+        return too_large(key + ns + map_key).into();
+    }
+    if value > VALUE_BYTES_MAX {
+        let text = format!(
+            "a value of {value} bytes exceeds the limit of {VALUE_BYTES_MAX}; split it over the \
+             entries of a map state"
+        );
+        return Failure::new(Status::TooLarge, text);
+    }
+    debug_assert!(missing);
+    Failure::invalid(format!(
+        "a null pointer with a length: key {key}, namespace {ns}, map key {map_key}, value {value}"
+    ))
 }
 
 impl State {
@@ -131,73 +165,65 @@ impl State {
     /// # Safety
     /// The pointers and lengths of `r` name readable bytes.
     pub unsafe fn take_request(&mut self, r: &Request) {
-        let bytes = r.key_len as usize + r.value_len as usize;
-        let token = self.note(r.user_data, bytes.min(KEY_BYTES_MAX + VALUE_BYTES_MAX));
+        let bytes = r.key_len.saturating_add(r.value_len);
+        let bytes = bytes.min((KEY_BYTES_MAX + VALUE_BYTES_MAX) as u32);
+        let number = self.pending.note(r.user_data, bytes);
         // SAFETY: as the caller says.
-        let parts = unsafe { Parts::of(r) };
-        let taken = match &parts {
-            Ok(parts) if r.op < op::OPEN_STATE => self.push(r, parts, token),
-            Ok(parts) => self.control(r, parts, token),
-            Err(_) => Ok(()),
-        };
-        if let Err(failure) = parts.map(|_| ()).and(taken) {
-            self.refuse(token, &failure);
+        let taken = unsafe { Parts::of(r) }.and_then(|parts| {
+            if r.op < op::OPEN_STATE {
+                self.push(r, &parts, number)
+            } else {
+                self.control(r, &parts, number)
+            }
+        });
+        if let Err(failure) = taken {
+            self.refuse(number, &failure);
         }
     }
 
     // The place of a store in `stores`, as it is now.
     #[inline]
     fn known(&mut self, handle: u64) -> Result<usize, Failure> {
-        let at = self.stores.iter().position(|known| known.handle == handle);
-        if let Some(at) = at {
-            let known = &self.stores[at];
-            if known.version == known.object.version.load(Ordering::Acquire) && known.id.is_ok() {
-                return Ok(at);
-            }
+        match self.stores.get(self.last_store) {
+            Some(known) if known.is_now(handle) => Ok(self.last_store),
+            _ => self.look_up(handle),
         }
-        self.look_up(handle, at)
     }
 
-    #[cold]
-    fn look_up(&mut self, handle: u64, at: Option<usize>) -> Result<usize, Failure> {
-        let object = match STORES.get(handle) {
-            Ok(object) => object,
-            Err(failure) => {
+    #[inline(never)]
+    fn look_up(&mut self, handle: u64) -> Result<usize, Failure> {
+        let at = self.stores.iter().position(|known| known.handle == handle);
+        self.last_store = match at.filter(|&at| self.stores[at].is_now(handle)) {
+            Some(at) => at,
+            None => {
                 at.map(|at| self.stores.swap_remove(at));
-                return Err(failure);
+                let object = STORES.get(handle)?;
+                check_home(&object, self)?;
+                self.stores.push(Known::new(handle, object)?);
+                self.stores.len() - 1
             }
         };
-        check_home(&object, self)?;
-        let known = Known::new(handle, object);
-        if let Err(why) = known.id {
-            return Err(Failure::invalid(why));
-        }
-        let at = at.unwrap_or(self.stores.len());
-        if at == self.stores.len() {
-            self.stores.push(known);
-        } else {
-            self.stores[at] = known;
-        }
-        Ok(at)
+        Ok(self.last_store)
     }
 
-    fn push(&mut self, r: &Request, parts: &Parts<'_>, token: Token) -> Result<(), Failure> {
+    #[inline(always)]
+    fn push(&mut self, r: &Request, parts: &Parts<'_>, number: u64) -> Result<(), Failure> {
         let at = self.known(r.store)?;
         let known = &self.stores[at];
         let state = known.states.get(usize::from(r.state).wrapping_sub(1));
         let state = *state.ok_or_else(|| no_state(r.state, known.states.len()))?;
         let key = key_of(r, parts.key, &known.object)?;
-        let target = Target { key, namespace: parts.namespace, user_data: token.0 };
+        let target = Target { key, namespace: parts.namespace, user_data: number };
         push_to(&mut self.batch, state, r, parts, &target)
     }
 
-    fn control(&mut self, r: &Request, parts: &Parts<'_>, token: Token) -> Result<(), Failure> {
+    fn control(&mut self, r: &Request, parts: &Parts<'_>, number: u64) -> Result<(), Failure> {
         if r.op == op::RESTORE {
-            return self.restore(r.store, parts.value, token);
+            return self.restore(r.store, parts.value, number);
         }
         let at = self.known(r.store)?;
         let known = &self.stores[at];
-        let id = known.id.map_err(Failure::invalid)?;
+        let id = known.id;
         let mut opens = None;
         let control = match r.op {
             op::OPEN_STATE => {
@@ -210,11 +236,11 @@ impl State {
             op::LIST_OBJECTS => ControlOp::List(parts.value.to_vec()),
             wrong => return Err(Failure::invalid(format!("there is no operation {wrong}"))),
         };
-        self.start(token, control, opens);
+        self.start(number, control, opens);
         Ok(())
     }
 
-    fn restore(&mut self, store: u64, handle: &[u8], token: Token) -> Result<(), Failure> {
+    fn restore(&mut self, store: u64, handle: &[u8], number: u64) -> Result<(), Failure> {
         let object = STORES.get(store)?;
         check_home(&object, self)?;
         let (config, replaced) = object.begin_restore(handle)?;
@@ -222,7 +248,7 @@ impl State {
         if let Some(id) = replaced {
             self.start_unheard(ControlOp::Close(id));
         }
-        self.start(token, open, Some(object));
+        self.start(number, open, Some(object));
         Ok(())
     }
 }

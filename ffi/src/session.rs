@@ -18,6 +18,7 @@ use aquifer::types::error::ErrorKind;
 
 use crate::engine::{EngineObject, Home, STORES, StoreObject};
 use crate::handles::{Kind, Table};
+use crate::ledger::{Ledger, Special};
 use crate::requests::Known;
 use crate::status::{Failure, Outcome, Status};
 use crate::{layout, options};
@@ -38,30 +39,18 @@ pub struct SessionObject {
     state: Mutex<State>,
 }
 
-/// A request that was accepted and not yet polled.
-pub struct Pending {
-    pub user_data: u64,
-    /// Bytes it was submitted with.
-    pub bytes: usize,
-    /// What the completion's number will be.
-    number: u32,
-    // Of a request that did not reach the engine.
-    refused: Option<Status>,
-    // The store whose states or checkpoint it opens.
-    store: Option<Arc<StoreObject>>,
-}
-
 /// What one call at a time works on.
 pub struct State {
     pub home: Home,
     // None once the shard is gone.
     session: Option<Session>,
-    pending: Slab<Pending>,
-    pending_bytes: usize,
-    // Control requests of the engine, by its number of them.
-    controls: HashMap<u64, Token>,
+    pub pending: Ledger,
+    // The pending number of a control request, by the engine's.
+    controls: HashMap<u64, u64>,
     pub batch: Batch,
     pub stores: Vec<Known>,
+    // Where in `stores` the last one was found.
+    pub last_store: usize,
     // Completions made here.
     own: Completions,
     // What is being handed out, and how much of it was.
@@ -90,11 +79,11 @@ impl SessionObject {
                 state: Mutex::new(State {
                     home,
                     session: Some(session),
-                    pending: Slab::default(),
-                    pending_bytes: 0,
+                    pending: Ledger::default(),
                     controls: HashMap::new(),
                     batch: Batch::default(),
                     stores: Vec::new(),
+                    last_store: 0,
                     own: Completions::default(),
                     current: Arc::default(),
                     handed_out: 0,
@@ -167,7 +156,7 @@ impl SessionObject {
 impl State {
     /// Requests that may still be submitted.
     pub fn room(&self) -> usize {
-        let full = self.pending_bytes >= IN_FLIGHT_BYTES_MAX;
+        let full = self.pending.bytes() >= IN_FLIGHT_BYTES_MAX;
         if full { 0 } else { SESSION_IN_FLIGHT_MAX.saturating_sub(self.pending.len()) }
     }
 
@@ -176,18 +165,10 @@ impl State {
         self.session.is_none()
     }
 
-    /// Notes a request; its token is the engine's `user_data`.
-    pub fn note(&mut self, user_data: u64, bytes: usize) -> Token {
-        self.pending_bytes += bytes;
-        self.pending.insert(Pending { user_data, bytes, number: 0, refused: None, store: None })
-    }
-
-    /// Completes a noted request that did not reach the engine.
-    pub fn refuse(&mut self, token: Token, failure: &Failure) {
-        if let Some(pending) = self.pending.get_mut(token) {
-            pending.refused = Some(failure.status);
-        }
-        self.own.push_error(token.0, Error::invalid(&failure.text));
+    /// Completes a pending request that did not reach the engine.
+    pub fn refuse(&mut self, number: u64, failure: &Failure) {
+        self.pending.special(number).refused = Some(failure.status);
+        self.own.push_error(number, Error::invalid(&failure.text));
     }
 
     /// Gives what the batch holds to the shard.
@@ -204,14 +185,12 @@ impl State {
     }
 
     /// Starts a control request behind what the batch holds.
-    pub fn start(&mut self, token: Token, op: ControlOp, store: Option<Arc<StoreObject>>) {
+    pub fn start(&mut self, number: u64, op: ControlOp, store: Option<Arc<StoreObject>>) {
         self.flush();
-        if let Some(pending) = self.pending.get_mut(token) {
-            pending.store = store;
-        }
+        self.pending.special(number).store = store;
         let Some(session) = &mut self.session else { return };
         match session.start_control(op) {
-            Ok(number) => drop(self.controls.insert(number, token)),
+            Ok(control) => drop(self.controls.insert(control, number)),
             Err(error) => self.end(&error),
         }
     }
@@ -244,14 +223,10 @@ impl State {
         let mut done: Vec<u64> =
             handed.chain(&self.own.items).map(|completion| completion.user_data).collect();
         done.sort_unstable();
-        for pending in self.pending.iter_mut() {
-            if let Some(store) = pending.store.take() {
-                store.restore_failed();
-            }
-        }
-        for token in self.pending.tokens() {
-            if done.binary_search(&token.0).is_err() {
-                self.own.push_error(token.0, error.clone());
+        self.pending.take_stores().iter().for_each(|store| store.restore_failed());
+        for number in self.pending.pending() {
+            if done.binary_search(&number).is_err() {
+                self.own.push_error(number, error.clone());
             }
         }
     }
@@ -299,9 +274,9 @@ impl State {
 
     // A control request ended.
     fn finish(&mut self, done: ControlDone) {
-        let Some(token) = self.controls.remove(&done.user_data) else { return };
-        let Some(pending) = self.pending.get_mut(token) else { return };
-        let store = pending.store.take();
+        let Some(number) = self.controls.remove(&done.user_data) else { return };
+        let special = self.pending.special(number);
+        let store = special.store.take();
         let result = match (done.result, store) {
             (Ok(ControlResult::Opened(id, states)), Some(store)) => {
                 if !store.restored(id, states) {
@@ -310,7 +285,7 @@ impl State {
                 Ok(Vec::new())
             }
             (Ok(ControlResult::Declared(state, states)), Some(store)) => {
-                pending.number = u32::from(state.0);
+                special.number = u32::from(state.0);
                 store.declared(states);
                 Ok(Vec::new())
             }
@@ -328,9 +303,9 @@ impl State {
             }
         };
         match result {
-            Ok(bytes) if bytes.is_empty() => self.own.push(token.0, EngineStatus::Done),
-            Ok(bytes) => self.own.push_value(token.0, EngineStatus::Value, &bytes),
-            Err(error) => self.own.push_error(token.0, error),
+            Ok(bytes) if bytes.is_empty() => self.own.push(number, EngineStatus::Done),
+            Ok(bytes) => self.own.push_value(number, EngineStatus::Value, &bytes),
+            Err(error) => self.own.push_error(number, error),
         }
     }
 
@@ -347,9 +322,8 @@ impl State {
         let to = self.current.items.len().min(from.saturating_add(capacity));
         let mut lends = false;
         for (at, item) in (0..).zip(&self.current.items[from..to]) {
-            let pending = self.pending.remove(Token(item.user_data)).expect("it was noted");
-            self.pending_bytes -= pending.bytes;
-            let completion = completion(&self.current, item, &pending);
+            let (user_data, special) = self.pending.settle(item.user_data);
+            let completion = completion(&self.current, item, user_data, special);
             lends |= !completion.value.is_null() || !completion.message.is_null();
             put(at, completion);
         }
@@ -388,42 +362,43 @@ impl State {
     }
 }
 
-// The completion of one item of `lender`.
+// The completion of one item of `lender`. Made of values in registers, for it is written to the
+// host's memory once.
+#[inline(always)]
 fn completion(
     lender: &Completions,
     item: &aquifer::state::request::Completion,
-    pending: &Pending,
+    user_data: u64,
+    special: Option<Special>,
 ) -> layout::Completion {
-    let mut completion = layout::Completion {
-        struct_size: size_of::<layout::Completion>() as u32,
-        status: Status::Ok as i32,
-        user_data: pending.user_data,
-        value: std::ptr::null(),
-        message: std::ptr::null(),
-        value_len: 0,
-        message_len: 0,
-        flags: 0,
-        number: pending.number,
-    };
+    let special = special.unwrap_or_default();
+    let (mut status, mut flags) = (Status::Ok, 0);
+    let (mut value, mut message): (&[u8], &str) = (&[], "");
     match item.status {
         EngineStatus::Done => {}
-        EngineStatus::Absent => completion.status = Status::Absent as i32,
-        EngineStatus::Value | EngineStatus::Entries { .. } => {
-            let value = lender.value(item);
-            completion.value = value.as_ptr().cast();
-            completion.value_len = value.len() as u32;
-            if item.status == (EngineStatus::Entries { more: true }) {
-                completion.flags = layout::MORE;
-            }
+        EngineStatus::Absent => status = Status::Absent,
+        EngineStatus::Value => value = lender.value(item),
+        EngineStatus::Entries { more } => {
+            value = lender.value(item);
+            flags = if more { layout::MORE } else { 0 };
         }
         EngineStatus::Failed { index } => {
             let error = &lender.errors[index as usize];
-            completion.status = pending.refused.unwrap_or_else(|| error.kind.into()) as i32;
-            completion.message = error.text.as_ptr().cast();
-            completion.message_len = error.text.len() as u32;
+            status = special.refused.unwrap_or_else(|| error.kind.into());
+            message = &error.text;
         }
     }
-    completion
+    layout::Completion {
+        struct_size: size_of::<layout::Completion>() as u32,
+        status: status as i32,
+        user_data,
+        value: if value.is_empty() { std::ptr::null() } else { value.as_ptr().cast() },
+        message: if message.is_empty() { std::ptr::null() } else { message.as_ptr().cast() },
+        value_len: value.len() as u32,
+        message_len: message.len() as u32,
+        flags,
+        number: special.number,
+    }
 }
 
 /// Opens an empty store on the session's shard.

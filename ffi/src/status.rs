@@ -80,16 +80,29 @@ impl From<ErrorKind> for Status {
     }
 }
 
-/// Why a call failed.
+/// Why a call failed. One word wide: what is returned for each request of a batch is looked at and
+/// not copied.
 #[derive(Debug)]
-pub struct Failure {
+pub struct Failure(Box<Why>);
+
+#[derive(Debug)]
+pub struct Why {
     pub status: Status,
     pub text: String,
 }
 
+impl std::ops::Deref for Failure {
+    type Target = Why;
+
+    fn deref(&self) -> &Why {
+        &self.0
+    }
+}
+
 impl Failure {
+    #[cold]
     pub fn new(status: Status, text: impl Into<String>) -> Self {
-        Self { status, text: text.into() }
+        Self(Box::new(Why { status, text: text.into() }))
     }
 
     pub fn invalid(text: impl Into<String>) -> Self {
@@ -134,7 +147,7 @@ pub fn call(body: impl FnOnce() -> Outcome) -> i32 {
         Ok(status) => status as i32,
         Err(failure) => {
             // A thread that is ending has no place for the text any more.
-            let _ending = LAST_ERROR.try_with(|last| *last.borrow_mut() = failure.text);
+            let _ending = LAST_ERROR.try_with(|last| last.borrow_mut().clone_from(&failure.text));
             failure.status as i32
         }
     }

@@ -31,8 +31,7 @@ fn open_store(session: &mut Session, number: u64) -> (StoreId, StateTable) {
 
 fn put(batch: &mut Batch, store: StoreId, states: &StateTable, name: &str, key: u64) {
     let bytes = key.to_be_bytes();
-    let target =
-        Target { key: Key::new(&bytes, KEY_GROUPS), namespace: &[], user_data: key };
+    let target = Target { key: Key::new(&bytes, KEY_GROUPS), namespace: &[], user_data: key };
     states.value(store, name).unwrap().request_put(batch, &target, &bytes).unwrap();
 }
 

@@ -138,10 +138,7 @@ impl Shard {
                 }
             }
             let id = store.id;
-            let named = || {
-                self.jobs.iter().any(|job| job.store == index)
-                    || self.stalled.names(id)
-            };
+            let named = || self.jobs.iter().any(|job| job.store == index) || self.stalled.names(id);
             if store.is_gone() && !named() {
                 *slot = None;
             }

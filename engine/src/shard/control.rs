@@ -13,8 +13,8 @@ use crate::shard::store::{Cut, Store};
 use crate::shard::values::{
     Control, ControlDone, ControlOp, ControlResult, OpenStore, Outbox, StoredObject,
 };
-use crate::state::{StateKind, StateTable};
 use crate::state::request::StoreId;
+use crate::state::{StateKind, StateTable};
 use crate::types::{Error, ObjectKind, Result};
 
 /// A control request that waits for the DFS or a job.
@@ -166,8 +166,8 @@ impl Shard {
         };
         let (session, user_data, result) = match self.controls.remove(token) {
             Some(PendingControl::Load { session, user_data, open, handle }) => {
-                let restored = manifest(&handle)
-                    .and_then(|manifest| self.restore(*open, handle, &manifest));
+                let restored =
+                    manifest(&handle).and_then(|manifest| self.restore(*open, handle, &manifest));
                 (session, user_data, restored)
             }
             Some(PendingControl::List { session, user_data, handle }) => {

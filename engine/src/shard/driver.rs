@@ -129,10 +129,9 @@ impl Driver {
     /// As `turn`.
     pub fn arm(&mut self) -> Result<Option<Nanos>> {
         let Inbox { io, jobs, controls, batches, .. } = &self.inbox;
-        let arrived = !(io.is_empty() && jobs.is_empty() && controls.is_empty())
-            || !batches.is_empty()
-            || self.has_output();
-        if arrived || self.park == Park::Busy || !self.ring.wait_on_number()? {
+        let nothing = io.is_empty() && jobs.is_empty() && controls.is_empty() && batches.is_empty();
+        let idle = nothing && !self.has_output() && self.park != Park::Busy;
+        if !idle || !self.ring.wait_on_number()? {
             return Ok(None);
         }
         let now = clock::now();

@@ -5,8 +5,8 @@ use crate::io::values::{IoDone, IoRequest, ObjectSlot};
 use crate::lsm::job::{Job, Outcome, Unfinished};
 use crate::mem::slab::Token;
 use crate::sst::meta::TableRef;
-use crate::state::{StateKind, StateTable};
 use crate::state::request::{Batch, Completions, StoreId};
+use crate::state::{StateKind, StateTable};
 use crate::types::{Nanos, ObjectName, Result, StateId};
 
 /// A job for the background executor of the core.
