@@ -396,7 +396,7 @@ pub unsafe extern "C" fn aqf_submit(
         let mut taken = 0;
         while taken < count && state.room() > 0 {
             // SAFETY: `count` structs of `stride` bytes lie there, as the header says.
-            let request = unsafe { requests.byte_add(taken * stride).read() };
+            let request = unsafe { &*requests.byte_add(taken * stride) };
             if request.struct_size as usize != stride {
                 let text = format!("request {taken} has struct_size {}", request.struct_size);
                 state.flush();
@@ -405,7 +405,7 @@ pub unsafe extern "C" fn aqf_submit(
                 return Err(Failure::invalid(format!("{text}, and those before it {stride}")));
             }
             // SAFETY: its pointers and lengths name readable bytes, as the header says.
-            unsafe { state.take_request(&request) };
+            unsafe { state.take_request(request) };
             taken += 1;
         }
         state.flush();

@@ -117,8 +117,8 @@ impl<'a> Parts<'a> {
     #[inline(always)]
     unsafe fn of(r: &Request) -> Result<Self, Failure> {
         let Request { key, ns, map_key, value, .. } = *r;
-        let lens = [r.key_len, r.ns_len, r.map_key_len, r.value_len].map(|len| len as usize);
-        let [key_len, ns_len, map_key_len, value_len] = lens;
+        let (key_len, ns_len) = (r.key_len as usize, r.ns_len as usize);
+        let (map_key_len, value_len) = (r.map_key_len as usize, r.value_len as usize);
         let null = |data: *const c_void, len| data.is_null() & (len > 0);
         let missing = null(key, key_len)
             | null(ns, ns_len)
@@ -126,7 +126,7 @@ impl<'a> Parts<'a> {
             | null(value, value_len);
         let long = key_len + ns_len + map_key_len > KEY_BYTES_MAX || value_len > VALUE_BYTES_MAX;
         if missing | long {
-            return Err(wrong_bytes(lens, missing));
+            return Err(wrong_bytes([key_len, ns_len, map_key_len, value_len], missing));
         }
         // SAFETY: as the caller says; what has a length is not null.
         unsafe {
@@ -271,7 +271,24 @@ fn key_of<'a>(r: &Request, bytes: &'a [u8], store: &StoreObject) -> Result<Key<'
     Ok(key)
 }
 
+// The usual operations; each is inlined whole, which pays for two of them.
+#[inline(always)]
 fn push_to(
+    batch: &mut Batch,
+    state: AnyState,
+    r: &Request,
+    parts: &Parts<'_>,
+    target: &Target<'_>,
+) -> Result<(), Failure> {
+    match (state, r.op) {
+        (AnyState::Value(state), op::GET) => Ok(state.request_get(batch, target)?),
+        (AnyState::Value(state), op::PUT) => Ok(state.request_put(batch, target, parts.value)?),
+        _ => push_other(batch, state, r, parts, target),
+    }
+}
+
+#[inline(never)]
+fn push_other(
     batch: &mut Batch,
     state: AnyState,
     r: &Request,
@@ -280,33 +297,31 @@ fn push_to(
 ) -> Result<(), Failure> {
     let Parts { map_key, value, .. } = *parts;
     match (state, r.op) {
-        (AnyState::Value(state), op::GET) => state.request_get(batch, target),
-        (AnyState::Value(state), op::PUT) => state.request_put(batch, target, value),
-        (AnyState::Value(state), op::DELETE) => state.request_delete(batch, target),
-        (AnyState::List(state), op::GET) => state.request_get(batch, target),
+        (AnyState::Value(state), op::DELETE) => state.request_delete(batch, target)?,
+        (AnyState::List(state), op::GET) => state.request_get(batch, target)?,
         (AnyState::List(state), op::PUT) => {
             let items: Vec<&[u8]> = Items::check(value)?.collect();
-            state.request_update(batch, target, &items)
+            state.request_update(batch, target, &items)?;
         }
-        (AnyState::List(state), op::ADD) => state.request_add(batch, target, &[value]),
-        (AnyState::List(state), op::DELETE) => state.request_update(batch, target, &[]),
-        (AnyState::Map(state), op::GET) => state.request_get(batch, target, map_key),
-        (AnyState::Map(state), op::PUT) => state.request_put(batch, target, map_key, value),
-        (AnyState::Map(state), op::DELETE) => state.request_remove(batch, target, map_key),
-        (AnyState::Map(state), op::CLEAR) => state.request_clear(batch, target),
-        (AnyState::Map(state), op::SCAN) => state.request_scan(batch, target, map_key, r.limit),
-        (AnyState::Reducing(state), op::GET) => state.request_get(batch, target),
+        (AnyState::List(state), op::ADD) => state.request_add(batch, target, &[value])?,
+        (AnyState::List(state), op::DELETE) => state.request_update(batch, target, &[])?,
+        (AnyState::Map(state), op::GET) => state.request_get(batch, target, map_key)?,
+        (AnyState::Map(state), op::PUT) => state.request_put(batch, target, map_key, value)?,
+        (AnyState::Map(state), op::DELETE) => state.request_remove(batch, target, map_key)?,
+        (AnyState::Map(state), op::CLEAR) => state.request_clear(batch, target)?,
+        (AnyState::Map(state), op::SCAN) => state.request_scan(batch, target, map_key, r.limit)?,
+        (AnyState::Reducing(state), op::GET) => state.request_get(batch, target)?,
         (AnyState::Reducing(state), op::ADD) => {
             let number = value.try_into().map_err(|_| {
                 let text = "a number is eight bytes, little-endian";
                 Failure::invalid(format!("{text}, and not {}", value.len()))
             })?;
-            state.request_add(batch, target, i64::from_le_bytes(number))
+            state.request_add(batch, target, i64::from_le_bytes(number))?;
         }
-        (AnyState::Reducing(state), op::DELETE) => state.request_clear(batch, target),
+        (AnyState::Reducing(state), op::DELETE) => state.request_clear(batch, target)?,
         (state, op) => return Err(wrong_op(state, op)),
     }
-    .map_err(Failure::from)
+    Ok(())
 }
 
 #[cold]

@@ -26,7 +26,7 @@ pub enum Locality {
 ///
 /// # Errors
 /// `TooLarge` if key or namespace exceed their limits.
-#[inline]
+#[inline(always)]
 pub fn encode_key(
     out: &mut Vec<u8>,
     group: KeyGroup,
