@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread::{JoinHandle, Thread};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -12,6 +12,8 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use crate::io::clock;
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
+use crate::io::handoff::{Asked, Handoff, locked};
+use crate::io::sleeper::Sleeper;
 use crate::io::uring::{RingMode, Wait};
 use crate::limits::{SESSION_PARK_MS, SESSION_RING_SLOTS, SHARD_SPIN_NS};
 use crate::shard::ShardCounters;
@@ -51,19 +53,11 @@ struct Peer {
     sleeper: Arc<Sleeper>,
 }
 
-/// Lets a host thread sleep until the shard has something for it.
-struct Sleeper {
-    thread: Mutex<Option<Thread>>,
-    asleep: AtomicBool,
-}
-
 /// What sessions and shard share.
 pub(super) struct Shared {
     doorbell: Doorbell,
-    new_peers: Mutex<Vec<Peer>>,
-    peers_waiting: AtomicBool,
-    counters: Mutex<ShardCounters>,
-    counters_wanted: AtomicBool,
+    new_peers: Handoff<Peer>,
+    counters: Asked<ShardCounters>,
     stop: AtomicBool,
     // Why the shard's thread ended, once it has.
     ended: Mutex<Option<Error>>,
@@ -104,16 +98,14 @@ impl OwnedShard {
     pub fn connect(&self) -> Remote {
         let (requests, from_host) = RingBuffer::new(SESSION_RING_SLOTS);
         let (to_host, answers) = RingBuffer::new(SESSION_RING_SLOTS);
-        let sleeper =
-            Arc::new(Sleeper { thread: Mutex::new(None), asleep: AtomicBool::new(false) });
+        let sleeper = Arc::new(Sleeper::new());
         let peer = Peer {
             requests: from_host,
             answers: to_host,
             backlog: VecDeque::new(),
             sleeper: Arc::clone(&sleeper),
         };
-        locked(&self.shared.new_peers).push(peer);
-        self.shared.peers_waiting.store(true, Ordering::Release);
+        self.shared.new_peers.put(peer);
         self.shared.doorbell.ring();
         let shard = Arc::clone(&self.shared);
         Remote { requests, answers, backlog: VecDeque::new(), shard, sleeper }
@@ -135,19 +127,13 @@ impl Shared {
     fn new(doorbell: Doorbell) -> Self {
         Self {
             doorbell,
-            new_peers: Mutex::default(),
-            peers_waiting: AtomicBool::new(false),
-            counters: Mutex::default(),
-            counters_wanted: AtomicBool::new(false),
+            new_peers: Handoff::new(),
+            counters: Asked::new(),
             stop: AtomicBool::new(false),
             ended: Mutex::default(),
             gone: AtomicBool::new(false),
         }
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Remote {
@@ -212,18 +198,15 @@ impl Remote {
             }
             std::hint::spin_loop();
         }
-        *locked(&self.sleeper.thread) = Some(std::thread::current());
+        self.sleeper.settle();
         while self.answers.is_empty() {
             self.check_alive()?;
             let left = Duration::from_nanos(deadline.saturating_sub(clock::now()));
             if left.is_zero() {
                 break;
             }
-            self.sleeper.asleep.store(true, Ordering::SeqCst);
-            if self.answers.is_empty() {
-                std::thread::park_timeout(left.min(Duration::from_millis(SESSION_PARK_MS)));
-            }
-            self.sleeper.asleep.store(false, Ordering::SeqCst);
+            let longest = left.min(Duration::from_millis(SESSION_PARK_MS));
+            self.sleeper.sleep(|| std::thread::park_timeout(longest));
         }
         Ok(())
     }
@@ -237,13 +220,15 @@ impl Remote {
     }
 
     pub fn counters(&self) -> Result<ShardCounters> {
-        self.shard.counters_wanted.store(true, Ordering::Release);
+        self.shard.counters.ask();
         self.shard.doorbell.ring();
-        while self.shard.counters_wanted.load(Ordering::Acquire) {
+        loop {
+            if let Some(counters) = self.shard.counters.answer() {
+                return Ok(counters);
+            }
             self.check_alive()?;
             std::thread::yield_now();
         }
-        Ok(*locked(&self.shard.counters))
     }
 }
 
@@ -275,18 +260,13 @@ impl Loop<'_> {
 
     // Takes what sessions sent.
     fn collect(&mut self) -> bool {
-        if self.shared.peers_waiting.swap(false, Ordering::AcqRel) {
-            for peer in locked(&self.shared.new_peers).drain(..) {
-                match self.peers.iter().position(Option::is_none) {
-                    Some(free) => self.peers[free] = Some(peer),
-                    None => self.peers.push(Some(peer)),
-                }
+        for peer in self.shared.new_peers.take() {
+            match self.peers.iter().position(Option::is_none) {
+                Some(free) => self.peers[free] = Some(peer),
+                None => self.peers.push(Some(peer)),
             }
         }
-        if self.shared.counters_wanted.load(Ordering::Acquire) {
-            *locked(&self.shared.counters) = self.driver.counters();
-            self.shared.counters_wanted.store(false, Ordering::Release);
-        }
+        self.shared.counters.serve(|| self.driver.counters());
         let mut worked = false;
         for (session, slot) in (0_u16..).zip(&mut self.peers) {
             let Some(peer) = slot else { continue };
@@ -350,11 +330,8 @@ impl Peer {
             }
             worked = true;
         }
-        if worked
-            && self.sleeper.asleep.swap(false, Ordering::SeqCst)
-            && let Some(thread) = &*locked(&self.sleeper.thread)
-        {
-            thread.unpark();
+        if worked {
+            self.sleeper.wake();
         }
         worked
     }
