@@ -2,6 +2,7 @@
 //! it. Batches and completions cross as boxes and go back empty, so nothing is copied.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
@@ -50,6 +51,8 @@ struct Peer {
     requests: Consumer<ToShard>,
     answers: Producer<FromShard>,
     backlog: VecDeque<FromShard>,
+    // Requests without answer: until none is left, no other session may have its number.
+    owed: usize,
     sleeper: Arc<Sleeper>,
 }
 
@@ -84,9 +87,7 @@ impl OwnedShard {
                 };
                 let shared = Arc::new(Shared::new(driver.doorbell()));
                 drop(opened.send(Ok(Arc::clone(&shared))));
-                let result = Loop { driver, peers: Vec::new(), shared: &shared }.run();
-                *locked(&shared.ended) = result.err();
-                shared.gone.store(true, Ordering::Release);
+                shared.serve(|| Loop { driver, peers: Vec::new(), shared: &shared }.run());
             })
             .map_err(|e| Error::io("starting the thread of a shard", &e))?;
         let failed = Error::new(ErrorKind::Io, "the thread of a shard ended while it started");
@@ -103,6 +104,7 @@ impl OwnedShard {
             requests: from_host,
             answers: to_host,
             backlog: VecDeque::new(),
+            owed: 0,
             sleeper: Arc::clone(&sleeper),
         };
         self.shared.new_peers.put(peer);
@@ -133,6 +135,16 @@ impl Shared {
             ended: Mutex::default(),
             gone: AtomicBool::new(false),
         }
+    }
+
+    // Runs the shard to its end, and tells the sessions however that comes about.
+    fn serve(&self, run: impl FnOnce() -> Result<()>) {
+        let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+            let what = "the shard panicked; restart the process and restore from a checkpoint";
+            Err(Error::new(ErrorKind::Poisoned, what))
+        });
+        *locked(&self.ended) = result.err();
+        self.gone.store(true, Ordering::Release);
     }
 }
 
@@ -273,8 +285,12 @@ impl Loop<'_> {
             while let Ok(message) = peer.requests.pop() {
                 worked = true;
                 match message {
-                    ToShard::Batch(batch) => self.driver.inbox.batches.push((session, batch)),
+                    ToShard::Batch(batch) => {
+                        peer.owed += batch.requests.len();
+                        self.driver.inbox.batches.push((session, batch));
+                    }
                     ToShard::Control { user_data, op } => {
+                        peer.owed += 1;
                         let after = self.driver.inbox.batches.len();
                         let control = Control { session, user_data, after, op };
                         self.driver.inbox.controls.push(control);
@@ -301,18 +317,22 @@ impl Loop<'_> {
             }
             let done = Box::new(std::mem::take(done));
             if let Some(peer) = slot {
+                peer.owed -= done.items.len();
                 peer.backlog.push_back(FromShard::Completions(done));
             }
         }
         for done in self.driver.outbox.controls.drain(..) {
             if let Some(Some(peer)) = self.peers.get_mut(usize::from(done.session)) {
+                peer.owed -= 1;
                 peer.backlog.push_back(FromShard::Control(done));
             }
         }
         for slot in &mut self.peers {
             let Some(peer) = slot else { continue };
             worked |= peer.flush();
-            if peer.requests.is_abandoned() {
+            // First: what was sent before the session left is seen below.
+            let left = peer.requests.is_abandoned();
+            if left && peer.requests.is_empty() && peer.owed == 0 {
                 *slot = None;
             }
         }
@@ -336,3 +356,7 @@ impl Peer {
         worked
     }
 }
+
+#[cfg(test)]
+#[path = "owned_tests.rs"]
+mod tests;
