@@ -307,7 +307,7 @@ impl Cursor {
         for index in unit.seek(from)?..unit.len() {
             let entry = unit.entry(index)?;
             let outside = tablet.high.as_deref().is_some_and(|high| entry.key >= high);
-            if outside || (entry.key > prefix && !entry.key.starts_with(prefix)) {
+            if outside || !entry.key.starts_with(prefix) {
                 self.ended = self.rows.is_empty();
                 self.next_unit = self.open.table.units();
                 return Ok(());

@@ -25,6 +25,13 @@ struct RowAt {
     value: Value,
 }
 
+impl RowAt {
+    #[inline]
+    fn key<'a>(&self, image: &'a [u8]) -> &'a [u8] {
+        &image[self.key_at as usize..(self.key_at + self.key_len) as usize]
+    }
+}
+
 #[derive(Debug, Default)]
 struct Piece {
     // First unit and the one behind the last.
@@ -254,6 +261,13 @@ impl Stream {
         let base = unit.image().as_ptr() as usize;
         for index in 0..unit.len() {
             let entry = unit.entry(index).map_err(damaged)?;
+            // Else the merge would write a table that cannot be searched.
+            if self.rows.last().is_some_and(|last| entry.key <= last.key(unit.image())) {
+                return Err(damaged(Error::corrupt(format!(
+                    "unit at byte {}: rows do not ascend",
+                    at.offset
+                ))));
+            }
             if *entry.key < *self.low || self.high.as_deref().is_some_and(|h| entry.key >= h) {
                 continue;
             }
@@ -277,8 +291,7 @@ impl Stream {
     #[inline]
     #[must_use]
     pub fn key(&self) -> &[u8] {
-        let row = &self.rows[self.row];
-        &self.image[row.key_at as usize..(row.key_at + row.key_len) as usize]
+        self.rows[self.row].key(&self.image)
     }
 
     /// The current row; `ready` answered `Row`.
