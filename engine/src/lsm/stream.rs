@@ -70,6 +70,8 @@ pub struct Stream {
     scratch: Vec<u8>,
     rows: Vec<RowAt>,
     row: usize,
+    // The key of the last row in range of the units before.
+    last: Vec<u8>,
     // Buffers of pieces that were used up.
     spare: Vec<Buf>,
     large: Option<Buf>,
@@ -113,6 +115,7 @@ impl Stream {
             scratch: Vec::new(),
             rows: Vec::new(),
             row: 0,
+            last: Vec::new(),
             spare: Vec::new(),
             large: None,
             large_asked: false,
@@ -254,6 +257,10 @@ impl Stream {
         let key = self.table.object_key();
         let unit = Unit::check(key, at.offset, &bytes[from..], &mut self.scratch);
         let unit = unit.map_err(damaged)?;
+        if let Some(row) = self.rows.last() {
+            self.last.clear();
+            self.last.extend_from_slice(row.key(&self.image));
+        }
         self.image.clear();
         self.image.extend_from_slice(unit.image());
         self.rows.clear();
@@ -261,10 +268,11 @@ impl Stream {
         let base = unit.image().as_ptr() as usize;
         for index in 0..unit.len() {
             let entry = unit.entry(index).map_err(damaged)?;
+            let last = self.rows.last().map_or(&self.last[..], |row| row.key(unit.image()));
             // Else the merge would write a table that cannot be searched.
-            if self.rows.last().is_some_and(|last| entry.key <= last.key(unit.image())) {
+            if entry.key <= last {
                 return Err(damaged(Error::corrupt(format!(
-                    "unit at byte {}: rows do not ascend",
+                    "row {index} of the unit at byte {} is out of order",
                     at.offset
                 ))));
             }
