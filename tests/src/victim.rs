@@ -174,7 +174,7 @@ fn row(state: State, key: u8, map_key: &[u8]) -> RowKey {
 }
 
 /// Writes of the `table`th checkpoint: over some rows of the one before, beside others.
-fn writes(shape: Shape, table: u8, rng: &mut Rng) -> Vec<Op> {
+pub(crate) fn writes(shape: Shape, table: u8, rng: &mut Rng) -> Vec<Op> {
     let random = shape.random;
     let mut value = |len: usize| -> Vec<u8> {
         let byte = rng.next_u64() as u8;
@@ -200,7 +200,7 @@ fn writes(shape: Shape, table: u8, rng: &mut Rng) -> Vec<Op> {
 }
 
 /// Every row by a get, every map by a scan, and rows that were never there.
-fn questions(shape: Shape) -> Vec<Op> {
+pub(crate) fn questions(shape: Shape) -> Vec<Op> {
     let states = [State::Value, State::Sum, State::List, State::Other];
     let mut ops = Vec::new();
     for state in states {
