@@ -13,7 +13,6 @@ use aquifer::state::StateTable;
 use aquifer::state::decode::{Entries, Items, number};
 use aquifer::types::key::{collection_prefix, key_parts};
 use aquifer::types::{Incarnation, ObjectKind, ObjectName};
-use aquifer_tools::run::Job;
 
 /// Units of an accepted table that a body looks at.
 const UNITS_MAX: u32 = 2048;
@@ -180,15 +179,5 @@ pub(super) fn values(data: &[u8]) {
 pub(super) fn url(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         let _understood = dfs_url::parse(text);
-    }
-}
-
-pub(super) fn job(data: &[u8]) {
-    let head = format!("aquifer-wordcount-job 1 {:016x}\n", hash64(data));
-    let sealed = [head.as_bytes(), data, b"\n"].concat();
-    for bytes in [data, &sealed] {
-        if let Ok(job) = Job::parse(bytes) {
-            let _next = (job.last(), job.remedy(), job.clone().go_back());
-        }
     }
 }

@@ -107,7 +107,7 @@ impl Job {
     ///
     /// # Errors
     /// What is not of a job file.
-    pub fn parse(bytes: &[u8]) -> Result<Self> {
+    fn parse(bytes: &[u8]) -> Result<Self> {
         let text = str::from_utf8(bytes).map_err(|_| anyhow!("it is not text"))?;
         let (head, body) = text.split_once('\n').ok_or_else(|| anyhow!("it has no first line"))?;
         let check = head

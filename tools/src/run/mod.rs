@@ -27,11 +27,11 @@ use aquifer::types::Error;
 use aquifer::types::error::ErrorKind;
 
 pub use cli::Args;
-pub use job_file::Job;
 
 use crate::run::count::{Parts, Plan, count};
 use crate::run::input::Reader;
 use crate::run::inputs::{Inputs, Pass};
+use crate::run::job_file::Job;
 use crate::run::progress::Progress;
 use crate::run::report::{Facts, Report, rss_bytes};
 use crate::run::verify::ReadBack;
