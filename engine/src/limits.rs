@@ -171,6 +171,10 @@ pub const OPEN_UNASKED_NS: u64 = 50_000_000;
 /// Tables of a manifest at most: 4 Mi tables of 128 MiB are 512 TiB.
 pub const MANIFEST_TABLES_MAX: usize = 4 << 20;
 
+/// Tablets of a manifest at most: each has a table of its own or is empty, and a reader takes
+/// some 100 bytes for it.
+pub const MANIFEST_TABLETS_MAX: usize = MANIFEST_TABLES_MAX;
+
 /// Largest manifest, bytes: a reader allocates that much for it.
 pub const MANIFEST_BYTES_MAX: u64 = 256 << 20;
 /// Bytes a table builder hands over at a time: large enough that an append costs little beside

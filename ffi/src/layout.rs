@@ -95,5 +95,8 @@ pub struct Option_ {
 }
 
 /// `aqf_log_fn`.
+///
+/// # Safety
+/// The host passes the context that it registered, from any thread.
 pub type LogFn =
     unsafe extern "C" fn(context: *mut c_void, level: i32, text: *const c_char, text_len: usize);

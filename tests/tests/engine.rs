@@ -130,3 +130,38 @@ fn an_inline_store_survives_a_restore() {
 fn an_owned_store_survives_a_restore() {
     survives(ShardThread::Owned);
 }
+
+#[test]
+fn no_session_gets_what_another_asked_for() {
+    let dfs = "memory://sessions-that-leave";
+    let entries: BTreeMap<_, _> = (0..500_u32).map(|n| (n.to_be_bytes().into(), vec![7])).collect();
+    let (_engine, mut session) = open(dfs, ShardThread::Owned);
+    let (store, states) = session.open_store(store_config(None)).unwrap();
+    put_all(&mut session, states.value(store, "v").unwrap(), &entries);
+    let handle = session.checkpoint(store).unwrap();
+
+    let (engine, mut leaves) = open(&format!("{dfs}?latency=20ms"), ShardThread::Owned);
+    let (store, states) = leaves.open_store(store_config(Some(handle))).unwrap();
+    let state = states.value(store, "v").unwrap();
+    let get = |session: &mut Session, keys: std::ops::Range<u32>, user_data: u64| {
+        let mut batch = Batch::default();
+        for key in keys.map(u32::to_be_bytes) {
+            let target = Target { key: Key::new(&key, KEY_GROUPS), namespace: &[], user_data };
+            state.request_get(&mut batch, &target).unwrap();
+        }
+        session.submit(&mut batch).unwrap();
+    };
+    get(&mut leaves, 0..100, 1);
+    drop(leaves);
+    // While the shard finds out; the next one could take the place of the one that left.
+    let another = engine.session(0).unwrap();
+    another.counters().unwrap();
+    another.counters().unwrap();
+    let mut next = engine.session(0).unwrap();
+    get(&mut next, 0..1, 2);
+    let mut done = Completions::default();
+    while next.in_flight() > 0 {
+        next.poll(None, &mut done).unwrap();
+        assert!(done.items.iter().all(|item| item.user_data == 2), "{:?}", done.items);
+    }
+}

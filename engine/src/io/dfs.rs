@@ -11,10 +11,11 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use crate::io::faults::Faults;
+use crate::io::handoff::locked;
 use crate::io::objects::{OpenObject, Source};
 use crate::io::url::{self, Place};
 use crate::io::{entropy, sys};
@@ -321,11 +322,6 @@ impl Draft {
 fn memory_of(name: String) -> Arc<Memory> {
     static ROOTS: OnceLock<Mutex<HashMap<String, Arc<Memory>>>> = OnceLock::new();
     locked(ROOTS.get_or_init(Mutex::default)).entry(name).or_default().clone()
-}
-
-/// Maps are changed by single calls, so one that a panic left locked is whole.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn find(memory: &Memory, name: &ObjectName) -> Result<Arc<Vec<u8>>> {

@@ -1,35 +1,19 @@
 //! The doorbell of a thread that sleeps in the kernel: other threads ring it after they put
-//! something into one of its rings.
-//!
-//! One atomic holds the whole protocol, so no fence is needed:
-//!
-//! | from | by | to |
-//! |---|---|---|
-//! | awake | `ring` | rung |
-//! | awake | sleeper, `try_sleep` | sleeping (may park) |
-//! | rung | sleeper, `try_sleep` | awake (must look again) |
-//! | sleeping | `ring` | rung, and the eventfd is written |
-//! | any | sleeper, `wake` | awake |
-//!
-//! A ringer publishes, then swaps; the sleeper swaps, then looks. Whichever swap comes second sees
-//! the other, so a ring is never lost, and it costs a system call only if the sleeper sleeps.
+//! something into one of its rings. It is a bell and the eventfd that wakes its owner, so a ring
+//! costs a system call only if the owner sleeps.
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::io::bell::Bell;
 use crate::io::sys;
 use crate::types::{Error, Nanos, Result};
 
-const AWAKE: u8 = 0;
-const SLEEPING: u8 = 1;
-const RUNG: u8 = 2;
-
 #[derive(Debug)]
 struct Shared {
-    state: AtomicU8,
+    bell: Bell,
     eventfd: File,
 }
 
@@ -48,13 +32,13 @@ impl Doorbell {
         let eventfd = sys::eventfd().map_err(|e| {
             Error::io("creating an eventfd (raise the limit of open files, ulimit -n)", &e)
         })?;
-        Ok(Self { shared: Arc::new(Shared { state: AtomicU8::new(AWAKE), eventfd }) })
+        Ok(Self { shared: Arc::new(Shared { bell: Bell::new(), eventfd }) })
     }
 
     /// Tells the owner that there is something new for it. What was written before the call is
     /// visible to the owner once it looks.
     pub fn ring(&self) {
-        if self.shared.state.swap(RUNG, Ordering::AcqRel) == SLEEPING {
+        if self.shared.bell.ring() {
             self.kick();
         }
     }
@@ -68,26 +52,17 @@ impl Doorbell {
     /// Owner: announces that it will sleep. False if the bell rang since the last look: then it
     /// must look again instead.
     pub(crate) fn try_sleep(&self) -> bool {
-        let slept = self.shared.state.compare_exchange(
-            AWAKE,
-            SLEEPING,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
-        if slept == Err(RUNG) {
-            self.wake();
-        }
-        slept != Err(RUNG)
+        self.shared.bell.try_sleep()
     }
 
     /// Owner: it is awake and will look at its rings. True if the bell rang.
     pub(crate) fn wake(&self) -> bool {
-        self.shared.state.swap(AWAKE, Ordering::AcqRel) == RUNG
+        self.shared.bell.wake()
     }
 
     /// Owner: true if the bell rang since the last look. A load where nothing happened.
     pub(crate) fn take_rung(&self) -> bool {
-        self.shared.state.load(Ordering::Relaxed) == RUNG && self.wake()
+        self.shared.bell.take_rung()
     }
 
     /// Owner: sleeps until the bell rings, for `timeout` nanoseconds at most; returns at once where

@@ -1,18 +1,22 @@
 //! Floor 2: requests to disk and DFS as plain values, and the drivers that carry them out.
 
+mod bell;
 pub(crate) mod bulk;
 pub mod clock;
 pub mod dfs;
 pub mod doorbell;
 pub mod entropy;
 pub mod faults;
+pub(crate) mod handoff;
 mod objects;
 mod read_op;
 pub(crate) mod retry;
 pub(crate) mod ring_open;
+mod sync;
 pub(crate) mod sys;
 pub mod uring;
 pub mod url;
+pub(crate) mod vacancy;
 pub mod values;
 
 pub use objects::OpenObject;

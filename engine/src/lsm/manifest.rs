@@ -5,7 +5,9 @@ use std::rc::Rc;
 use crate::codec::crc::{keyed_crc, object_key};
 use crate::codec::reader::Reader;
 use crate::codec::varint;
-use crate::limits::{MANIFEST_TABLES_MAX, STORED_KEY_BYTES_MAX};
+use crate::limits::{
+    KEY_GROUPS_MAX, MANIFEST_TABLES_MAX, MANIFEST_TABLETS_MAX, STORED_KEY_BYTES_MAX,
+};
 use crate::lsm::version::{Tablet, Version};
 use crate::sst::meta::{TABLE_REF_BYTES, TableRef};
 use crate::types::{Error, ObjectName, Result};
@@ -137,22 +139,30 @@ impl Manifest {
 
     fn decode_body(reader: &mut Reader<'_>) -> Option<Self> {
         let store = reader.u64()?;
-        let key_groups = reader.u32()?;
+        let key_groups = reader.u32().filter(|groups| (1..=KEY_GROUPS_MAX).contains(groups))?;
         let range = (reader.array().copied()?, reader.array().copied()?);
         let range = (u16::from_le_bytes(range.0), u16::from_le_bytes(range.1));
-        let states = reader.span()?.to_vec();
-        let count = usize::try_from(reader.varint()?).ok()?;
-        if count > MANIFEST_TABLES_MAX || count > reader.remaining() / TABLE_REF_BYTES {
+        if range.0 > range.1 || u32::from(range.1) >= key_groups {
             return None;
         }
-        let tables = (0..count)
-            .map(|_| TableRef::decode(reader.array()?).ok())
-            .collect::<Option<Vec<_>>>()?;
-        let count = usize::try_from(reader.varint()?).ok()?;
-        if count == 0 || count > reader.remaining() {
+        let states = bytes(reader)?;
+        let count = count_of(reader, TABLE_REF_BYTES)?;
+        if count > MANIFEST_TABLES_MAX {
             return None;
         }
-        let mut tablets: Vec<TabletRef> = Vec::new();
+        let mut tables = room(count)?;
+        for _ in 0..count {
+            tables.push(TableRef::decode(reader.array()?).ok()?);
+        }
+        if !each_once(tables.iter().map(|table: &TableRef| table.name))? {
+            return None;
+        }
+        // A length and a count take a byte each.
+        let count = count_of(reader, 2)?;
+        if !(1..=MANIFEST_TABLETS_MAX).contains(&count) {
+            return None;
+        }
+        let mut tablets: Vec<TabletRef> = room(count)?;
         for _ in 0..count {
             let tablet = decode_tablet(reader, tables.len())?;
             let in_order = match tablets.last() {
@@ -176,15 +186,40 @@ impl Manifest {
 }
 
 fn decode_tablet(reader: &mut Reader<'_>, tables: usize) -> Option<TabletRef> {
-    let low: Box<[u8]> = reader.span().filter(|l| l.len() <= STORED_KEY_BYTES_MAX)?.into();
-    let count = usize::try_from(reader.varint()?).ok()?;
-    if count > reader.remaining() {
-        return None;
+    let low = bytes(reader).filter(|low| low.len() <= STORED_KEY_BYTES_MAX)?.into();
+    let count = count_of(reader, 1)?;
+    let mut runs = room(count)?;
+    for _ in 0..count {
+        let run = u32::try_from(reader.varint()?).ok()?;
+        runs.push(Some(run).filter(|&run| (run as usize) < tables)?);
     }
-    let runs = (0..count)
-        .map(|_| u32::try_from(reader.varint()?).ok().filter(|&run| (run as usize) < tables))
-        .collect::<Option<Vec<_>>>()?;
-    Some(TabletRef { low, runs })
+    each_once(runs.iter())?.then_some(TabletRef { low, runs })
+}
+
+// A count of items that take at least `bytes_min` bytes each of what is left.
+fn count_of(reader: &mut Reader<'_>, bytes_min: usize) -> Option<usize> {
+    let count = usize::try_from(reader.varint()?).ok()?;
+    (count <= reader.remaining() / bytes_min).then_some(count)
+}
+
+fn room<T>(count: usize) -> Option<Vec<T>> {
+    let mut out = Vec::new();
+    out.try_reserve_exact(count).ok()?;
+    Some(out)
+}
+
+fn bytes(reader: &mut Reader<'_>) -> Option<Vec<u8>> {
+    let span = reader.span()?;
+    let mut out = room(span.len())?;
+    out.extend_from_slice(span);
+    Some(out)
+}
+
+fn each_once<T: Ord>(items: impl ExactSizeIterator<Item = T>) -> Option<bool> {
+    let mut sorted = room(items.len())?;
+    sorted.extend(items);
+    sorted.sort_unstable();
+    Some(sorted.windows(2).all(|pair| pair[0] < pair[1]))
 }
 
 fn put_span(out: &mut Vec<u8>, bytes: &[u8]) {

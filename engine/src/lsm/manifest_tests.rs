@@ -115,6 +115,22 @@ fn what_a_checksum_cannot_find_is_refused_without_a_panic() {
 }
 
 #[test]
+fn what_stands_twice_and_groups_out_of_range_are_refused() {
+    let tables = vec![table(3), table(1), TableRef { meta_crc: 5, ..table(3) }];
+    let broken = [
+        Manifest { tables, ..manifest() },
+        Manifest { tablets: vec![tablet(b"", &[0, 1, 0])], ..manifest() },
+        Manifest { key_groups: 0, range: (0, 0), ..manifest() },
+        Manifest { key_groups: KEY_GROUPS_MAX + 1, ..manifest() },
+        Manifest { range: (32, 128), ..manifest() },
+        Manifest { range: (33, 32), ..manifest() },
+    ];
+    for broken in broken {
+        assert_eq!(decode(&broken.encode(&own_name())), Err(ErrorKind::Corrupt), "{broken:?}");
+    }
+}
+
+#[test]
 fn tablets_out_of_order_and_runs_without_a_table_are_refused() {
     let tablets = [
         vec![],

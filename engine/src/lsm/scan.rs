@@ -12,7 +12,7 @@ use crate::sst::extent::{self, ValueExtent};
 use crate::sst::meta::TableRef;
 use crate::sst::unit::{EntryValue, Unit};
 use crate::types::key::prefix_end;
-use crate::types::{ObjectName, Result, RowKind};
+use crate::types::{Error, ObjectName, Result, RowKind};
 
 /// A dirty entry: its stored key, and its value unless it was removed.
 pub type DirtyEntry = (Box<[u8]>, Option<Box<[u8]>>);
@@ -306,8 +306,11 @@ impl Cursor {
         let tablet = &version.tablets()[tablet];
         for index in unit.seek(from)?..unit.len() {
             let entry = unit.entry(index)?;
+            if *entry.key < *from {
+                return Err(Error::corrupt(format!("row {index} of a unit is out of order")));
+            }
             let outside = tablet.high.as_deref().is_some_and(|high| entry.key >= high);
-            if outside || (entry.key > prefix && !entry.key.starts_with(prefix)) {
+            if outside || !entry.key.starts_with(prefix) {
                 self.ended = self.rows.is_empty();
                 self.next_unit = self.open.table.units();
                 return Ok(());
@@ -325,3 +328,7 @@ impl Cursor {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "scan_tests.rs"]
+mod tests;

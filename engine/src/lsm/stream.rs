@@ -25,6 +25,13 @@ struct RowAt {
     value: Value,
 }
 
+impl RowAt {
+    #[inline]
+    fn key<'a>(&self, image: &'a [u8]) -> &'a [u8] {
+        &image[self.key_at as usize..(self.key_at + self.key_len) as usize]
+    }
+}
+
 #[derive(Debug, Default)]
 struct Piece {
     // First unit and the one behind the last.
@@ -63,6 +70,8 @@ pub struct Stream {
     scratch: Vec<u8>,
     rows: Vec<RowAt>,
     row: usize,
+    // The key of the last row in range of the units before.
+    last: Vec<u8>,
     // Buffers of pieces that were used up.
     spare: Vec<Buf>,
     large: Option<Buf>,
@@ -106,6 +115,7 @@ impl Stream {
             scratch: Vec::new(),
             rows: Vec::new(),
             row: 0,
+            last: Vec::new(),
             spare: Vec::new(),
             large: None,
             large_asked: false,
@@ -247,6 +257,10 @@ impl Stream {
         let key = self.table.object_key();
         let unit = Unit::check(key, at.offset, &bytes[from..], &mut self.scratch);
         let unit = unit.map_err(damaged)?;
+        if let Some(row) = self.rows.last() {
+            self.last.clear();
+            self.last.extend_from_slice(row.key(&self.image));
+        }
         self.image.clear();
         self.image.extend_from_slice(unit.image());
         self.rows.clear();
@@ -254,6 +268,14 @@ impl Stream {
         let base = unit.image().as_ptr() as usize;
         for index in 0..unit.len() {
             let entry = unit.entry(index).map_err(damaged)?;
+            let last = self.rows.last().map_or(&self.last[..], |row| row.key(unit.image()));
+            // Else the merge would write a table that cannot be searched.
+            if entry.key <= last {
+                return Err(damaged(Error::corrupt(format!(
+                    "row {index} of the unit at byte {} is out of order",
+                    at.offset
+                ))));
+            }
             if *entry.key < *self.low || self.high.as_deref().is_some_and(|h| entry.key >= h) {
                 continue;
             }
@@ -277,8 +299,7 @@ impl Stream {
     #[inline]
     #[must_use]
     pub fn key(&self) -> &[u8] {
-        let row = &self.rows[self.row];
-        &self.image[row.key_at as usize..(row.key_at + row.key_len) as usize]
+        self.rows[self.row].key(&self.image)
     }
 
     /// The current row; `ready` answered `Row`.

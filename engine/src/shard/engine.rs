@@ -105,7 +105,8 @@ impl Engine {
         let error = Error::new(
             ErrorKind::Io,
             format!(
-                "{} of {count} shards have not ended within {patience:?}: a disk or file system                  does not answer them; their threads are left to themselves",
+                "{} of {count} shards have not ended within {patience:?}: a disk or file system \
+                 does not answer them; their threads are left to themselves",
                 stuck.len()
             ),
         );

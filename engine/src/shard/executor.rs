@@ -13,7 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use glommio::io::PollableFd;
@@ -22,6 +22,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
+use crate::io::handoff::{Handoff, locked};
 use crate::io::values::{JobIo, JobState};
 use crate::io::{OpenObject, clock, ring_open, sys};
 use crate::limits::{
@@ -132,7 +133,7 @@ pub(crate) struct Core<J> {
     alarm: Doorbell,
     // Rung once and never looked at, so always readable.
     always: Doorbell,
-    links_new: Mutex<Vec<Served<J>>>,
+    links_new: Handoff<Served<J>>,
     links: AtomicUsize,
     dead: AtomicBool,
     heartbeat: AtomicU64,
@@ -306,7 +307,7 @@ impl<J: Send + 'static> Core<J> {
         let (order_in, orders) = RingBuffer::new(LINK_ORDERS_MAX);
         let (answers, finished) = RingBuffer::new(LINK_ORDERS_MAX);
         let answers = Answers { ring: answers, doorbell: doorbell.clone() };
-        locked(&self.links_new).push(Served { orders, answers, dfs: dfs.clone() });
+        self.links_new.put(Served { orders, answers, dfs: dfs.clone() });
         self.bell.ring();
         Lane { orders: order_in, finished, core: self.clone(), owed: 0 }
     }
@@ -318,7 +319,7 @@ impl<J: Send + 'static> Core<J> {
             bell: Doorbell::new()?,
             alarm: Doorbell::new()?,
             always: Doorbell::new()?,
-            links_new: Mutex::default(),
+            links_new: Handoff::new(),
             links: AtomicUsize::new(0),
             dead: AtomicBool::new(false),
             heartbeat: AtomicU64::new(clock::now()),
@@ -365,10 +366,6 @@ fn local_executor() -> Result<LocalExecutor> {
         .map_err(|error| ring_open::refused(&error.into()))
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The executor's end of a link, as it crosses to the thread.
 struct Served<J> {
     orders: Consumer<Order<J>>,
@@ -398,7 +395,7 @@ async fn serve<J: Send + 'static>(core: Arc<Core<J>>) {
     let mut links = Vec::new();
     loop {
         core.beat();
-        for Served { orders, answers, dfs } in locked(&core.links_new).drain(..) {
+        for Served { orders, answers, dfs } in core.links_new.take() {
             let link = Link {
                 core: core.clone(),
                 dfs,

@@ -2,8 +2,9 @@
 //! it. Batches and completions cross as boxes and go back empty, so nothing is copied.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -11,7 +12,9 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use crate::io::clock;
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
+use crate::io::handoff::{Asked, Handoff, locked};
 use crate::io::uring::{RingMode, Wait};
+use crate::io::vacancy::Vacancy;
 use crate::limits::{SESSION_RING_SLOTS, SHARD_SPIN_NS};
 use crate::shard::ShardCounters;
 use crate::shard::driver::Driver;
@@ -42,8 +45,8 @@ pub(super) struct Remote {
     bell: Doorbell,
     // The host polls the bell's number.
     armed: bool,
-    // The shard found no place in `answers`.
-    full: Arc<AtomicBool>,
+    // Of places in `answers`.
+    vacancy: Arc<Vacancy>,
 }
 
 /// The shard's end.
@@ -51,18 +54,18 @@ struct Peer {
     requests: Consumer<ToShard>,
     answers: Producer<FromShard>,
     backlog: VecDeque<FromShard>,
+    // Requests without answer: until none is left, no other session may have its number.
+    owed: usize,
     // The session's, which sleeps until there is something for it.
     bell: Doorbell,
-    full: Arc<AtomicBool>,
+    vacancy: Arc<Vacancy>,
 }
 
 /// What sessions and shard share.
 pub(super) struct Shared {
     doorbell: Doorbell,
-    new_peers: Mutex<Vec<Peer>>,
-    peers_waiting: AtomicBool,
-    counters: Mutex<ShardCounters>,
-    counters_wanted: AtomicBool,
+    new_peers: Handoff<Peer>,
+    counters: Asked<ShardCounters>,
     stop: AtomicBool,
     // Why the shard's thread ended, once it has.
     ended: Mutex<Option<Error>>,
@@ -89,9 +92,11 @@ impl OwnedShard {
                 };
                 let shared = Arc::new(Shared::new(driver.doorbell()));
                 drop(opened.send(Ok(Arc::clone(&shared))));
-                let mut shard = Loop { driver, peers: Vec::new(), shared: &shared };
-                let result = shard.run();
-                *locked(&shared.ended) = result.err();
+                let mut peers = Vec::new();
+                shared.serve(|| Loop { driver, peers: &mut peers, shared: &shared }.run());
+                for peer in peers.iter().flatten().chain(&shared.new_peers.take()) {
+                    peer.bell.ring();
+                }
             })
             .map_err(|e| Error::io("starting the thread of a shard", &e))?;
         let failed = Error::new(ErrorKind::Io, "the thread of a shard ended while it started");
@@ -104,22 +109,22 @@ impl OwnedShard {
     /// # Errors
     /// The process has no descriptor left.
     pub fn connect(&self) -> Result<Remote> {
-        let bell = Doorbell::new()?;
         let (requests, from_host) = RingBuffer::new(SESSION_RING_SLOTS);
         let (to_host, answers) = RingBuffer::new(SESSION_RING_SLOTS);
+        let (bell, vacancy) = (Doorbell::new()?, Arc::new(Vacancy::new()));
         let peer = Peer {
             requests: from_host,
             answers: to_host,
             backlog: VecDeque::new(),
+            owed: 0,
             bell: bell.clone(),
-            full: Arc::default(),
+            vacancy: Arc::clone(&vacancy),
         };
-        let full = Arc::clone(&peer.full);
-        locked(&self.shared.new_peers).push(peer);
-        self.shared.peers_waiting.store(true, Ordering::Release);
+        self.shared.new_peers.put(peer);
         self.shared.doorbell.ring();
         let shard = Arc::clone(&self.shared);
-        Ok(Remote { requests, answers, backlog: VecDeque::new(), shard, bell, armed: false, full })
+        let backlog = VecDeque::new();
+        Ok(Remote { requests, answers, backlog, shard, bell, armed: false, vacancy })
     }
 
     /// Has the shard end soon.
@@ -153,19 +158,23 @@ impl Shared {
     fn new(doorbell: Doorbell) -> Self {
         Self {
             doorbell,
-            new_peers: Mutex::default(),
-            peers_waiting: AtomicBool::new(false),
-            counters: Mutex::default(),
-            counters_wanted: AtomicBool::new(false),
+            new_peers: Handoff::new(),
+            counters: Asked::new(),
             stop: AtomicBool::new(false),
             ended: Mutex::default(),
             gone: AtomicBool::new(false),
         }
     }
-}
 
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    // Runs the shard to its end, and tells the sessions however that comes about.
+    fn serve(&self, run: impl FnOnce() -> Result<()>) {
+        let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+            let what = "the shard panicked; restart the process and restore from a checkpoint";
+            Err(Error::new(ErrorKind::Poisoned, what))
+        });
+        *locked(&self.ended) = result.err();
+        self.gone.store(true, Ordering::Release);
+    }
 }
 
 impl Remote {
@@ -214,6 +223,7 @@ impl Remote {
         {
             self.sleep(deadline)?;
         }
+        let arrived = !self.answers.is_empty();
         while let Ok(answer) = self.answers.pop() {
             match answer {
                 FromShard::Completions(mut done) => take_completions(completions, &mut done),
@@ -221,10 +231,7 @@ impl Remote {
                 FromShard::Spare(batch) => spare.push(batch),
             }
         }
-        // Pairs with `Peer::flush`: it sees the places, or its flag is seen here.
-        fence(Ordering::SeqCst);
-        if self.full.load(Ordering::Relaxed) {
-            self.full.store(false, Ordering::Relaxed);
+        if arrived && self.vacancy.made() {
             self.shard.doorbell.ring();
         }
         Ok(())
@@ -268,38 +275,27 @@ impl Remote {
     }
 
     pub fn counters(&self) -> Result<ShardCounters> {
-        self.shard.counters_wanted.store(true, Ordering::Release);
+        self.shard.counters.ask();
         self.shard.doorbell.ring();
-        while self.shard.counters_wanted.load(Ordering::Acquire) {
+        loop {
+            if let Some(counters) = self.shard.counters.answer() {
+                return Ok(counters);
+            }
             self.check_alive()?;
             std::thread::yield_now();
         }
-        Ok(*locked(&self.shard.counters))
     }
 }
 
 /// The thread of a shard.
 struct Loop<'a> {
     driver: Driver,
-    peers: Vec<Option<Peer>>,
+    peers: &'a mut Vec<Option<Peer>>,
     shared: &'a Shared,
 }
 
-impl Drop for Loop<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let text = "the thread of a shard met a bug and ended; restore from a checkpoint";
-            *locked(&self.shared.ended) = Some(Error::new(ErrorKind::Poisoned, text));
-        }
-        self.shared.gone.store(true, Ordering::Release);
-        for peer in self.peers.iter().flatten().chain(&*locked(&self.shared.new_peers)) {
-            peer.bell.ring();
-        }
-    }
-}
-
 impl Loop<'_> {
-    fn run(&mut self) -> Result<()> {
+    fn run(mut self) -> Result<()> {
         let mut busy_until: Nanos = 0;
         while !self.shared.stop.load(Ordering::Acquire) {
             let mut worked = self.collect();
@@ -319,26 +315,25 @@ impl Loop<'_> {
 
     // Takes what sessions sent.
     fn collect(&mut self) -> bool {
-        if self.shared.peers_waiting.swap(false, Ordering::AcqRel) {
-            for peer in locked(&self.shared.new_peers).drain(..) {
-                match self.peers.iter().position(Option::is_none) {
-                    Some(free) => self.peers[free] = Some(peer),
-                    None => self.peers.push(Some(peer)),
-                }
+        for peer in self.shared.new_peers.take() {
+            match self.peers.iter().position(Option::is_none) {
+                Some(free) => self.peers[free] = Some(peer),
+                None => self.peers.push(Some(peer)),
             }
         }
-        if self.shared.counters_wanted.load(Ordering::Acquire) {
-            *locked(&self.shared.counters) = self.driver.counters();
-            self.shared.counters_wanted.store(false, Ordering::Release);
-        }
+        self.shared.counters.serve(|| self.driver.counters());
         let mut worked = false;
-        for (session, slot) in (0_u16..).zip(&mut self.peers) {
+        for (session, slot) in (0_u16..).zip(self.peers.iter_mut()) {
             let Some(peer) = slot else { continue };
             while let Ok(message) = peer.requests.pop() {
                 worked = true;
                 match message {
-                    ToShard::Batch(batch) => self.driver.inbox.batches.push((session, batch)),
+                    ToShard::Batch(batch) => {
+                        peer.owed += batch.requests.len();
+                        self.driver.inbox.batches.push((session, batch));
+                    }
                     ToShard::Control { user_data, op } => {
+                        peer.owed += 1;
                         let after = self.driver.inbox.batches.len();
                         let control = Control { session, user_data, after, op };
                         self.driver.inbox.controls.push(control);
@@ -359,24 +354,28 @@ impl Loop<'_> {
             }
         }
         let completions = self.driver.outbox.completions.iter_mut();
-        for (done, slot) in completions.zip(&mut self.peers) {
+        for (done, slot) in completions.zip(self.peers.iter_mut()) {
             if done.items.is_empty() {
                 continue;
             }
             let done = Box::new(std::mem::take(done));
             if let Some(peer) = slot {
+                peer.owed -= done.items.len();
                 peer.backlog.push_back(FromShard::Completions(done));
             }
         }
         for done in self.driver.outbox.controls.drain(..) {
             if let Some(Some(peer)) = self.peers.get_mut(usize::from(done.session)) {
+                peer.owed -= 1;
                 peer.backlog.push_back(FromShard::Control(done));
             }
         }
-        for slot in &mut self.peers {
+        for slot in self.peers.iter_mut() {
             let Some(peer) = slot else { continue };
             worked |= peer.flush();
-            if peer.requests.is_abandoned() {
+            // First: what was sent before the session left is seen below.
+            let left = peer.requests.is_abandoned();
+            if left && peer.requests.is_empty() && peer.owed == 0 {
                 *slot = None;
             }
         }
@@ -386,23 +385,18 @@ impl Loop<'_> {
 
 impl Peer {
     fn flush(&mut self) -> bool {
-        let mut worked = false;
-        let mut waits = false;
+        let (mut worked, mut waits) = (false, false);
         while let Some(answer) = self.backlog.pop_front() {
-            match self.answers.push(answer) {
-                Ok(()) => worked = true,
-                Err(rtrb::PushError::Full(answer)) => {
-                    self.backlog.push_front(answer);
-                    if waits {
-                        break;
-                    }
-                    // The session rings once it has taken something; once more, for it may have
-                    // done so just before.
-                    self.full.store(true, Ordering::Relaxed);
-                    fence(Ordering::SeqCst);
-                    waits = true;
-                }
+            let Err(rtrb::PushError::Full(answer)) = self.answers.push(answer) else {
+                worked = true;
+                continue;
+            };
+            self.backlog.push_front(answer);
+            if waits {
+                break;
             }
+            self.vacancy.want();
+            waits = true;
         }
         if worked {
             self.bell.ring();
@@ -410,3 +404,7 @@ impl Peer {
         worked
     }
 }
+
+#[cfg(test)]
+#[path = "owned_tests.rs"]
+mod tests;

@@ -64,8 +64,8 @@ impl Clears {
     /// Reads a list; `Err` names the part that is not of the format.
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, &'static str> {
         let count = reader.varint().ok_or("clears end early")?;
-        // Each takes at least the byte of its length.
-        let count = usize::try_from(count).ok().filter(|&c| c <= reader.remaining());
+        // Each takes two bytes and more, unless it is the empty one, which stands alone.
+        let count = usize::try_from(count).ok().filter(|&c| c <= reader.remaining().div_ceil(2));
         let count = count.ok_or("more clears than bytes")?;
         let mut prefixes: Vec<Box<[u8]>> = Vec::new();
         prefixes.try_reserve_exact(count).map_err(|_| "no memory for clears")?;

@@ -72,7 +72,7 @@ pub fn check(object_key: u64, offset: u64, value_len: u32, bytes: &[u8]) -> Resu
     }
     let crcs_len = crcs_len(len);
     let Some(stored) = bytes.get(..stored_len(value_len) as usize) else {
-        return Err(fail(offset + bytes.len() as u64, "bytes end"));
+        return Err(fail(offset.saturating_add(bytes.len() as u64), "bytes end"));
     };
     let (crcs, rest) = stored.split_at(crcs_len);
     let (value, padding) = rest.split_at(len);

@@ -174,6 +174,7 @@ fn decode_level(reader: &mut Reader<'_>, entries: u32) -> Result<Level, &'static
             return Err("a separator out of place");
         }
         level.full_at.push(at);
+        level.full_bytes.try_reserve(rest.len()).map_err(|_| "no memory for the index")?;
         level.full_bytes.extend_from_slice(rest);
         let end = u32::try_from(level.full_bytes.len()).map_err(|_| "separators too long")?;
         level.full_end.push(end);

@@ -79,8 +79,8 @@ impl TableRef {
         if self.name.kind != ObjectKind::Sst {
             return Err("the object is not a sorted table");
         }
-        if self.meta_len as usize > SST_META_BYTES_MAX {
-            return Err("resident part over its limit");
+        if self.meta_len == 0 || self.meta_len as usize > SST_META_BYTES_MAX {
+            return Err("the length of the resident part is out of range");
         }
         if footer_at.and_then(|at| at.checked_add(page)) != Some(self.file_bytes) {
             return Err("lengths do not add up to the object's");

@@ -50,6 +50,7 @@ fn references_that_contradict_themselves_are_refused() {
         TableRef { meta_offset: u64::MAX, ..good },
         TableRef { meta_offset: good.meta_offset + 1, file_bytes: good.file_bytes + 1, ..good },
         TableRef { meta_len: u32::MAX, ..good },
+        TableRef { meta_len: 0, file_bytes: good.file_bytes - u64::from(good.meta_len), ..good },
     ];
     for table_ref in bad {
         assert!(TableRef::decode(&table_ref.encode()).is_err(), "{table_ref:?}");

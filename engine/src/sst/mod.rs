@@ -26,4 +26,4 @@ pub use table_builder::{Finished, TableBuilder};
 pub use unit::{Entry, EntryValue, Unit};
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

@@ -5,6 +5,7 @@
 use std::cmp::Ordering;
 
 use crate::codec::crc::keyed_crc;
+use crate::limits::STORED_KEY_BYTES_MAX;
 use crate::sst::extent::ValueExtent;
 use crate::sst::layout::{
     self, ROW_OFFSET_BYTES, UNIT_CRC_FROM, UNIT_HEADER_BYTES, UnitCodec, UnitHeader, ValueForm,
@@ -175,8 +176,14 @@ impl<'a> Unit<'a> {
         if span.end != end {
             return None;
         }
-        let bytes = self.rows.get(span.value_at..end)?;
+        let (key, bytes) =
+            (self.rows.get(span.key_at..span.value_at)?, self.rows.get(span.value_at..end)?);
         let kind = RowKind::from_u8(span.kind)?;
+        let lengths = (1..=STORED_KEY_BYTES_MAX).contains(&key.len())
+            && (kind != RowKind::Delete || bytes.is_empty());
+        if !lengths {
+            return None;
+        }
         let value = match span.form {
             ValueForm::Inline => EntryValue::Inline(bytes),
             ValueForm::Extent => {
@@ -189,7 +196,7 @@ impl<'a> Unit<'a> {
                 EntryValue::Extent(place)
             }
         };
-        Some(Entry { key: self.rows.get(span.key_at..span.value_at)?, kind, value })
+        Some(Entry { key, kind, value })
     }
 
     #[inline]

@@ -1,5 +1,5 @@
 use crate::codec::crc::keyed_crc;
-use crate::limits::FILTER_BITS_LAST;
+use crate::limits::{FILTER_BITS_LAST, STORED_KEY_BYTES_MAX};
 use crate::sst::layout::{UNIT_CRC_FROM, UNIT_HEADER_BYTES, UnitCodec, UnitHeader, put_unit_crc};
 use crate::sst::testing::{Built, Random, Row, Shape, build, keys, rows};
 use crate::sst::{EntryValue, Extent, Unit};
@@ -72,7 +72,8 @@ fn time_and_schema_of_later_writers_are_skipped() {
 #[test]
 fn rows_that_are_not_of_the_format_are_errors() {
     let good: &[u8] = b"\x01\x01\x01av";
-    let bad: [&[u8]; 10] = [
+    let long = [&b"\x01\x89\x10\x01"[..], &[b'k'; STORED_KEY_BYTES_MAX + 1], b"v"].concat();
+    let bad: [&[u8]; 13] = [
         b"\x41\x01\x01av",                     // reserved flag
         b"\x81\x01\x01av",                     // reserved flag
         b"\x00\x01\x01av",                     // kind zero
@@ -83,6 +84,9 @@ fn rows_that_are_not_of_the_format_are_errors() {
         b"\x21\x01\x03a\x01\x90\x4e",          // extent not at a page
         b"\x21\x01\x05a\x80\x20\x80\x80\x10x", // bytes behind the extent
         b"\x21\x01\x04a\x80\x20\x80\x10",      // extent behind its unit
+        b"\x01\x00\x01v",                      // no key
+        b"\x02\x01\x01av",                     // a delete with a value
+        &long,                                 // a key over its limit
     ];
     for row in bad {
         let bytes = raw_unit(&[row], 0);

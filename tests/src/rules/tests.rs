@@ -79,6 +79,12 @@ fn unsafe_beyond_what_was_counted_is_found() {
     let (_, bare) = one.split_once('\n').expect("two lines");
     breaks(unsafety, "engine/src/mem/prefetch.rs", bare, 1);
     holds(unsafety, "engine/src/lsm/scan.rs", "// This is unsafe { in words }.\n");
+    let twice = one.replace("f()", concat!("unsafe", " { f() }"));
+    breaks(unsafety, "engine/src/mem/prefetch.rs", &twice, 2);
+    let attribute = concat!("// SAFETY: argued.\n#[unsafe", "(no_mangle)]\n");
+    breaks(unsafety, "engine/src/lsm/scan.rs", attribute, 2);
+    breaks(unsafety, "engine/src/mem/prefetch.rs", "fn safe() {}\n", 1);
+    assert!(unsafe_files_missing(&[]).contains(&"engine/src/mem/prefetch.rs"));
 }
 
 #[test]

@@ -38,7 +38,7 @@ impl Dfs {
         &self.violations
     }
 
-    fn violation(&mut self, what: String) {
+    pub(super) fn violation(&mut self, what: String) {
         self.violations.push(what);
     }
 

@@ -411,7 +411,10 @@ impl Sim {
             return Err(self.injected("read"));
         }
         let from = offset as usize;
-        assert!(from + out.len() <= bytes.len(), "a read past the end of an object");
+        if bytes.len().saturating_sub(from) < out.len() {
+            self.dfs.violation("a read past the end of an object".to_owned());
+            return Err(Error::corrupt("an object ends early"));
+        }
         if fails && self.rng.chance(self.faults.read_short) {
             return self.read_a_part(&bytes[from..from + out.len()], out);
         }

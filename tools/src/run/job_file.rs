@@ -72,8 +72,7 @@ impl Job {
                 "reading the job file {file}: {e}; name it with --job, or start without --resume"
             )
         })?;
-        let text = str::from_utf8(&bytes).map_err(|_| anyhow!("it is not text"));
-        text.and_then(Self::decode).map_err(|why| {
+        Self::parse(&bytes).map_err(|why| {
             anyhow!(
                 "{file} is not a whole job file of this version: {why:#}; restore the file, or \
                  start without --resume"
@@ -104,7 +103,12 @@ impl Job {
         }
     }
 
-    fn decode(text: &str) -> Result<Self> {
+    /// Reads the bytes of a job file, whatever they are.
+    ///
+    /// # Errors
+    /// What is not of a job file.
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let text = str::from_utf8(bytes).map_err(|_| anyhow!("it is not text"))?;
         let (head, body) = text.split_once('\n').ok_or_else(|| anyhow!("it has no first line"))?;
         let check = head
             .strip_prefix(MAGIC)

@@ -1,0 +1,34 @@
+use super::*;
+
+fn session() -> (Arc<Shared>, Remote) {
+    let shard = Arc::new(Shared::new(Doorbell::new().unwrap()));
+    let (requests, _) = RingBuffer::new(1);
+    let (_, answers) = RingBuffer::new(1);
+    let (bell, vacancy) = (Doorbell::new().unwrap(), Arc::new(Vacancy::new()));
+    let (backlog, remote_shard) = (VecDeque::new(), Arc::clone(&shard));
+    let remote =
+        Remote { requests, answers, backlog, shard: remote_shard, bell, armed: false, vacancy };
+    (shard, remote)
+}
+
+#[test]
+fn sessions_hear_of_a_shard_that_panicked() {
+    let (shard, remote) = session();
+    remote.check_alive().unwrap();
+    shard.serve(|| panic!("planted"));
+    let error = remote.check_alive().unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Poisoned);
+    assert!(error.text.contains("panicked") && error.text.contains("restore"), "{error}");
+    assert_eq!(remote.sleep(None).unwrap_err().kind, ErrorKind::Poisoned);
+    assert_eq!(remote.counters().unwrap_err().kind, ErrorKind::Poisoned);
+}
+
+#[test]
+fn sessions_hear_why_a_shard_ended() {
+    let (shard, remote) = session();
+    shard.serve(|| Ok(()));
+    assert_eq!(remote.check_alive().unwrap_err().kind, ErrorKind::Closed);
+    let (shard, remote) = session();
+    shard.serve(|| Err(Error::new(ErrorKind::Io, "the ring broke")));
+    assert_eq!(remote.check_alive().unwrap_err().kind, ErrorKind::Io);
+}

@@ -1,0 +1,183 @@
+//! The targets of single parsers.
+
+use aquifer::checkpoint::handle::Handle;
+use aquifer::codec::crc::{keyed_crc, object_key};
+use aquifer::codec::hash::hash64;
+use aquifer::codec::reader::Reader;
+use aquifer::io::url as dfs_url;
+use aquifer::limits::PAGE_BYTES;
+use aquifer::lsm::manifest::Manifest;
+use aquifer::sst::meta::{TABLE_REF_BYTES, TableRef};
+use aquifer::sst::{EntryValue, Table, Unit, extent as value_extent};
+use aquifer::state::StateTable;
+use aquifer::state::decode::{Entries, Items, number};
+use aquifer::types::key::{collection_prefix, key_parts};
+use aquifer::types::{Incarnation, ObjectKind, ObjectName};
+
+/// Units of an accepted table that a body looks at.
+const UNITS_MAX: u32 = 2048;
+
+fn name(kind: ObjectKind) -> ObjectName {
+    let incarnation = Incarnation { host_epoch: 2, nonce: 3 };
+    ObjectName { store: 1, incarnation, kind, seq: 4, rand: 5 }
+}
+
+pub(super) fn manifest(data: &[u8]) {
+    let name = name(ObjectKind::Manifest);
+    let sealed = [data, &keyed_crc(object_key(&name), 0, data).to_le_bytes()].concat();
+    for bytes in [data, &sealed] {
+        let Ok(manifest) = Manifest::decode(&name, bytes) else { continue };
+        let again = Manifest::decode(&name, &manifest.encode(&name)).expect("it was read");
+        assert_eq!(again, manifest);
+        assert_eq!(manifest.version().tablets().len(), manifest.tablets.len());
+        states(&manifest.states);
+    }
+}
+
+pub(super) fn handle(data: &[u8]) {
+    let sealed = [data, &hash64(data).to_le_bytes()].concat();
+    for bytes in [data, &sealed] {
+        if let Ok(handle) = Handle::decode(bytes) {
+            assert_eq!(handle.encode(), bytes);
+            let _other = handle.verify(data);
+        }
+    }
+}
+
+pub(super) fn states(data: &[u8]) {
+    let Ok(table) = StateTable::decode(&mut Reader::new(data)) else { return };
+    let mut bytes = Vec::new();
+    table.encode(&mut bytes);
+    assert_eq!(StateTable::decode(&mut Reader::new(&bytes)).expect("it was read"), table);
+}
+
+pub(super) fn footer(data: &[u8]) {
+    let name = name(ObjectKind::Sst);
+    let mut page = data.to_vec();
+    page.resize(PAGE_BYTES, 0);
+    let file_bytes = u64::from_le_bytes(*page[16..].first_chunk().expect("a page"));
+    let offset = file_bytes.wrapping_sub(PAGE_BYTES as u64);
+    let crc = keyed_crc(object_key(&name), offset, &page[12..]);
+    page[8..12].copy_from_slice(&crc.to_le_bytes());
+    for bytes in [data, &page] {
+        if let Ok(found) = TableRef::from_footer(name, bytes) {
+            assert_eq!(found.footer(), &bytes[..PAGE_BYTES]);
+        }
+    }
+    if let Some(record) = data.first_chunk::<TABLE_REF_BYTES>()
+        && let Ok(found) = TableRef::decode(record)
+    {
+        assert_eq!(found.encode(), *record);
+        let _pages = found.meta().pages();
+    }
+}
+
+/// The first two bytes are the pages before the resident part.
+pub(super) fn table(data: &[u8]) {
+    let Some((pages, body)) = data.split_first_chunk::<2>() else { return };
+    let mut meta = body.to_vec();
+    meta.resize(body.len().next_multiple_of(PAGE_BYTES).max(PAGE_BYTES), 0);
+    let name = name(ObjectKind::Sst);
+    let meta_offset = u64::from(u16::from_le_bytes(*pages)) * PAGE_BYTES as u64;
+    let meta_len = meta.len() as u32;
+    let table_ref = TableRef {
+        name,
+        file_bytes: meta_offset + u64::from(meta_len) + PAGE_BYTES as u64,
+        meta_offset,
+        meta_len,
+        meta_crc: keyed_crc(object_key(&name), meta_offset, &meta),
+    };
+    assert!(Table::decode(TableRef { meta_crc: !table_ref.meta_crc, ..table_ref }, &meta).is_err());
+    if let Ok(table) = Table::decode(table_ref, &meta) {
+        search(&table, body);
+    }
+}
+
+fn search(table: &Table, data: &[u8]) {
+    let words = data.chunks(13).take(64);
+    let bounds = [table.smallest(), table.largest(), b"", &[0xff; 40]];
+    for key in words.chain(bounds) {
+        let hash = hash64(key);
+        let found = [table.probe(hash, key), table.locate(key)];
+        for extent in found.into_iter().flatten() {
+            let pages = extent.pages();
+            assert!(pages.offset + u64::from(pages.len) <= table.file_bytes(), "inside the object");
+        }
+        assert!(table.unit_at(key) <= table.units());
+        let _answers = (
+            table.may_hold_collection(hash, key),
+            table.clears(key),
+            table.bytes_between(key, Some(&[0xff])),
+            table.bytes_between(b"", None),
+        );
+    }
+    for unit in 0..table.units().min(UNITS_MAX) {
+        let pages = table.unit(unit).expect("below the count").pages();
+        assert!(pages.offset + u64::from(pages.len) <= table.file_bytes(), "inside the object");
+    }
+    assert_eq!(table.unit(table.units()), None);
+}
+
+/// The first two bytes are the page of the unit.
+pub(super) fn unit(data: &[u8]) {
+    let Some((page, body)) = data.split_first_chunk::<2>() else { return };
+    let offset = u64::from(u16::from_le_bytes(*page)) * PAGE_BYTES as u64;
+    let key = object_key(&name(ObjectKind::Sst));
+    let mut sealed = body.to_vec();
+    sealed.resize(body.len().max(PAGE_BYTES), 0);
+    seal_unit(&mut sealed, key, offset);
+    for bytes in [body, &sealed] {
+        let mut scratch = Vec::new();
+        let Ok(unit) = Unit::check(key, offset, bytes, &mut scratch) else { continue };
+        for index in 0..unit.len() {
+            let Ok(entry) = unit.entry(index) else { continue };
+            let _parts = (key_parts(entry.key), collection_prefix(entry.key));
+            let _found = (unit.find(entry.key), unit.seek(entry.key));
+            if let EntryValue::Extent(value) = entry.value {
+                assert!(value.offset + u64::from(value.stored().len) <= offset, "before the unit");
+                let _pages = value.stored().pages();
+            }
+        }
+        let _found = (unit.find(body), unit.seek(body));
+        let image = unit.image().to_vec();
+        assert_eq!(Unit::of_image(offset, &image).expect("it was checked").len(), unit.len());
+    }
+}
+
+/// Gives a unit at the beginning of `bytes`, which is at least a page, the checksum of its bytes,
+/// however many its header says they are.
+pub(super) fn seal_unit(bytes: &mut [u8], object_key: u64, offset: u64) {
+    let stored = u32::from_le_bytes(*bytes[12..].first_chunk().expect("a page")) as usize;
+    let packed = (16 + stored.min(PAGE_BYTES)).next_multiple_of(64);
+    let len = if bytes[4] == 2 { packed.min(PAGE_BYTES) } else { PAGE_BYTES };
+    let crc = keyed_crc(object_key, offset, &bytes[4..len]);
+    bytes[..4].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// The first four bytes are the length of the value.
+pub(super) fn extent(data: &[u8]) {
+    let Some((len, body)) = data.split_first_chunk::<4>() else { return };
+    let (key, len) = (object_key(&name(ObjectKind::Sst)), u32::from_le_bytes(*len));
+    for offset in [0, PAGE_BYTES as u64, u64::MAX] {
+        if let Ok(value) = value_extent::check(key, offset, len, body) {
+            assert_eq!(value.len(), len as usize);
+        }
+    }
+}
+
+pub(super) fn values(data: &[u8]) {
+    if let Ok(items) = Items::check(data) {
+        let bytes: usize = items.clone().map(<[u8]>::len).sum();
+        assert!(bytes + items.len() <= data.len());
+    }
+    if let Ok(entries) = Entries::check(data, true) {
+        assert_eq!(entries.clone().count(), entries.len());
+    }
+    assert_eq!(number(data).is_ok(), data.len() == 8);
+}
+
+pub(super) fn url(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _understood = dfs_url::parse(text);
+    }
+}
