@@ -68,7 +68,10 @@ fn a_process_under_a_memory_limit_is_not_killed() {
     let report: Value =
         serde_json::from_slice(&fs::read(folder.path().join("report.json")).unwrap()).unwrap();
     let phases = report["phases"].as_array().unwrap();
-    assert_eq!(phases.len(), 4, "{report}");
+    let names: Vec<_> = phases.iter().filter_map(|phase| phase["name"].as_str()).collect();
+    for name in ["load", "get", "rmw", "checkpoint"] {
+        assert!(names.contains(&name), "{name} of {names:?}");
+    }
     for phase in phases {
         assert_eq!((&phase["wrong"], &phase["missing"]), (&0.into(), &0.into()), "{phase}");
         let most = phase["rss_bytes_max"].as_u64().unwrap();
