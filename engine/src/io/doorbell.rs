@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::io::sys;
-use crate::types::{Error, Result};
+use crate::types::Result;
 
 const AWAKE: u8 = 0;
 const SLEEPING: u8 = 1;
@@ -45,9 +45,7 @@ impl Doorbell {
     /// # Errors
     /// The kernel has no descriptor left.
     pub fn new() -> Result<Self> {
-        let eventfd = sys::eventfd().map_err(|e| {
-            Error::io("creating an eventfd (raise the limit of open files, ulimit -n)", &e)
-        })?;
+        let eventfd = sys::eventfd().map_err(|e| sys::no_descriptor("creating an eventfd", &e))?;
         Ok(Self { shared: Arc::new(Shared { state: AtomicU8::new(AWAKE), eventfd }) })
     }
 

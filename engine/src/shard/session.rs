@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::io::clock;
-use crate::io::uring::Wait;
+use crate::io::reads::Wait;
 use crate::limits::SESSION_IN_FLIGHT_MAX;
 use crate::shard::ShardCounters;
 use crate::shard::driver::Driver;
