@@ -256,9 +256,12 @@ impl Dfs {
         }
         let file = options.custom_flags(0).open(path)?;
         if !self.shared.buffered.swap(true, Ordering::Relaxed) {
+            let Root::Folder { path: root, .. } = &self.shared.root else { return Ok(file) };
             log::warn!(
-                "{}: this file system refuses direct I/O (O_DIRECT), so its files are read and                  written through the page cache, whose memory no budget bounds; put the DFS root                  on ext4, xfs, btrfs or nfs",
-                path.parent().unwrap_or(path).display()
+                "{}: this file system refuses direct I/O (O_DIRECT), so its files are read and \
+                 written through the page cache, whose memory no budget bounds; put the DFS root \
+                 on ext4, xfs, btrfs or nfs",
+                root.display()
             );
         }
         Ok(file)

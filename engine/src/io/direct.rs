@@ -14,7 +14,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use glommio::GlommioError;
 use glommio::io::{DmaBuffer, DmaFile};
 
 use crate::io::dfs::Dfs;
@@ -87,7 +86,7 @@ impl DirectFile {
         let len = out.len();
         match self {
             Self::Ring(RingFile { file, .. }) => {
-                let read = file.read_at_aligned(offset, len).await.map_err(of_glommio)?;
+                let read = file.read_at_aligned(offset, len).await.map_err(task::of_glommio)?;
                 out[..read.len()].copy_from_slice(&read);
                 Ok(read.len())
             }
@@ -115,7 +114,7 @@ impl DirectFile {
                 let buffer = Rc::get_mut(&mut aligned).expect("nobody shares it");
                 buffer.as_bytes_mut().copy_from_slice(part);
                 let written = file.write_rc_at(aligned.clone(), offset).await;
-                let written = written.map_err(of_glommio)?;
+                let written = written.map_err(task::of_glommio)?;
                 if Rc::strong_count(&aligned) == 1 {
                     spare.borrow_mut().push(aligned);
                 }
@@ -137,7 +136,7 @@ impl DirectFile {
     /// Makes what was written durable.
     pub(crate) async fn sync(&self) -> io::Result<()> {
         match self {
-            Self::Ring(RingFile { file, .. }) => file.fdatasync().await.map_err(of_glommio),
+            Self::Ring(RingFile { file, .. }) => file.fdatasync().await.map_err(task::of_glommio),
             Self::Threads(ThreadsFile { file, .. }) => {
                 let file = file.clone();
                 task::blocking(move || file.sync_data()).await
@@ -148,7 +147,7 @@ impl DirectFile {
     /// Closes the file.
     pub(crate) async fn close(self) -> io::Result<()> {
         match self {
-            Self::Ring(RingFile { file, .. }) => file.close().await.map_err(of_glommio),
+            Self::Ring(RingFile { file, .. }) => file.close().await.map_err(task::of_glommio),
             // The last reference goes where a close that waits for a server does not matter.
             Self::Threads(ThreadsFile { file, .. }) => {
                 task::blocking(move || drop(file)).await;
@@ -193,15 +192,7 @@ async fn open_dma(
         }
     });
     match opened.await {
-        Ok(opened) => opened.map_err(of_glommio),
+        Ok(opened) => opened.map_err(task::of_glommio),
         Err(_panic) => Err(io::Error::from_raw_os_error(libc::ENOENT)),
-    }
-}
-
-/// Glommio wraps the system's errors.
-fn of_glommio(error: GlommioError<()>) -> io::Error {
-    match error {
-        GlommioError::IoError(e) | GlommioError::EnhancedIoError { source: e, .. } => e,
-        other => io::Error::other(other.to_string()),
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use glommio::io::PollableFd;
-use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
+use glommio::{GlommioError, LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Builder, Handle, LocalOptions, LocalRuntime};
 
@@ -16,7 +16,7 @@ use crate::limits::{
     EXECUTOR_BLOCKING_THREADS, EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_NICE, EXECUTOR_PREEMPT_MS,
     EXECUTOR_READ_THREADS, EXECUTOR_RING_DEPTH,
 };
-use crate::types::{Error, Nanos, Result};
+use crate::types::{Nanos, Result};
 
 /// What runs the tasks of one thread.
 pub(crate) enum Runtime {
@@ -40,7 +40,7 @@ impl Runtime {
                         EXECUTOR_BLOCKING_THREADS,
                     ))
                     .make()
-                    .map_err(io::Error::from)
+                    .map_err(of_glommio)
             })
             .map(Self::Ring),
             IoKind::Portable => Builder::new_current_thread()
@@ -51,7 +51,7 @@ impl Runtime {
                 .on_thread_start(|| sys::background_thread(EXECUTOR_NICE))
                 .build_local(LocalOptions::default())
                 .map(Self::Threads)
-                .map_err(|e| Error::io("starting a background executor (ulimit -n)", &e)),
+                .map_err(|e| sys::no_descriptor("starting a background executor", &e)),
         }
     }
 
@@ -142,5 +142,13 @@ impl Listener {
             Self::Ring(_) => self.readable().await,
             Self::Threads(_) => yield_now().await,
         }
+    }
+}
+
+/// Glommio wraps the system's errors.
+pub(crate) fn of_glommio(error: GlommioError<()>) -> io::Error {
+    match error {
+        GlommioError::IoError(e) | GlommioError::EnhancedIoError { source: e, .. } => e,
+        other => io::Error::other(other.to_string()),
     }
 }
