@@ -57,6 +57,7 @@ struct VersusReport<'a> {
 
 /// The whole of `versus`.
 pub fn main() -> Result<()> {
+    aquifer_tools::io::show_log();
     let mut arguments = std::env::args().skip(1);
     if arguments.next().as_deref() == Some(RUN_ENGINE) {
         let order = arguments.next().context("run-engine is called by versus itself")?;

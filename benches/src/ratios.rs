@@ -29,8 +29,9 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// `None` without rounds.
-    fn of(mut values: Vec<f64>) -> Option<Self> {
+    /// Of the values of all rounds; `None` without rounds.
+    #[must_use]
+    pub fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         let (min, max) = (*values.first()?, *values.last()?);
         let middle = values.len() / 2;

@@ -8,13 +8,14 @@
 //!
 //! ```
 //! use aquifer::aec::{Context, Controller, Options};
-//! use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
+//! use aquifer::shard::engine::{Config, Engine, IoMode, ShardThread, StoreConfig};
 //! use aquifer::state::request::{Batch, Completions};
 //! use aquifer::state::{StateKind, StateTable};
 //! # fn main() -> aquifer::types::Result<()> {
 //!
 //! let (dfs, thread) = ("memory://words".to_owned(), ShardThread::Inline);
-//! let engine = Engine::open(Config { memory_bytes: 64 << 20, dfs, shards: 1, thread })?;
+//! let (memory_bytes, io) = (64 << 20, IoMode::Auto);
+//! let engine = Engine::open(Config { memory_bytes, dfs, shards: 1, thread, io })?;
 //! let mut session = engine.session(0)?;
 //!
 //! let mut states = StateTable::default();

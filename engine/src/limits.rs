@@ -239,12 +239,23 @@ pub const READ_TRIES_MAX: u32 = 10_000;
 /// within this time; what it still owes after it keeps its buffer for ever.
 pub const RING_DRAIN_MS_MAX: u64 = 2_000;
 
-/// Attempts to create a ring while the kernel still returns the locked memory of rings that were
-/// closed just before (it does so asynchronously, within 300 ms), and the pause between them in
-/// milliseconds. Together below the second in which opening must fail.
-pub const RING_OPEN_TRIES_MAX: u32 = 8;
-/// See [`RING_OPEN_TRIES_MAX`].
-pub const RING_OPEN_PAUSE_MS: u64 = 60;
+/// While the kernel refuses a ring for want of locked memory, creating it is tried again after
+/// pauses that double, from this one on, milliseconds: the memory of rings that were closed just
+/// before is returned asynchronously, within 300 ms.
+pub const RING_OPEN_PAUSE_MS_MIN: u64 = 10;
+
+/// The last of these pauses, milliseconds. Those of a shard's ring and of its executor's lie
+/// together below the second in which opening must decide.
+pub const RING_OPEN_PAUSE_MS_MAX: u64 = 160;
+
+const _: () = assert!(
+    2 * (2 * RING_OPEN_PAUSE_MS_MAX - RING_OPEN_PAUSE_MS_MIN) < 1000,
+    "two waits that double, below a second"
+);
+
+/// Threads of a process that read for its portable drivers. A disk that many reads keep busy needs
+/// as many threads; each takes some 16 KiB.
+pub const READ_THREADS_MAX: usize = 64;
 
 /// Longest latency that a DFS url may inject, nanoseconds: ten seconds are beyond any DFS that is
 /// worth simulating, and a larger figure is a typing error.
@@ -273,8 +284,8 @@ pub const JOB_SLICE_NS: u64 = 1_000_000;
 /// transfers use ordinary memory, which costs them nothing that is measurable.
 pub const EXECUTOR_IO_MEMORY_BYTES: usize = 64 << 10;
 
-/// Limit of locked memory below which glommio refuses to start, bytes.
-pub const EXECUTOR_MEMLOCK_BYTES_MIN: u64 = 512 << 10;
+/// Limit of locked memory below which no ring is tried, bytes: glommio refuses to start there.
+pub const RINGS_MEMLOCK_BYTES_MIN: u64 = 512 << 10;
 
 /// Submission entries of each of an executor's three rings: a few jobs with a few reads each.
 pub const EXECUTOR_RING_DEPTH: usize = 64;
@@ -361,6 +372,10 @@ const _: () = assert!(STORES_MAX * STORE_GENERATIONS as usize == 1 << 16);
 /// Threads on which an executor makes its blocking calls (renames, syncs of folders, small puts
 /// and loads): with two, a slow sync does not hold up a load.
 pub const EXECUTOR_BLOCKING_THREADS: usize = 2;
+
+/// The same where these threads read and write too, for want of io_uring: a merge's reads, a
+/// flush's writes and the rest, each at once.
+pub const EXECUTOR_READ_THREADS: usize = 8;
 
 /// Requests of one session in flight at most: what its completions may hold at once. A partial
 /// acceptance is the back-pressure a host sees.

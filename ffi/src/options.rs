@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 
 use aquifer::limits::KEY_GROUPS_MAX;
-use aquifer::shard::engine::{Config, ShardThread, StoreConfig};
+use aquifer::shard::engine::{Config, IoMode, ShardThread, StoreConfig};
 use aquifer::state::StateTable;
 use aquifer::types::nearest::nearest;
 use aquifer::types::size;
@@ -24,7 +24,7 @@ const SIZE: &CStr = c"bytes, or a number with K, M, G or T";
 const NUMBER: &CStr = c"a whole number";
 
 /// Every option.
-pub const OPTIONS: [Described; 9] = [
+pub const OPTIONS: [Described; 10] = [
     Described {
         scope: SCOPE_ENGINE,
         name: c"dfs",
@@ -52,6 +52,13 @@ pub const OPTIONS: [Described; 9] = [
         type_: c"owned or inline",
         default: c"owned",
         doc: c"Which thread runs a shard: one of the engine, or the host's inside aqf_poll.",
+    },
+    Described {
+        scope: SCOPE_ENGINE,
+        name: c"io",
+        type_: c"auto, uring or portable",
+        default: c"auto",
+        doc: c"How files are read: by io_uring, by threads, or as the first that is allowed.",
     },
     Described {
         scope: SCOPE_STORE,
@@ -144,6 +151,7 @@ pub fn engine(text: &[u8]) -> Result<Config, Failure> {
         dfs: String::new(),
         shards: 1,
         thread: ShardThread::Owned,
+        io: IoMode::Auto,
     };
     each(text, SCOPE_ENGINE, |name, value| {
         match name {
@@ -154,11 +162,19 @@ pub fn engine(text: &[u8]) -> Result<Config, Failure> {
                     .ok_or("use bytes, or a number with K, M, G or T for KiB, MiB, GiB, TiB")?;
             }
             "shards" => config.shards = number(value, 1024)?,
-            _ => {
+            "thread" => {
                 config.thread = match value {
                     "owned" => ShardThread::Owned,
                     "inline" => ShardThread::Inline,
                     _ => return Err("use owned or inline".to_owned()),
+                }
+            }
+            _ => {
+                config.io = match value {
+                    "auto" => IoMode::Auto,
+                    "uring" => IoMode::Uring,
+                    "portable" => IoMode::Portable,
+                    _ => return Err("use auto, uring or portable".to_owned()),
                 }
             }
         }
@@ -174,12 +190,19 @@ pub fn engine(text: &[u8]) -> Result<Config, Failure> {
 
 /// A configuration as text.
 pub fn engine_text(config: &Config) -> String {
-    let Config { memory_bytes, dfs, shards, thread } = config;
+    let Config { memory_bytes, dfs, shards, thread, io } = config;
     let thread = match thread {
         ShardThread::Owned => "owned",
         ShardThread::Inline => "inline",
     };
-    format!("dfs = {dfs}\nmemory = {memory_bytes}\nshards = {shards}\nthread = {thread}\n")
+    let io = match io {
+        IoMode::Auto => "auto",
+        IoMode::Uring => "uring",
+        IoMode::Portable => "portable",
+    };
+    format!(
+        "dfs = {dfs}\nmemory = {memory_bytes}\nshards = {shards}\nthread = {thread}\nio = {io}\n"
+    )
 }
 
 /// The store that the text of `aqf_store_open` says: empty, without states.

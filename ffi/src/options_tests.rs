@@ -38,8 +38,8 @@ fn what_is_wrong_is_named_with_a_hint() {
         assert!(failure.text.contains(message), "{}", failure.text);
     }
     assert!(store(b"key_groups = 0").unwrap_err().text.contains("use 1 to 32768"));
-    let text = store(b"first_key_group = 9\nlast_key_group = 3").unwrap_err().text;
-    assert!(text.contains("key groups 9 to 3 of 128"), "{text}");
+    let failure = store(b"first_key_group = 9\nlast_key_group = 3").unwrap_err();
+    assert!(failure.text.contains("key groups 9 to 3 of 128"), "{}", failure.text);
     assert!(store(b"last_key_group = 128").is_err());
 }
 
@@ -47,8 +47,8 @@ fn what_is_wrong_is_named_with_a_hint() {
 fn every_option_is_taken_and_its_default_is_what_is_left_out() {
     let names: BTreeSet<_> = OPTIONS.iter().map(|option| option.name).collect();
     assert_eq!(names.len(), OPTIONS.len());
-    let defaults = "memory = 256M\nshards = 1\nthread = owned\n";
-    for option in &OPTIONS[1..4] {
+    let defaults = "memory = 256M\nshards = 1\nthread = owned\nio = auto\n";
+    for option in &OPTIONS[1..5] {
         let line =
             format!("{} = {}", option.name.to_str().unwrap(), option.default.to_str().unwrap());
         assert!(defaults.contains(&line), "{line}");

@@ -21,6 +21,35 @@ fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+fn numbers() -> [(&'static str, i64); 24] {
+    [
+        ("AQF_ABI_VERSION", layout::ABI_VERSION.into()),
+        ("AQF_ABI_OLDEST", layout::ABI_OLDEST.into()),
+        ("AQF_KEY_GROUP_AUTO", layout::KEY_GROUP_AUTO.into()),
+        ("AQF_MORE", layout::MORE.into()),
+        ("AQF_SCOPE_ENGINE", layout::SCOPE_ENGINE.into()),
+        ("AQF_SCOPE_STORE", layout::SCOPE_STORE.into()),
+        ("AQF_GET", op::GET.into()),
+        ("AQF_PUT", op::PUT.into()),
+        ("AQF_ADD", op::ADD.into()),
+        ("AQF_DELETE", op::DELETE.into()),
+        ("AQF_CLEAR", op::CLEAR.into()),
+        ("AQF_SCAN", op::SCAN.into()),
+        ("AQF_OPEN_STATE", op::OPEN_STATE.into()),
+        ("AQF_RESTORE", op::RESTORE.into()),
+        ("AQF_CHECKPOINT", op::CHECKPOINT.into()),
+        ("AQF_RELEASE", op::RELEASE.into()),
+        ("AQF_DRAIN", op::DRAIN.into()),
+        ("AQF_LIST_OBJECTS", op::LIST_OBJECTS.into()),
+        ("AQF_KIND_VALUE", kind::VALUE.into()),
+        ("AQF_KIND_LIST", kind::LIST.into()),
+        ("AQF_KIND_MAP", kind::MAP.into()),
+        ("AQF_KIND_SUM", kind::SUM.into()),
+        ("AQF_KIND_MIN", kind::MIN.into()),
+        ("AQF_KIND_MAX", kind::MAX.into()),
+    ]
+}
+
 // C expressions and what they must be.
 fn expected() -> BTreeMap<String, i64> {
     let mut all = BTreeMap::new();
@@ -75,33 +104,7 @@ fn expected() -> BTreeMap<String, i64> {
         default_value = "default_value",
         doc = "doc"
     );
-    let numbers = [
-        ("AQF_ABI_VERSION", layout::ABI_VERSION.into()),
-        ("AQF_ABI_OLDEST", layout::ABI_OLDEST.into()),
-        ("AQF_KEY_GROUP_AUTO", layout::KEY_GROUP_AUTO.into()),
-        ("AQF_MORE", layout::MORE.into()),
-        ("AQF_SCOPE_ENGINE", layout::SCOPE_ENGINE.into()),
-        ("AQF_SCOPE_STORE", layout::SCOPE_STORE.into()),
-        ("AQF_GET", op::GET.into()),
-        ("AQF_PUT", op::PUT.into()),
-        ("AQF_ADD", op::ADD.into()),
-        ("AQF_DELETE", op::DELETE.into()),
-        ("AQF_CLEAR", op::CLEAR.into()),
-        ("AQF_SCAN", op::SCAN.into()),
-        ("AQF_OPEN_STATE", op::OPEN_STATE.into()),
-        ("AQF_RESTORE", op::RESTORE.into()),
-        ("AQF_CHECKPOINT", op::CHECKPOINT.into()),
-        ("AQF_RELEASE", op::RELEASE.into()),
-        ("AQF_DRAIN", op::DRAIN.into()),
-        ("AQF_LIST_OBJECTS", op::LIST_OBJECTS.into()),
-        ("AQF_KIND_VALUE", kind::VALUE.into()),
-        ("AQF_KIND_LIST", kind::LIST.into()),
-        ("AQF_KIND_MAP", kind::MAP.into()),
-        ("AQF_KIND_SUM", kind::SUM.into()),
-        ("AQF_KIND_MIN", kind::MIN.into()),
-        ("AQF_KIND_MAX", kind::MAX.into()),
-    ];
-    all.extend(numbers.map(|(name, number)| (name.to_owned(), number)));
+    all.extend(numbers().map(|(name, number)| (name.to_owned(), number)));
     for number in -40..40 {
         // SAFETY: the name is a static string.
         let name = unsafe { std::ffi::CStr::from_ptr(aquifer_ffi::aqf_status_name(number)) };

@@ -3,6 +3,23 @@
 //! go step by step (`client`), a checkpoint to damage (`victim`), the bodies of the
 //! fuzz targets (`fuzz`), the rules of the source tree (`rules`); see the files in `tests/`.
 
+use aquifer::shard::engine::IoMode;
+
+/// The way to the disk that the tests of the real engine take: that of `AQUIFER_IO`, which is
+/// `auto`, `uring` or `portable`, as for the `aquifer` command.
+///
+/// # Panics
+/// If it is something else.
+#[must_use]
+pub fn io_mode() -> IoMode {
+    match std::env::var("AQUIFER_IO").as_deref() {
+        Err(_) | Ok("auto") => IoMode::Auto,
+        Ok("uring") => IoMode::Uring,
+        Ok("portable") => IoMode::Portable,
+        Ok(other) => panic!("AQUIFER_IO={other}: use auto, uring or portable"),
+    }
+}
+
 pub mod client;
 pub mod fuzz;
 pub mod model;

@@ -9,6 +9,7 @@ use aquifer::state::request::{Batch, Completions, Status, StoreId};
 use aquifer::state::{Key, StateKind, StateTable, Target};
 use aquifer::types::Error;
 use aquifer::types::error::ErrorKind;
+use aquifer_tests::io_mode;
 
 const KEY_GROUPS: u32 = 16;
 
@@ -27,7 +28,8 @@ fn store_config(handle: Option<Vec<u8>>) -> StoreConfig {
 
 fn session(folder: &Path) -> (Engine, Session) {
     let dfs = format!("file://{}", folder.display());
-    let config = Config { memory_bytes: 64 << 20, dfs, shards: 1, thread: ShardThread::Inline };
+    let (memory_bytes, thread, io) = (64 << 20, ShardThread::Inline, io_mode());
+    let config = Config { memory_bytes, dfs, shards: 1, thread, io };
     let engine = Engine::open(config).unwrap();
     let session = engine.session(0).unwrap();
     (engine, session)

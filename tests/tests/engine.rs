@@ -1,4 +1,4 @@
-//! The engine through its face, on a real ring and a real directory.
+//! The engine through its face, on a real disk.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,7 @@ use aquifer::shard::session::Session;
 use aquifer::shard::values::ControlOp;
 use aquifer::state::request::{Batch, Completions, Status, StoreId};
 use aquifer::state::{Key, StateKind, StateTable, Target, ValueState};
+use aquifer_tests::io_mode;
 
 const KEY_GROUPS: u32 = 128;
 
@@ -28,7 +29,8 @@ fn store_config(handle: Option<Vec<u8>>) -> StoreConfig {
 }
 
 fn open(dfs: &str, thread: ShardThread) -> (Engine, Session) {
-    let config = Config { memory_bytes: 64 << 20, dfs: dfs.into(), shards: 1, thread };
+    let (memory_bytes, io) = (64 << 20, io_mode());
+    let config = Config { memory_bytes, dfs: dfs.into(), shards: 1, thread, io };
     let engine = Engine::open(config).unwrap();
     let session = engine.session(0).unwrap();
     (engine, session)

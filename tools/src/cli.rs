@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Arg, Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{interrupt, load, run};
+use crate::{doctor, interrupt, io, load, run};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -14,6 +14,8 @@ Examples:
   Kill it half-way, go on from its last checkpoint, and check every count:
       aquifer run wordcount --ngram 3 --crash-at 5M
       aquifer run wordcount --resume
+  What does this machine, or this container, let the engine do?
+      aquifer doctor --dfs /data/state
   Would the engine carry my job on this machine? Load 10M records, then read and change them:
       aquifer bench load,get,rmw --records 10M --memory 10% --dir /data/bench";
 
@@ -46,6 +48,8 @@ enum Command {
     /// Measure the engine on this machine: load records, run workloads, report.
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(Box<load::LoadArgs>),
+    /// Tell what this machine lets the engine do, what it costs where it does not, and the remedy.
+    Doctor(doctor::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -58,11 +62,13 @@ enum Job {
 /// cause.
 #[must_use]
 pub fn main() -> ExitCode {
+    io::show_log();
     let matches = explain_minus(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let result = match cli.command {
         Command::Run(Job::Wordcount(args)) => run::wordcount(&args),
         Command::Bench(args) => bench(&args),
+        Command::Doctor(args) => return doctor(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -84,6 +90,16 @@ fn explain_minus(command: Clap) -> Clap {
     command
         .mut_args(|arg| if is_number(&arg) { arg.allow_hyphen_values(true) } else { arg })
         .mut_subcommands(explain_minus)
+}
+
+fn doctor(args: &doctor::Args) -> ExitCode {
+    match doctor::doctor(args) {
+        Ok(verdict) => ExitCode::from(verdict as u8),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(doctor::Verdict::Not as u8)
+        }
+    }
 }
 
 fn bench(args: &load::LoadArgs) -> Result<()> {

@@ -2,7 +2,11 @@
 
 pub mod cli;
 
+pub mod doctor;
+
 pub mod interrupt;
+
+pub mod io;
 
 pub mod load;
 

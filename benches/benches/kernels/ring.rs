@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use aquifer::io::clock;
 use aquifer::io::dfs::Dfs;
-use aquifer::io::uring::{Read, RingMode, Uring, Wait};
+use aquifer::io::reads::{Read, Wait};
+use aquifer::io::uring::{RingMode, Uring};
 use aquifer::io::values::{IoDone, ObjectSlot};
 use aquifer::limits::PAGE_BYTES;
 use aquifer::mem::pool::Pool;

@@ -10,7 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ struct Shared {
     root: Root,
     faults: Option<Arc<Faults>>,
     counters: Counters,
+    // Set once the file system has refused direct I/O.
+    buffered: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -89,7 +91,8 @@ impl Dfs {
             Place::Memory(name) => Root::Memory(memory_of(name)),
         };
         let faults = (!faults.is_none()).then(|| Arc::new(faults));
-        Ok(Self { shared: Arc::new(Shared { root, faults, counters: Counters::default() }) })
+        let (counters, buffered) = (Counters::default(), AtomicBool::new(false));
+        Ok(Self { shared: Arc::new(Shared { root, faults, counters, buffered }) })
     }
 
     /// Writes a whole object; when this returns it is durable and visible. Repeating a put that
@@ -124,7 +127,7 @@ impl Dfs {
     /// Opens an object for reading through a ring.
     ///
     /// # Errors
-    /// `MissingObject`; `Unsupported` where the file system has no direct I/O; else its refusal.
+    /// `MissingObject`; else the file system's refusal.
     pub fn open_object(&self, name: &ObjectName) -> Result<OpenObject> {
         self.suffer("open")?;
         self.open_now(name)
@@ -230,9 +233,44 @@ impl Dfs {
     pub(crate) fn open_now(&self, name: &ObjectName) -> Result<OpenObject> {
         let source = match &self.shared.root {
             Root::Memory(memory) => Source::Memory(find(memory, name)?),
-            Root::Folder { path, .. } => open_direct(&path.join(name.to_string()))?,
+            Root::Folder { path, .. } => {
+                let path = path.join(name.to_string());
+                let mut options = OpenOptions::new();
+                options.read(true);
+                let opened = self.open_file(options, &path);
+                let sized = opened.and_then(|file| Ok((file.metadata()?.len(), file)));
+                let failed = |e| Error::io(format!("opening {}", path.display()), &e);
+                let (bytes, file) = sized.map_err(failed)?;
+                Source::File { file: Arc::new(file), bytes }
+            }
         };
         Ok(OpenObject { name: *name, source, faults: self.shared.faults.clone() })
+    }
+
+    /// Opens a file past the page cache, or through it where the file system has no direct I/O.
+    pub(crate) fn open_file(&self, mut options: OpenOptions, path: &Path) -> io::Result<File> {
+        if self.takes_direct_io() {
+            match options.custom_flags(libc::O_DIRECT).open(path) {
+                Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {}
+                opened => return opened,
+            }
+        }
+        let file = options.custom_flags(0).open(path)?;
+        if !self.shared.buffered.swap(true, Ordering::Relaxed) {
+            let Root::Folder { path: root, .. } = &self.shared.root else { return Ok(file) };
+            log::warn!(
+                "{}: this file system refuses direct I/O (O_DIRECT), so its files are read and \
+                 written through the page cache, whose memory no budget bounds; put the DFS root \
+                 on ext4, xfs, btrfs or nfs",
+                root.display()
+            );
+        }
+        Ok(file)
+    }
+
+    /// False once the file system has refused direct I/O.
+    pub(crate) fn takes_direct_io(&self) -> bool {
+        !self.shared.buffered.load(Ordering::Relaxed)
     }
 
     /// Where the object `name` is written until it is published; `Invalid` in memory, where
@@ -358,24 +396,6 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
-}
-
-fn open_direct(path: &Path) -> Result<Source> {
-    let opened = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path);
-    let sized = opened.and_then(|file| Ok(Source::File { bytes: file.metadata()?.len(), file }));
-    sized.map_err(|e| {
-        if e.raw_os_error() == Some(libc::EINVAL) {
-            return Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "{}: this file system refuses direct I/O (O_DIRECT); put the DFS root on ext4, \
-                     xfs, btrfs or nfs, or on tmpfs of Linux 6.6 or later",
-                    path.display()
-                ),
-            );
-        }
-        Error::io(format!("opening {}", path.display()), &e)
-    })
 }
 
 /// Makes the root: a place that takes no objects is refused when it is opened, not when the first

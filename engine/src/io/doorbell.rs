@@ -29,9 +29,7 @@ impl Doorbell {
     /// # Errors
     /// The kernel has no descriptor left.
     pub fn new() -> Result<Self> {
-        let eventfd = sys::eventfd().map_err(|e| {
-            Error::io("creating an eventfd (raise the limit of open files, ulimit -n)", &e)
-        })?;
+        let eventfd = sys::eventfd().map_err(|e| sys::no_descriptor("creating an eventfd", &e))?;
         Ok(Self { shared: Arc::new(Shared { bell: Bell::new(), eventfd }) })
     }
 
@@ -67,13 +65,18 @@ impl Doorbell {
 
     /// Owner: sleeps until the bell rings, for `timeout` nanoseconds at most; returns at once where
     /// it rang since the last look.
-    pub(crate) fn sleep(&self, timeout: Option<Nanos>) {
-        if self.try_sleep() {
-            sys::wait_readable(self.as_fd(), timeout);
-            if self.wake() {
-                self.drain();
-            }
+    ///
+    /// # Errors
+    /// The kernel cannot wait, such as for want of memory.
+    pub(crate) fn sleep(&self, timeout: Option<Nanos>) -> Result<()> {
+        if !self.try_sleep() {
+            return Ok(());
         }
+        let slept = sys::wait_readable(self, timeout);
+        if self.wake() {
+            self.drain();
+        }
+        slept.map_err(|e| Error::io("waiting for the doorbell (ppoll)", &e))
     }
 
     /// Owner: makes the eventfd unreadable again.

@@ -1,4 +1,4 @@
-//! Objects that are open for reading, and a ring's table of them.
+//! Objects that are open for reading, and a driver's table of them.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -29,10 +29,10 @@ impl OpenObject {
 /// Where an open object's bytes come from.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// A descriptor with `O_DIRECT`.
+    /// A descriptor, with `O_DIRECT` where the file system takes it.
     File {
         /// The descriptor.
-        file: File,
+        file: Arc<File>,
         /// Its size at open; objects never change theirs.
         bytes: u64,
     },
@@ -40,25 +40,25 @@ pub(crate) enum Source {
     Memory(Arc<Vec<u8>>),
 }
 
-/// How the ring reads an object.
+/// How a driver reads an object.
 #[derive(Debug)]
 pub(crate) enum Route {
-    /// A registered file; the kernel's table keeps it open.
+    /// A file registered with the ring; the kernel's table keeps it open.
     Registered,
-    /// A descriptor.
-    Descriptor(File),
+    /// A descriptor, for the ring or the threads that read.
+    Descriptor(Arc<File>),
     /// A copy from memory.
     Memory(Arc<Vec<u8>>),
 }
 
-/// An open object of a ring.
+/// An open object of a driver.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) name: ObjectName,
     pub(crate) route: Route,
     pub(crate) bytes: u64,
     pub(crate) faults: Option<Arc<Faults>>,
-    // Reads queued or in the kernel: a closed object goes when the last of them ended, so that no
+    // Reads queued or being carried out: a closed object goes when the last of them ended, so that no
     // queued read finds a stranger behind its descriptor.
     pub(crate) reads: u32,
     closing: bool,
@@ -70,7 +70,7 @@ struct Cell {
     entry: Option<Entry>,
 }
 
-/// The open objects of a ring by index; a slot number carries the index and how often the index
+/// The open objects of a driver by index; a slot number carries the index and how often the index
 /// was used.
 #[derive(Debug, Default)]
 pub(crate) struct Objects {

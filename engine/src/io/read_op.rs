@@ -1,7 +1,9 @@
 //! A read in flight: what is submitted for it, and what its completion means.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 
 use io_uring::types::{Fd, Fixed};
 use io_uring::{opcode, squeue};
@@ -17,7 +19,7 @@ use crate::types::{Error, Nanos, ObjectName, Result};
 /// Number of the memory that a ring registered for reads.
 const READ_MEMORY: u16 = 0;
 
-/// A read that a ring took over and has not answered.
+/// A read that a driver took over and has not answered.
 pub(crate) struct Op {
     pub(crate) token: Token,
     pub(crate) object: ObjectSlot,
@@ -30,13 +32,12 @@ pub(crate) struct Op {
     // Injected latency: the answer is not delivered before this.
     pub(crate) due: Nanos,
     pub(crate) buf: Buf,
-    // The buffer lies in the memory that the ring registered.
-    pub(crate) registered: bool,
 }
 
 impl Op {
-    /// The submission entry for the part that is not filled yet.
-    pub(crate) fn entry(&mut self, route: &Route) -> squeue::Entry {
+    /// The submission entry for the part that is not filled yet; `registered` if the buffer lies in
+    /// the memory that the ring registered.
+    pub(crate) fn entry(&mut self, route: &Route, registered: bool) -> squeue::Entry {
         let offset = self.offset + u64::from(self.filled);
         let rest = &mut self.buf.bytes_mut()[self.filled as usize..];
         let len = u32::try_from(rest.len()).expect("an extent is at most 16 MiB and a page");
@@ -48,10 +49,20 @@ impl Op {
             Route::Registered => Fixed(objects::index(self.object)),
             Route::Memory(_) => unreachable!("memory is copied at submission"),
         };
-        if self.registered {
+        if registered {
             opcode::ReadFixed::new(file, to, len, READ_MEMORY).offset(offset).build()
         } else {
             opcode::Read::new(file, to, len).offset(offset).build()
+        }
+    }
+
+    /// Reads the part that is not filled yet, on the calling thread. The result is that of a
+    /// completion.
+    pub(crate) fn read(&mut self, file: &File) -> i32 {
+        let offset = self.offset + u64::from(self.filled);
+        match file.read_at(&mut self.buf.bytes_mut()[self.filled as usize..], offset) {
+            Ok(bytes) => i32::try_from(bytes).expect("an extent is at most 16 MiB and a page"),
+            Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
         }
     }
 

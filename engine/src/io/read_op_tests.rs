@@ -13,7 +13,6 @@ fn results_of_reads_are_judged_once() {
         failures: 0,
         due: 0,
         buf: pool.take(3 * PAGE_BYTES).unwrap(),
-        registered: false,
     };
     let page = PAGE_BYTES as i32;
     // (bytes the object is too short, filled before, tries before, result)

@@ -9,16 +9,16 @@ use memmap2::MmapRaw;
 use crate::io::sys;
 use crate::io::uring::RingMode;
 use crate::limits::{
-    RING_CQ_ENTRIES, RING_FILES_MAX, RING_OPEN_PAUSE_MS, RING_OPEN_TRIES_MAX, RING_SQ_ENTRIES,
+    RING_CQ_ENTRIES, RING_FILES_MAX, RING_OPEN_PAUSE_MS_MAX, RING_OPEN_PAUSE_MS_MIN,
+    RING_SQ_ENTRIES, RINGS_MEMLOCK_BYTES_MIN,
 };
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Result};
 
-/// Creates the ring of a shard. Blocks for at most half a second, and only where locked memory is
+/// Creates the ring of a shard. Blocks for a third of a second, and only where locked memory is
 /// short.
 pub(crate) fn open(mode: RingMode) -> Result<IoUring> {
-    let mut tries = 1;
-    loop {
+    patiently(|| {
         let mut builder = IoUring::builder();
         builder.setup_cqsize(RING_CQ_ENTRIES).setup_submit_all();
         match mode {
@@ -36,12 +36,31 @@ pub(crate) fn open(mode: RingMode) -> Result<IoUring> {
                 builder.setup_coop_taskrun().setup_taskrun_flag();
             }
         }
-        match builder.build(RING_SQ_ENTRIES) {
-            Ok(ring) => return Ok(ring),
-            Err(e) if e.raw_os_error() == Some(libc::ENOMEM) && tries < RING_OPEN_TRIES_MAX => {
-                // Rings that were closed give their locked memory back a little later.
-                tries += 1;
-                std::thread::sleep(Duration::from_millis(RING_OPEN_PAUSE_MS));
+        builder.build(RING_SQ_ENTRIES)
+    })
+}
+
+/// Creates rings, again if locked memory is short: rings that were closed give theirs back a
+/// little later.
+///
+/// # Errors
+/// `Unsupported` with cause and remedy where the kernel refuses rings; `Io` where the process has
+/// no descriptor left.
+pub(crate) fn patiently<T>(create: impl Fn() -> io::Result<T>) -> Result<T> {
+    // No waiting helps against a limit below what is needed in any case.
+    let hopeless = sys::memlock_bytes().is_some_and(|bytes| bytes < RINGS_MEMLOCK_BYTES_MIN);
+    if hopeless {
+        return Err(refused(&io::Error::from_raw_os_error(libc::ENOMEM)));
+    }
+    let mut pause_ms = RING_OPEN_PAUSE_MS_MIN;
+    loop {
+        match create() {
+            Ok(rings) => return Ok(rings),
+            Err(e)
+                if e.raw_os_error() == Some(libc::ENOMEM) && pause_ms <= RING_OPEN_PAUSE_MS_MAX =>
+            {
+                std::thread::sleep(Duration::from_millis(pause_ms));
+                pause_ms *= 2;
             }
             Err(e) => return Err(refused(&e)),
         }
@@ -65,10 +84,14 @@ pub(crate) fn register_memory(ring: &IoUring, memory: &MmapRaw) -> bool {
 }
 
 /// The error for a ring that the kernel refused with `cause`.
-pub(crate) fn refused(cause: &io::Error) -> Error {
+fn refused(cause: &io::Error) -> Error {
     let Some(errno) = cause.raw_os_error() else {
         return Error::new(ErrorKind::Unsupported, format!("io_uring: {cause}"));
     };
+    if let libc::EMFILE | libc::ENFILE = errno {
+        // Without descriptors nothing else works either.
+        return sys::no_descriptor("creating an io_uring", cause);
+    }
     let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled")
         .ok()
         .and_then(|text| text.trim().parse().ok());
@@ -120,9 +143,6 @@ impl Refusal {
             (libc::EINVAL, _) => "the kernel does not know the flags this driver needs (EINVAL): \
                  use Linux 6.1 or later"
                 .to_owned(),
-            (libc::EMFILE | libc::ENFILE, _) => {
-                "no descriptor left: raise the limit of open files (ulimit -n)".to_owned()
-            }
             (errno, _) => io::Error::from_raw_os_error(errno).to_string(),
         }
     }

@@ -12,7 +12,6 @@ fn refusals_name_cause_and_remedy() {
         (libc::ENOMEM, Some(0), Some(65536), "65536 bytes"),
         (libc::ENOMEM, Some(0), None, "without limit"),
         (libc::EINVAL, Some(0), None, "Linux 6.1"),
-        (libc::EMFILE, Some(0), None, "ulimit -n"),
         (libc::EIO, Some(0), None, "os error 5"),
     ];
     for (errno, disabled, memlock_bytes, text) in table {

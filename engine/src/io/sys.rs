@@ -3,11 +3,11 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::types::{Error, Result};
+use crate::types::{Error, Nanos, Result};
 
 /// Fills `bytes` with random numbers of the kernel.
 pub(crate) fn random_bytes(bytes: &mut [u8]) -> Result<()> {
@@ -41,20 +41,6 @@ pub(crate) fn eventfd() -> io::Result<File> {
     }
     // SAFETY: the descriptor was just created and nobody else owns it.
     Ok(unsafe { File::from_raw_fd(fd) })
-}
-
-/// Sleeps until `fd` is readable, for `timeout` nanoseconds at most; a signal ends it earlier.
-pub(crate) fn wait_readable(fd: BorrowedFd<'_>, timeout: Option<u64>) {
-    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let second = 1_000_000_000;
-    let timeout = timeout.map(|ns| libc::timespec {
-        tv_sec: (ns / second).try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: (ns % second) as libc::c_long,
-    });
-    let pointer = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: the pointers are to one live entry and to a live timespec or null; a null signal
-    // mask leaves the thread's.
-    unsafe { libc::ppoll(&raw mut poll, 1, pointer, std::ptr::null()) };
 }
 
 fn c_path(path: &Path) -> io::Result<CString> {
@@ -106,11 +92,41 @@ pub(crate) fn descriptors_max() -> Option<u64> {
     limit_soft(libc::RLIMIT_NOFILE)
 }
 
+/// The error for `what` that found no descriptor.
+pub(crate) fn no_descriptor(what: &str, cause: &io::Error) -> Error {
+    let limit = descriptors_max().map_or("unlimited".to_owned(), |max| max.to_string());
+    let remedy = format!("the limit of open files is {limit}; raise it (ulimit -n, LimitNOFILE=)");
+    Error::io(format!("{what}: {remedy}"), cause)
+}
+
+/// Waits until `file` is readable, for `timeout` nanoseconds at most. Ends early for a signal.
+pub(crate) fn wait_readable(file: &impl AsFd, timeout: Option<Nanos>) -> io::Result<()> {
+    let mut poll = libc::pollfd { fd: file.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let span = timeout.map(|ns| libc::timespec {
+        tv_sec: libc::time_t::try_from(ns / 1_000_000_000).unwrap_or(libc::time_t::MAX),
+        tv_nsec: (ns % 1_000_000_000) as libc::c_long,
+    });
+    let span = span.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: the pointers are to one live pollfd and to a timespec that outlives the call, or null
+    // for no limit of time; null leaves the signal mask as it is.
+    let result = unsafe { libc::ppoll(&raw mut poll, 1, span, std::ptr::null()) };
+    if result >= 0 {
+        return Ok(());
+    }
+    let cause = io::Error::last_os_error();
+    if cause.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(cause) }
+}
+
 /// Makes the calling thread a background thread: it stands behind others by `nice` and receives
-/// no signals, which belong to the host's threads. Best effort.
+/// no signals. Best effort.
 pub(crate) fn background_thread(nice: i32) {
     // SAFETY: on Linux a process id of zero means the calling thread only; no pointers.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+    block_signals();
+}
+
+/// Lets the calling thread receive no signals, which belong to the host's threads. Best effort.
+pub(crate) fn block_signals() {
     // SAFETY: an all-zero sigset is a valid value for sigfillset to overwrite.
     let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: the pointers are to a live sigset, and null asks for no old mask.

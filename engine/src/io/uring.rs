@@ -4,11 +4,10 @@
 //! Invariants:
 //! 1. From the moment its entry is pushed until its completion is reaped, a read's buffer belongs
 //!    to the kernel, whatever `enter` returns in between. `ops` owns it for that time.
-//! 2. A read that waits (queued, or held for injected latency) is in no kernel queue.
-//! 3. `in_kernel` reads plus the doorbell and a cancellation always fit the completion ring.
+//! 2. A read that waits in `reads` is in no kernel queue.
+//! 3. The reads in `ops` plus the doorbell and a cancellation always fit the completion ring.
 //! 4. No code of the caller runs while completions are reaped: they become values first.
 
-use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -20,12 +19,12 @@ use memmap2::MmapRaw;
 
 use crate::io::clock;
 use crate::io::doorbell::Doorbell;
-use crate::io::objects::{self, Objects, OpenObject, Route, Source};
-use crate::io::read_op::{self, Op, Verdict};
+use crate::io::objects::{self, OpenObject, Route, Source};
+use crate::io::read_op::Op;
+use crate::io::reads::{Read, ReadCounters, Reads, Sleep, Wait};
+use crate::io::ring_open;
 use crate::io::values::{IoDone, ObjectSlot};
-use crate::io::{retry, ring_open};
 use crate::limits::{RING_DRAIN_MS_MAX, RING_READS_MAX, WAIT_READS_MAX, WAIT_SHARE};
-use crate::mem::pool::Buf;
 use crate::mem::slab::{Slab, Token};
 use crate::types::{Error, Nanos, Result};
 
@@ -38,57 +37,6 @@ pub enum RingMode {
     Inline,
 }
 
-/// Whether a turn may park.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
-    /// Submit, take what is there, return.
-    No,
-    /// If nothing is there, sleep until something ends, the doorbell rings, or the deadline.
-    Until {
-        /// On the clock of `now`; `None` for no deadline.
-        deadline: Option<Nanos>,
-    },
-}
-
-impl Wait {
-    /// The same, with a sleep that ends at `time` at the latest.
-    #[must_use]
-    pub fn at_most_until(self, time: Nanos) -> Self {
-        match self {
-            Self::No => Self::No,
-            Self::Until { deadline } => {
-                Self::Until { deadline: Some(deadline.map_or(time, |d| d.min(time))) }
-            }
-        }
-    }
-}
-
-/// A read, as `IoRequest::Read` carries it.
-#[derive(Debug)]
-pub struct Read {
-    /// Names the request in its answer.
-    pub token: Token,
-    /// Where to read.
-    pub object: ObjectSlot,
-    /// Byte offset, a multiple of the page size.
-    pub offset: u64,
-    /// Whole buffer to fill; comes back with the answer.
-    pub buf: Buf,
-}
-
-/// What a ring did since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RingCounters {
-    /// Reads that ended well.
-    pub reads: u64,
-    /// Bytes of them.
-    pub bytes: u64,
-    /// Entries into the kernel.
-    pub enters: u64,
-    /// Reads submitted once more, after a short read, a refusal of the moment or a failure.
-    pub repeats: u64,
-}
-
 /// The ring driver of one shard. It may move between threads, but in `RingMode::Owned` only the
 /// thread that opened it may call it. It never blocks except in a turn that waits and, for a
 /// bounded time, when it is dropped with reads in flight.
@@ -96,53 +44,15 @@ pub struct Uring {
     ring: IoUring,
     mode: RingMode,
     thread: ThreadId,
-    process: u32,
     registered_max: u32,
     read_memory: Option<Arc<MmapRaw>>,
-    objects: Objects,
+    reads: Reads,
+    // In the kernel.
     ops: Slab<Op>,
-    queue: VecDeque<Token>,
-    in_kernel: usize,
-    ready: Vec<IoDone>,
-    held: BinaryHeap<Held>,
-    held_count: u64,
     doorbell: Doorbell,
     doorbell_armed: bool,
     host_polls: bool,
     completions: Vec<(u64, i32)>,
-    counters: RingCounters,
-}
-
-/// What waits for its time; the heap gives the earliest first, and what is due at the same time in
-/// the order it came.
-struct Held {
-    due: Nanos,
-    count: u64,
-    what: Late,
-}
-
-enum Late {
-    /// An answer, for its injected latency to pass.
-    Done(IoDone),
-    /// A read that failed, for its next try.
-    Again(Op),
-}
-
-impl PartialEq for Held {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-impl Eq for Held {}
-impl PartialOrd for Held {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Held {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (other.due, other.count).cmp(&(self.due, self.count))
-    }
 }
 
 // Numbers of completions that are no reads. Those are slab tokens, whose index is far smaller
@@ -171,21 +81,14 @@ impl Uring {
             ring,
             mode,
             thread: std::thread::current().id(),
-            process: std::process::id(),
             registered_max,
             read_memory: None,
-            objects: Objects::default(),
+            reads: Reads::new(),
             ops: Slab::default(),
-            queue: VecDeque::new(),
-            in_kernel: 0,
-            ready: Vec::new(),
-            held: BinaryHeap::new(),
-            held_count: 0,
             doorbell,
             doorbell_armed: false,
             host_polls: false,
             completions: Vec::new(),
-            counters: RingCounters::default(),
         };
         this.ring.completion().disable_eventfd();
         Ok(this)
@@ -208,14 +111,14 @@ impl Uring {
 
     /// What the ring did so far.
     #[must_use]
-    pub fn counters(&self) -> RingCounters {
-        self.counters
+    pub fn counters(&self) -> ReadCounters {
+        self.reads.counters
     }
 
     /// Reads that were submitted and not yet answered.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.ops.len() + self.ready.len() + self.held.len()
+        self.ops.len() + self.reads.waiting()
     }
 
     /// Takes an object over; it is read under the number that comes back.
@@ -223,37 +126,38 @@ impl Uring {
     /// # Panics
     /// If 2^20 objects are open.
     pub fn open_object(&mut self, object: OpenObject) -> ObjectSlot {
-        let OpenObject { name, source, faults } = object;
-        let (route, bytes) = match source {
-            Source::Memory(bytes) => {
-                let count = bytes.len() as u64;
-                (Route::Memory(bytes), count)
-            }
+        self.close_routes();
+        let (route, bytes) = match &object.source {
+            Source::Memory(bytes) => (Route::Memory(bytes.clone()), bytes.len() as u64),
             Source::File { file, bytes } => {
-                let index = self.objects.next_index();
+                let index = self.reads.objects.next_index();
                 let registrar = self.ring.submitter();
                 let registered = index < self.registered_max
                     && registrar.register_files_update(index, &[file.as_raw_fd()]).is_ok();
                 // A registered file stays open in the kernel's table without its descriptor.
-                (if registered { Route::Registered } else { Route::Descriptor(file) }, bytes)
+                let descriptor = || Route::Descriptor(file.clone());
+                (if registered { Route::Registered } else { descriptor() }, *bytes)
             }
         };
-        self.objects.insert(name, route, bytes, faults)
+        self.reads.open(object, route, bytes)
     }
 
     /// Closes an object; from here on its number names nothing. Reads of it that are still
     /// pending end as if it were open.
     pub fn close_object(&mut self, slot: ObjectSlot) {
-        let route = self.objects.close(slot);
-        self.close_route(slot, route);
+        self.reads.close(slot);
+        self.close_routes();
     }
 
-    fn close_route(&mut self, slot: ObjectSlot, route: Option<Route>) {
-        if let Some(Route::Registered) = route {
-            let emptied = self.ring.submitter().register_files_update(objects::index(slot), &[-1]);
-            // The kernel refuses only indices beyond its table. A slot that kept its file would
-            // be overwritten by the next object of this index.
-            debug_assert!(emptied.is_ok(), "a registered file must be in the table: {emptied:?}");
+    fn close_routes(&mut self) {
+        for (slot, route) in self.reads.closed.drain(..) {
+            if let Route::Registered = route {
+                let index = objects::index(slot);
+                let emptied = self.ring.submitter().register_files_update(index, &[-1]);
+                // The kernel refuses only indices beyond its table. A slot that kept its file
+                // would be overwritten by the next object of this index.
+                debug_assert!(emptied.is_ok(), "a registered file is in the table: {emptied:?}");
+            }
         }
     }
 
@@ -261,66 +165,7 @@ impl Uring {
     /// answered by exactly one `IoDone::Read`, in any order; with a failure that may pass when
     /// `IO_FAILURES_MAX` tries met it.
     pub fn submit(&mut self, read: Read, now: Nanos) {
-        let Read { token, object, offset, buf } = read;
-        let entry = match self.objects.get_mut(object) {
-            Ok(entry) => entry,
-            Err(error) => return self.ready.push(IoDone::Read { token, buf, result: Err(error) }),
-        };
-        entry.reads += 1;
-        let registered = self.read_memory.as_ref().is_some_and(|memory| buf.is_of(memory));
-        let (filled, tries, failures, due) = (0, 0, 0, 0);
-        let op = Op { token, object, offset, filled, tries, failures, due, buf, registered };
-        self.begin(op, now);
-    }
-
-    fn begin(&mut self, mut op: Op, now: Nanos) {
-        let entry = self.objects.of_read(op.object);
-        let mut fate = Ok(());
-        if let Some(faults) = &entry.faults {
-            op.due = now.saturating_add(faults.latency());
-            fate = faults.draw("read");
-        }
-        let ended = match &entry.route {
-            _ if fate.is_err() => fate,
-            Route::Memory(bytes) => read_op::copy(entry.name, bytes, op.offset, op.buf.bytes_mut()),
-            Route::Registered | Route::Descriptor(_) => {
-                return self.queue.push_back(self.ops.insert(op));
-            }
-        };
-        let done = self.end(op, ended, now);
-        self.ready.extend(done);
-    }
-
-    /// A try of a read ended: its answer, unless it is tried again or the answer is not due yet.
-    fn end(&mut self, mut op: Op, result: Result<()>, now: Nanos) -> Option<IoDone> {
-        let result = match result {
-            Err(error) => {
-                op.failures += 1;
-                match retry::wait_after(error, op.failures) {
-                    Ok(wait) => {
-                        self.counters.repeats += 1;
-                        (op.filled, op.tries) = (0, 0);
-                        self.hold(op.due.max(now).saturating_add(wait), Late::Again(op));
-                        return None;
-                    }
-                    Err(error) => Err(error),
-                }
-            }
-            Ok(()) => {
-                self.counters.reads += 1;
-                self.counters.bytes += op.buf.bytes().len() as u64;
-                Ok(())
-            }
-        };
-        if let Some(route) = self.objects.release(op.object) {
-            self.close_route(op.object, Some(route));
-        }
-        let done = IoDone::Read { token: op.token, buf: op.buf, result };
-        if op.due <= now {
-            return Some(done);
-        }
-        self.hold(op.due, Late::Done(done));
-        None
+        self.reads.submit(read, now);
     }
 
     /// Submits what was taken over, reaps what ended into `done`, and parks if `wait` says so and
@@ -339,20 +184,14 @@ impl Uring {
             self.host_polls = false;
             self.ring.completion().disable_eventfd();
         }
-        self.take_held(now);
-        done.append(&mut self.ready);
+        self.close_routes();
+        self.reads.take_ready(now, done);
         self.push_queued()?;
-        let park_ns = match wait {
-            Wait::Until { deadline } if !rung && done.len() == before => {
-                let held = self.held.peek().map(|held| held.due);
-                let until = deadline.into_iter().chain(held).min();
-                Some(until.map(|until| until.saturating_sub(now)))
-            }
-            _ => None,
-        };
-        match park_ns {
-            Some(Some(0)) | None => self.enter_if_needed()?,
-            Some(timeout) => self.park(timeout)?,
+        let idle = !rung && done.len() == before;
+        match self.reads.sleep(now, if idle { wait } else { Wait::No }) {
+            Sleep::No => self.enter_if_needed()?,
+            Sleep::AtMost(timeout) => self.park(Some(timeout))?,
+            Sleep::UntilWoken => self.park(None)?,
         }
         self.reap(now, done);
         Ok(())
@@ -371,7 +210,7 @@ impl Uring {
         self.enter_if_needed()?;
         // The kernel may have taken nothing at the moment; what it does not have will not signal.
         let unsubmitted = !self.ring.submission().is_empty();
-        if unsubmitted || !self.ready.is_empty() || !self.doorbell.try_sleep() {
+        if unsubmitted || self.reads.is_ready() || !self.doorbell.try_sleep() {
             return Ok(false);
         }
         self.host_polls = true;
@@ -385,17 +224,13 @@ impl Uring {
     /// When the next answer that injected latency holds back, or the next try of a read, is due.
     #[must_use]
     pub fn next_due(&self) -> Option<Nanos> {
-        self.held.peek().map(|held| held.due)
+        self.reads.next_due()
     }
 
     /// The kernel lets only its thread use an owned ring, but says so only after the queue was
     /// touched; a forked child shares the queue with its parent and may not touch it at all.
     fn check_caller(&self) -> Result<()> {
-        if std::process::id() != self.process {
-            return Err(Error::invalid(
-                "a forked child uses a shard of its parent; open the engine after fork",
-            ));
-        }
+        self.reads.check_process()?;
         if self.mode == RingMode::Owned && std::thread::current().id() != self.thread {
             return Err(Error::invalid(
                 "an owned shard was called from another thread than the one that opened it; use \
@@ -405,30 +240,15 @@ impl Uring {
         Ok(())
     }
 
-    fn hold(&mut self, due: Nanos, what: Late) {
-        self.held_count += 1;
-        self.held.push(Held { due, count: self.held_count, what });
-    }
-
-    fn take_held(&mut self, now: Nanos) {
-        while self.held.peek().is_some_and(|held| held.due <= now) {
-            match self.held.pop().map(|held| held.what) {
-                Some(Late::Done(done)) => self.ready.push(done),
-                Some(Late::Again(op)) => self.begin(op, now),
-                None => {}
-            }
-        }
-    }
-
     /// Moves queued reads, and the doorbell if it must be armed, into the submission ring; enters
     /// the kernel only where that ring is full.
     fn push_queued(&mut self) -> Result<()> {
         while !self.push_until_full() {
-            let pushed_before = self.in_kernel;
+            let pushed_before = self.ops.len();
             self.enter(|ring| ring.submit())?;
             if self.ring.submission().is_full() {
                 // The kernel takes nothing at the moment. What was pushed is live; the rest waits.
-                debug_assert_eq!(pushed_before, self.in_kernel);
+                debug_assert_eq!(pushed_before, self.ops.len());
                 break;
             }
         }
@@ -448,20 +268,23 @@ impl Uring {
             }
             self.doorbell_armed = true;
         }
-        while self.in_kernel < RING_READS_MAX {
-            let Some(&token) = self.queue.front() else { return true };
-            let op = self.ops.get_mut(token).expect("a queued read is in the slab");
-            let entry = self.objects.of_read(op.object);
-            let sqe = op.entry(&entry.route).user_data(token.0);
+        while self.ops.len() < RING_READS_MAX && !self.reads.queue.is_empty() {
+            if sq.is_full() {
+                return false;
+            }
+            let Some(op) = self.reads.queue.pop_front() else { break };
+            let registered = self.read_memory.as_ref().is_some_and(|memory| op.buf.is_of(memory));
+            let object = op.object;
+            let token = self.ops.insert(op);
+            let op = self.ops.get_mut(token).expect("just inserted");
+            let route = &self.reads.objects.of_read(object).route;
+            let sqe = op.entry(route, registered).user_data(token.0);
             // SAFETY: the entry points into the buffer of `op`, which is whole pages mapped for
             // it alone and stays in `ops` until the completion is reaped (invariant 1); dropping
             // the ring leaks it otherwise. The descriptor or registered file stays open as long
             // as its entry counts reads.
-            if unsafe { sq.push(&sqe) }.is_err() {
-                return false;
-            }
-            self.queue.pop_front();
-            self.in_kernel += 1;
+            let pushed = unsafe { sq.push(&sqe) };
+            debug_assert!(pushed.is_ok(), "there was room");
         }
         true
     }
@@ -484,7 +307,7 @@ impl Uring {
         // A share of what is in flight, so that one entry serves several reads; requests from
         // other threads come by the doorbell, which must not wait for reads.
         let want = match self.mode {
-            RingMode::Inline => (self.in_kernel / WAIT_SHARE).clamp(1, WAIT_READS_MAX),
+            RingMode::Inline => (self.ops.len() / WAIT_SHARE).clamp(1, WAIT_READS_MAX),
             RingMode::Owned => 1,
         };
         let entered = self.enter(|ring| wait_for(ring, want, timeout));
@@ -494,7 +317,7 @@ impl Uring {
 
     /// Whatever the kernel answers, what was pushed is live: only its completion tells its fate.
     fn enter(&mut self, call: impl FnOnce(&IoUring) -> io::Result<usize>) -> Result<()> {
-        self.counters.enters += 1;
+        self.reads.counters.enters += 1;
         match call(&self.ring) {
             Ok(_) => Ok(()),
             Err(e) => match e.raw_os_error() {
@@ -520,33 +343,19 @@ impl Uring {
                     self.doorbell.drain();
                 }
                 CANCEL => {}
-                _ => self.complete(Token(number), result, now, done),
+                _ => {
+                    let op = self.ops.remove(Token(number));
+                    let op = op.expect("a completion names a read in flight");
+                    self.reads.complete(op, result, now, done);
+                }
             }
         }
         self.completions = completions;
     }
 
-    fn complete(&mut self, token: Token, result: i32, now: Nanos, done: &mut Vec<IoDone>) {
-        self.in_kernel -= 1;
-        let op = self.ops.get_mut(token).expect("a completion names a read in flight");
-        let object = self.objects.of_read(op.object);
-        let verdict = op.judge(result, object.bytes);
-        if let Verdict::Again = verdict {
-            op.tries += 1;
-            self.counters.repeats += 1;
-            return self.queue.push_back(token);
-        }
-        let op = self.ops.remove(token).expect("it is there");
-        let result = match verdict {
-            Verdict::Done | Verdict::Again => Ok(()),
-            Verdict::Failed(why) => Err(why.error(object.name, &op)),
-        };
-        done.extend(self.end(op, result, now));
-    }
-
     /// Waits until the kernel holds no buffer any more. False if it still may.
     fn drain(&mut self) -> bool {
-        if self.in_kernel == 0 || std::process::id() != self.process {
+        if self.ops.is_empty() || !self.reads.is_of_this_process() {
             // A forked child has copies of the buffers; the kernel writes into its parent's.
             return true;
         }
@@ -560,11 +369,11 @@ impl Uring {
         let deadline = clock::now() + RING_DRAIN_MS_MAX * 1_000_000;
         loop {
             for cqe in self.ring.completion() {
-                self.in_kernel -= usize::from(cqe.user_data() < CANCEL);
+                self.ops.free(Token(cqe.user_data()));
             }
             let now = clock::now();
-            if self.in_kernel == 0 || now >= deadline {
-                return self.in_kernel == 0;
+            if self.ops.is_empty() || now >= deadline {
+                return self.ops.is_empty();
             }
             if self.enter(|ring| wait_for(ring, 1, Some(deadline - now))).is_err() {
                 return false;

@@ -1,4 +1,5 @@
-//! The real driver of a shard: its ring and its link to the background executor around `tick`.
+//! The real driver of a shard: what reads for it and its link to the background executor around
+//! `tick`.
 
 use std::collections::VecDeque;
 use std::sync::OnceLock;
@@ -6,7 +7,9 @@ use std::sync::OnceLock;
 use crate::io::clock;
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
-use crate::io::uring::{Read, RingMode, Uring, Wait};
+use crate::io::read_driver::{IoKind, ReadDriver};
+use crate::io::reads::{Read, Wait};
+use crate::io::uring::RingMode;
 use crate::io::values::{IoDone, IoRequest, JobIo, JobState};
 use crate::limits::EXECUTOR_SILENT_NS_MAX;
 use crate::lsm::job::{Job, Left, Unfinished};
@@ -15,27 +18,33 @@ use crate::shard::values::{Inbox, JobReport, Outbox, Park};
 use crate::shard::{Shard, ShardCounters, ShardLimits};
 use crate::types::{Nanos, Result};
 
-static EXECUTOR: OnceLock<Executor<Box<Job>>> = OnceLock::new();
+type Executors = Executor<Box<Job>>;
 
-fn executor() -> &'static Executor<Box<Job>> {
-    EXECUTOR.get_or_init(|| {
-        fn step(job: &mut Box<Job>, io: &mut JobIo) -> JobState {
-            job.step(io)
-        }
-        Executor::new(step)
-    })
+static ON_RINGS: OnceLock<Executors> = OnceLock::new();
+static ON_THREADS: OnceLock<Executors> = OnceLock::new();
+
+fn executor(kind: IoKind) -> &'static Executors {
+    fn step(job: &mut Box<Job>, io: &mut JobIo) -> JobState {
+        job.step(io)
+    }
+    let executor = match kind {
+        IoKind::Uring => &ON_RINGS,
+        IoKind::Portable => &ON_THREADS,
+    };
+    executor.get_or_init(|| Executor::new(kind, step))
 }
 
 /// What the background executors of this process did.
 #[must_use]
 pub fn executor_counters() -> Vec<ExecutorCounters> {
-    executor().counters()
+    let started = [&ON_RINGS, &ON_THREADS].into_iter().filter_map(OnceLock::get);
+    started.flat_map(Executor::counters).collect()
 }
 
 /// A shard with everything it needs to run; whoever calls `turn` is its thread.
 pub struct Driver {
     shard: Shard,
-    ring: Uring,
+    reads: ReadDriver,
     link: ExecutorLink<Box<Job>>,
     // Orders the link had no room for.
     backlog: VecDeque<Order<Box<Job>>>,
@@ -57,15 +66,15 @@ impl Driver {
     /// A shard with a budget of `memory_bytes`, whose objects live on `dfs`.
     ///
     /// # Errors
-    /// `Unsupported` where io_uring is forbidden, `NoMemory` for too small a budget.
-    pub fn open(mode: RingMode, memory_bytes: usize, dfs: Dfs) -> Result<Self> {
+    /// `Unsupported` where io_uring is wanted and forbidden, `NoMemory` for too small a budget.
+    pub fn open(kind: IoKind, mode: RingMode, memory_bytes: usize, dfs: Dfs) -> Result<Self> {
         let mut shard = Shard::new(ShardLimits::of_memory(memory_bytes)?);
-        let mut ring = Uring::open(mode)?;
-        ring.register_memory(shard.read_memory()?);
-        let link = executor().link(&ring.doorbell(), &dfs)?;
+        let mut reads = ReadDriver::open(kind, mode)?;
+        reads.register_memory(shard.read_memory()?);
+        let link = executor(kind).link(&reads.doorbell(), &dfs)?;
         Ok(Self {
             shard,
-            ring,
+            reads,
             link,
             backlog: VecDeque::new(),
             park: Park::Idle,
@@ -77,7 +86,7 @@ impl Driver {
     /// The doorbell that wakes it.
     #[must_use]
     pub fn doorbell(&self) -> Doorbell {
-        self.ring.doorbell()
+        self.reads.doorbell()
     }
 
     /// What the shard counted.
@@ -93,12 +102,12 @@ impl Driver {
             || self.outbox.completions.iter().any(|c| !c.items.is_empty())
     }
 
-    /// One turn: tick with what arrived, pass on what the shard asks for, enter the kernel once.
+    /// One turn: tick with what arrived, pass on what the shard asks for, submit reads once.
     /// Parks as `wait` says if the tick made nothing for a session; what ends meanwhile is served
     /// by the next turn.
     ///
     /// # Errors
-    /// The ring broke, or the executor's thread is gone.
+    /// What reads broke, or the executor's thread is gone.
     pub fn turn(&mut self, wait: Wait) -> Result<()> {
         let now = clock::now();
         self.link.nudge(now)?;
@@ -118,7 +127,7 @@ impl Driver {
         // An executor that owes answers is looked after now and then.
         let owed = self.link.owed() > 0;
         let wait = if owed { wait.at_most_until(now + EXECUTOR_SILENT_NS_MAX) } else { wait };
-        self.ring.turn(now, wait, &mut self.inbox.io)
+        self.reads.turn(now, wait, &mut self.inbox.io)
     }
 
     /// For a host that will poll the doorbell's number: from here to the next turn it becomes
@@ -131,7 +140,7 @@ impl Driver {
         let Inbox { io, jobs, controls, batches, .. } = &self.inbox;
         let nothing = io.is_empty() && jobs.is_empty() && controls.is_empty() && batches.is_empty();
         let idle = nothing && !self.has_output() && self.park != Park::Busy;
-        if !idle || !self.ring.wait_on_number()? {
+        if !idle || !self.reads.wait_on_number()? {
             return Ok(None);
         }
         let now = clock::now();
@@ -140,7 +149,7 @@ impl Driver {
             Park::Busy | Park::Idle => None,
         };
         let owed = (self.link.owed() > 0).then(|| now + EXECUTOR_SILENT_NS_MAX);
-        let until = self.ring.next_due().into_iter().chain(look).chain(owed).min();
+        let until = self.reads.next_due().into_iter().chain(look).chain(owed).min();
         Ok(Some(until.map_or(Nanos::MAX, |until| until.saturating_sub(now))))
     }
 
@@ -149,7 +158,7 @@ impl Driver {
             Finished::Job { token, job, opened } => {
                 let opened = opened
                     .into_iter()
-                    .map(|(name, object)| (name, self.ring.open_object(object)))
+                    .map(|(name, object)| (name, self.reads.open_object(object)))
                     .collect();
                 let result = match job {
                     Ok(job) => job.finish(),
@@ -170,9 +179,9 @@ impl Driver {
         for request in self.outbox.io.drain(..) {
             match request {
                 IoRequest::Read { token, object, offset, buf } => {
-                    self.ring.submit(Read { token, object, offset, buf }, now);
+                    self.reads.submit(Read { token, object, offset, buf }, now);
                 }
-                IoRequest::Close { object } => self.ring.close_object(object),
+                IoRequest::Close { object } => self.reads.close_object(object),
                 IoRequest::Put { token, name, bytes } => {
                     self.backlog.push_back(Order::Put { token, name, bytes });
                 }

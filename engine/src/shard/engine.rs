@@ -1,11 +1,12 @@
 //! The face of the engine: one per process and configuration.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::io::clock;
 use crate::io::dfs::Dfs;
 use crate::io::entropy;
+pub use crate::io::read_driver::IoKind;
 use crate::io::uring::RingMode;
 use crate::limits::CLOSE_LOOK_MS;
 use crate::shard::driver::Driver;
@@ -26,6 +27,27 @@ pub enum ShardThread {
     Inline,
 }
 
+/// How an engine shall reach its files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IoMode {
+    /// By io_uring where it is allowed, else as `Portable`; the log says why.
+    #[default]
+    Auto,
+    /// By io_uring, or not at all.
+    Uring,
+    /// By threads that block, which works everywhere and costs more CPU for each cold read.
+    Portable,
+}
+
+/// How an engine reaches its files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Io {
+    /// How.
+    pub kind: IoKind,
+    /// Why so; where io_uring is forbidden, by what, and the remedy.
+    pub reason: String,
+}
+
 /// How to open an engine.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -38,6 +60,8 @@ pub struct Config {
     pub shards: usize,
     /// Which thread runs them.
     pub thread: ShardThread,
+    /// How it reaches its files.
+    pub io: IoMode,
 }
 
 /// A store to open.
@@ -59,30 +83,73 @@ pub struct StoreConfig {
 
 /// The engine.
 pub struct Engine {
-    config: Config,
     dfs: Dfs,
-    owned: Vec<OwnedShard>,
-    inline_opened: AtomicUsize,
+    io: Io,
+    shards: Shards,
+}
+
+enum Shards {
+    Owned(Vec<OwnedShard>),
+    // Each until its session takes it.
+    Inline(Mutex<Vec<Option<Box<Driver>>>>),
+}
+
+impl Shards {
+    fn open(config: &Config, dfs: &Dfs, kind: IoKind) -> Result<Self> {
+        let memory_bytes = config.memory_bytes / config.shards;
+        let shards = 0..config.shards;
+        Ok(match config.thread {
+            ShardThread::Owned => {
+                let start = |index| OwnedShard::start(kind, index, memory_bytes, dfs.clone());
+                Self::Owned(shards.map(start).collect::<Result<_>>()?)
+            }
+            ShardThread::Inline => {
+                let open = |_| {
+                    let driver = Driver::open(kind, RingMode::Inline, memory_bytes, dfs.clone())?;
+                    Ok(Some(Box::new(driver)))
+                };
+                Self::Inline(Mutex::new(shards.map(open).collect::<Result<_>>()?))
+            }
+        })
+    }
 }
 
 impl Engine {
-    /// Opens the engine: its DFS, and its threads if it owns them.
+    /// Opens the engine: its DFS and its shards, with their threads if it owns them. Where
+    /// io_uring is forbidden this takes less than a second to find out.
     ///
     /// # Errors
-    /// `Invalid` for a bad configuration, `Unsupported` where io_uring is forbidden.
+    /// `Invalid` for a bad configuration; `NoMemory` for too small a budget; `Unsupported` where
+    /// `IoMode::Uring` asks for what is forbidden; `Io` where descriptors or threads run out.
     pub fn open(config: Config) -> Result<Self> {
         if config.shards == 0 {
             return Err(Error::invalid("an engine has at least one shard"));
         }
         let dfs = Dfs::open(&config.dfs)?;
-        let memory_bytes = config.memory_bytes / config.shards;
-        let mut owned = Vec::new();
-        if config.thread == ShardThread::Owned {
-            for index in 0..config.shards {
-                owned.push(OwnedShard::start(index, memory_bytes, dfs.clone())?);
+        let portable = |reason| {
+            let shards = Shards::open(&config, &dfs, IoKind::Portable)?;
+            Ok((shards, Io { kind: IoKind::Portable, reason }))
+        };
+        let (shards, io) = if config.io == IoMode::Portable {
+            portable("asked for".to_owned())?
+        } else {
+            match Shards::open(&config, &dfs, IoKind::Uring) {
+                Ok(shards) => {
+                    let reason = "io_uring is allowed here".to_owned();
+                    (shards, Io { kind: IoKind::Uring, reason })
+                }
+                Err(error) if config.io == IoMode::Auto && error.kind == ErrorKind::Unsupported => {
+                    log::warn!(
+                        "{}; until then threads that block read and write instead (io=portable), \
+                         which costs more CPU for each cold read",
+                        error.text
+                    );
+                    portable(error.text.to_string())?
+                }
+                Err(error) => return Err(error),
             }
-        }
-        Ok(Self { config, dfs, owned, inline_opened: AtomicUsize::new(0) })
+        };
+        Ok(Self { dfs, io, shards })
     }
 
     /// Ends the engine's threads, and waits for that no longer than `patience`. Requests that are
@@ -91,14 +158,15 @@ impl Engine {
     ///
     /// # Errors
     /// `Io`: a thread has not ended, for the kernel does not answer it. It is left to itself.
-    pub fn close(mut self, patience: Duration) -> Result<()> {
+    pub fn close(self, patience: Duration) -> Result<()> {
+        let Shards::Owned(shards) = self.shards else { return Ok(()) };
         let deadline = clock::now().saturating_add(patience.as_nanos() as Nanos);
-        self.owned.iter().for_each(OwnedShard::stop);
-        while clock::now() < deadline && !self.owned.iter().all(OwnedShard::has_ended) {
+        shards.iter().for_each(OwnedShard::stop);
+        while clock::now() < deadline && !shards.iter().all(OwnedShard::has_ended) {
             std::thread::sleep(Duration::from_millis(CLOSE_LOOK_MS));
         }
-        let count = self.owned.len();
-        let stuck: Vec<_> = self.owned.drain(..).filter(|shard| !shard.has_ended()).collect();
+        let count = shards.len();
+        let stuck: Vec<_> = shards.into_iter().filter(|shard| !shard.has_ended()).collect();
         if stuck.is_empty() {
             return Ok(());
         }
@@ -120,29 +188,39 @@ impl Engine {
         &self.dfs
     }
 
+    /// How the engine reaches its files.
+    #[must_use]
+    pub fn io(&self) -> &Io {
+        &self.io
+    }
+
     /// A session to a shard. An inline shard has exactly one: the session is the shard, and
     /// dropping it drops the shard.
     ///
     /// # Errors
     /// `Invalid` for a shard that does not exist or has its session already.
     pub fn session(&self, shard: usize) -> Result<Session> {
-        if shard >= self.config.shards {
-            return Err(Error::invalid(format!(
-                "shard {shard} of {}; shards count from 0",
-                self.config.shards
-            )));
+        let unknown = |shards: usize| {
+            Error::invalid(format!("shard {shard} of {shards}; shards count from 0"))
+        };
+        match &self.shards {
+            Shards::Owned(shards) => {
+                let owned = shards.get(shard).ok_or_else(|| unknown(shards.len()))?;
+                Ok(Session::new(Side::Owned(owned.connect()?)))
+            }
+            Shards::Inline(shards) => {
+                let mut shards = shards.lock().unwrap_or_else(PoisonError::into_inner);
+                let count = shards.len();
+                let driver = shards.get_mut(shard).ok_or_else(|| unknown(count))?;
+                let driver = driver.take().ok_or_else(|| {
+                    Error::invalid(format!(
+                        "inline shard {shard} has its session already; open the engine with more \
+                         shards"
+                    ))
+                })?;
+                Ok(Session::new(Side::Inline(driver)))
+            }
         }
-        if let Some(owned) = self.owned.get(shard) {
-            return Ok(Session::new(Side::Owned(owned.connect()?)));
-        }
-        if self.inline_opened.fetch_add(1, Ordering::Relaxed) >= self.config.shards {
-            return Err(Error::invalid(
-                "every inline shard of this engine has its session; open it with more shards",
-            ));
-        }
-        let memory_bytes = self.config.memory_bytes / self.config.shards;
-        let driver = Driver::open(RingMode::Inline, memory_bytes, self.dfs.clone())?;
-        Ok(Session::new(Side::Inline(Box::new(driver))))
     }
 }
 

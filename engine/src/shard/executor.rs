@@ -1,5 +1,5 @@
-//! The background executor: jobs and control operations of shards, on glommio, one thread for
-//! each core, below the shards in priority.
+//! The background executor: jobs and control operations of shards, one thread for each core, below
+//! the shards in priority. It runs on glommio, or without io_uring (`io/task.rs`).
 //!
 //! A shard and each of its executors share nothing but two rings and two doorbells: orders go in,
 //! what is finished comes out, in any order. The threads live as long as the process: glommio is
@@ -10,25 +10,21 @@
 //! idles.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
 
-use glommio::io::PollableFd;
-use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
 use crate::io::handoff::{Handoff, locked};
+use crate::io::read_driver::IoKind;
+use crate::io::task::{self, Listener, Runtime};
 use crate::io::values::{JobIo, JobState};
-use crate::io::{OpenObject, clock, ring_open, sys};
+use crate::io::{OpenObject, clock, sys};
 use crate::limits::{
-    EXECUTOR_BLOCKING_THREADS, EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_MEMLOCK_BYTES_MIN, EXECUTOR_NICE,
-    EXECUTOR_PREEMPT_MS, EXECUTOR_RING_DEPTH, EXECUTOR_SILENT_NS_MAX, EXECUTOR_TIDY_NS, LANES,
-    LINK_ORDERS_MAX,
+    EXECUTOR_NICE, EXECUTOR_SILENT_NS_MAX, EXECUTOR_TIDY_NS, LANES, LINK_ORDERS_MAX,
 };
 use crate::mem::slab::Token;
 use crate::shard::job_run;
@@ -103,6 +99,7 @@ pub enum Finished<J> {
 
 /// The executors of a process. Any thread; keep one in a static.
 pub struct Executor<J: Send + 'static> {
+    kind: IoKind,
     step: Step<J>,
     cores: Mutex<Vec<Arc<Core<J>>>>,
     cores_max: usize,
@@ -147,9 +144,9 @@ pub(crate) struct Core<J> {
 impl<J: Send + 'static> Executor<J> {
     /// Executors that run jobs by `step`. Threads start with the links that need them.
     #[must_use]
-    pub fn new(step: Step<J>) -> Self {
+    pub fn new(kind: IoKind, step: Step<J>) -> Self {
         let cores_max = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { step, cores: Mutex::default(), cores_max }
+        Self { kind, step, cores: Mutex::default(), cores_max }
     }
 
     /// Links a shard, whose doorbell is rung when something is finished, to the executors with the
@@ -162,7 +159,7 @@ impl<J: Send + 'static> Executor<J> {
         let load = |core: &Arc<Core<J>>| core.links.load(Ordering::Relaxed);
         let idle = |cores: &[Arc<Core<J>>]| cores.iter().filter(|core| load(core) == 0).count();
         while idle(&cores) < LANES && cores.len() < self.cores_max {
-            let fresh = Core::start(self.step, cores.len())?;
+            let fresh = Core::start(self.kind, self.step, cores.len())?;
             cores.push(fresh);
         }
         let mut chosen: Vec<_> = cores.iter().collect();
@@ -313,7 +310,7 @@ impl<J: Send + 'static> Core<J> {
     }
 
     /// Starts the thread of the `index`th executor, and waits until it serves.
-    fn start(step: Step<J>, index: usize) -> Result<Arc<Self>> {
+    fn start(kind: IoKind, step: Step<J>, index: usize) -> Result<Arc<Self>> {
         let core = Arc::new(Self {
             step,
             bell: Doorbell::new()?,
@@ -335,13 +332,13 @@ impl<J: Send + 'static> Core<J> {
             .name(format!("aquifer-bg-{index}"))
             .spawn(move || {
                 sys::background_thread(EXECUTOR_NICE);
-                let executor = match local_executor() {
-                    Ok(executor) => executor,
+                let runtime = match Runtime::new(kind) {
+                    Ok(runtime) => runtime,
                     // A failed send would mean that nobody waits for this thread.
                     Err(error) => return drop(started.send(Err(error))),
                 };
                 drop(started.send(Ok(())));
-                let run = std::panic::AssertUnwindSafe(|| executor.run(serve(served.clone())));
+                let run = std::panic::AssertUnwindSafe(|| runtime.run(serve(served.clone())));
                 let _panic = std::panic::catch_unwind(run);
                 served.dead.store(true, Ordering::Release);
             })
@@ -350,20 +347,6 @@ impl<J: Send + 'static> Core<J> {
         outcome.recv().unwrap_or(Err(gone))?;
         Ok(core)
     }
-}
-
-fn local_executor() -> Result<LocalExecutor> {
-    // Glommio looks at this limit too, but its error has no number to tell it by.
-    if sys::memlock_bytes().is_some_and(|bytes| bytes < EXECUTOR_MEMLOCK_BYTES_MIN) {
-        return Err(ring_open::refused(&io::Error::from_raw_os_error(libc::ENOMEM)));
-    }
-    LocalExecutorBuilder::new(Placement::Unbound)
-        .preempt_timer(Duration::from_millis(EXECUTOR_PREEMPT_MS))
-        .io_memory(EXECUTOR_IO_MEMORY_BYTES)
-        .ring_depth(EXECUTOR_RING_DEPTH)
-        .blocking_thread_pool_placement(PoolPlacement::Unbound(EXECUTOR_BLOCKING_THREADS))
-        .make()
-        .map_err(|error| ring_open::refused(&error.into()))
 }
 
 /// The executor's end of a link, as it crosses to the thread.
@@ -389,8 +372,8 @@ struct Link<J> {
 
 /// Serves links until the process ends.
 async fn serve<J: Send + 'static>(core: Arc<Core<J>>) {
-    glommio::spawn_local(watch(core.clone())).detach();
-    let bell = poll(&core.bell);
+    task::spawn(watch(core.clone()));
+    let bell = Listener::new(&core.bell);
     let pause = Rc::new(job_run::Pause::new(&core.always));
     let mut links = Vec::new();
     loop {
@@ -412,12 +395,12 @@ async fn serve<J: Send + 'static>(core: Arc<Core<J>>) {
                 && let Ok(order) = orders.pop()
             {
                 link.active.set(link.active.get() + 1);
-                glommio::spawn_local(carry_out(link.clone(), order)).detach();
+                task::spawn(carry_out(link.clone(), order));
             }
             !left || !orders.is_empty()
         });
         if core.bell.try_sleep() {
-            readable(&bell).await;
+            bell.readable().await;
             core.bell.drain();
             core.bell.wake();
         }
@@ -426,22 +409,11 @@ async fn serve<J: Send + 'static>(core: Arc<Core<J>>) {
 
 /// Keeps a poll of the alarm in the kernel at all times.
 async fn watch<J>(core: Arc<Core<J>>) {
-    let alarm = poll(&core.alarm);
+    let alarm = Listener::new(&core.alarm);
     loop {
-        readable(&alarm).await;
+        alarm.readable().await;
         core.alarm.drain();
         core.beat();
-    }
-}
-
-pub(crate) fn poll(bell: &Doorbell) -> PollableFd<Doorbell> {
-    PollableFd::new(bell.clone()).expect("a task of an executor has a reactor")
-}
-
-pub(crate) async fn readable(bell: &PollableFd<Doorbell>) {
-    if bell.readable().await.is_err() {
-        // The kernel refuses the poll for the moment: look again soon.
-        glommio::timer::Timer::new(Duration::from_millis(1)).await;
     }
 }
 
@@ -453,7 +425,7 @@ async fn carry_out<J: Send + 'static>(link: Rc<Link<J>>, order: Order<J>) {
             let (job, opened) = job_run::run(core, dfs, pause, job).await;
             link.core.jobs.fetch_add(1, Ordering::Relaxed);
             if !link.core.tidies.swap(true, Ordering::Relaxed) {
-                glommio::spawn_local(tidy(link.core.clone())).detach();
+                task::spawn(tidy(link.core.clone()));
             }
             link.answer(Finished::Job { token, job, opened });
         }
@@ -469,7 +441,7 @@ async fn carry_out<J: Send + 'static>(link: Rc<Link<J>>, order: Order<J>) {
         Order::Delete { name } => {
             if job_run::suffer(&dfs, "delete").await.is_ok() {
                 // Best effort: what remains is found by scrubbing.
-                let _orphan = blocking(move || dfs.delete_now(&name)).await;
+                let _orphan = task::blocking(move || dfs.delete_now(&name)).await;
             }
         }
     }
@@ -487,20 +459,16 @@ async fn ask<T: Send + 'static>(
     job_run::patiently(async || {
         job_run::suffer(&dfs, operation).await?;
         let (dfs, call) = (dfs.clone(), call.clone());
-        blocking(move || call(&dfs)).await
+        task::blocking(move || call(&dfs)).await
     })
     .await
 }
 
 /// Gives back what jobs have freed, in a while: more may end until then.
 async fn tidy<J>(core: Arc<Core<J>>) {
-    glommio::timer::Timer::new(Duration::from_nanos(EXECUTOR_TIDY_NS)).await;
+    task::sleep(EXECUTOR_TIDY_NS).await;
     core.tidies.store(false, Ordering::Relaxed);
     sys::give_back_free_memory();
-}
-
-async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
-    glommio::executor().spawn_blocking(call).await
 }
 
 impl<J> Link<J> {

@@ -7,19 +7,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
 
-use glommio::channels::local_channel::{LocalReceiver, LocalSender, new_unbounded};
-use glommio::io::PollableFd;
-use glommio::sync::Semaphore;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::io::bulk::{ObjectReader, ObjectWriter};
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
+use crate::io::task::{self, Listener};
 use crate::io::values::{JobDone, JobIo, JobRequest, JobState};
 use crate::io::{OpenObject, clock, retry};
 use crate::limits::{JOB_APPENDS_MAX, JOB_SLICE_NS};
-use crate::shard::executor::{self, Core};
+use crate::shard::executor::Core;
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos, ObjectName, Result};
 
@@ -63,7 +62,7 @@ pub(crate) async fn run<J: 'static>(
     (job, io.opened.take())
 }
 
-type Writers = HashMap<ObjectName, LocalSender<Write>>;
+type Writers = HashMap<ObjectName, UnboundedSender<Write>>;
 
 async fn steps<J: 'static>(
     core: &Core<J>,
@@ -115,7 +114,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 pub(crate) async fn suffer(dfs: &Dfs, operation: &str) -> Result<()> {
     let Some(faults) = dfs.faults() else { return Ok(()) };
     if faults.latency() > 0 {
-        glommio::timer::Timer::new(Duration::from_nanos(faults.latency())).await;
+        task::sleep(faults.latency()).await;
     }
     faults.draw(operation)
 }
@@ -130,30 +129,28 @@ pub(crate) async fn patiently<T>(mut operation: impl AsyncFnMut() -> Result<T>) 
         };
         failures += 1;
         let wait = retry::wait_after(error, failures)?;
-        glommio::timer::Timer::new(Duration::from_nanos(wait)).await;
+        task::sleep(wait).await;
     }
 }
 
 /// Lets other tasks, and the kernel, have their turn.
 pub(crate) struct Pause {
-    always: PollableFd<Doorbell>,
+    always: Listener,
 }
 
 impl Pause {
     /// `always` is readable at all times.
     pub(crate) fn new(always: &Doorbell) -> Self {
-        Self { always: executor::poll(always) }
+        Self { always: Listener::new(always) }
     }
 
-    /// Yields to other tasks; now and then to the kernel too. Glommio looks at its rings only
-    /// when no task can run, and a job that computes can always run: so it waits for a descriptor
-    /// that is always readable, which takes one look at the rings. Gives the start of the slice.
+    /// Yields to other tasks; now and then to the kernel too. Gives the start of the slice.
     async fn between_steps(&self, slice_start: Nanos) -> Nanos {
         if clock::now() - slice_start < JOB_SLICE_NS {
-            glommio::executor().yield_now().await;
+            task::yield_now().await;
             return slice_start;
         }
-        executor::readable(&self.always).await;
+        self.always.look_around().await;
         clock::now()
     }
 }
@@ -184,7 +181,7 @@ type Failure = Rc<RefCell<Option<Error>>>;
 struct Writing {
     writer: Result<Rc<ObjectWriter>>,
     failure: Failure,
-    places: Rc<Semaphore>,
+    places: Arc<Semaphore>,
 }
 
 impl Writing {
@@ -192,13 +189,13 @@ impl Writing {
         Self {
             writer: ObjectWriter::create(dfs, object).await.map(Rc::new),
             failure: Rc::default(),
-            places: Rc::new(Semaphore::new(JOB_APPENDS_MAX as u64)),
+            places: Arc::new(Semaphore::new(JOB_APPENDS_MAX)),
         }
     }
 
     /// The writer when all appends have ended, unless one failed: then the object is given up.
     async fn end(self) -> Result<ObjectWriter> {
-        let _all = self.places.acquire_permit(JOB_APPENDS_MAX as u64).await;
+        let _all = self.places.acquire_many(JOB_APPENDS_MAX as u32).await;
         let writer = Rc::into_inner(self.writer?).expect("its appends have ended");
         match self.failure.take() {
             None => Ok(writer),
@@ -226,7 +223,7 @@ impl<J: 'static> Io<J> {
                     let result = patiently(async || io.read(object, offset, out).await).await;
                     io.answer(JobDone::Read { tag, result: result.map(|()| buf) });
                 };
-                return drop(glommio::spawn_local(read).detach());
+                return task::spawn(read);
             }
             JobRequest::Open { object } => {
                 let io = self.clone();
@@ -234,17 +231,17 @@ impl<J: 'static> Io<J> {
                     let result = patiently(async || io.open(object).await).await;
                     io.answer(JobDone::Opened { object, result });
                 };
-                return drop(glommio::spawn_local(open).detach());
+                return task::spawn(open);
             }
             JobRequest::Append { object, bytes } => (object, Write::Append(bytes)),
             JobRequest::Seal { object } => (object, Write::Seal),
         };
         let writer = writers.entry(object).or_insert_with(|| {
-            let (sender, orders) = new_unbounded();
-            glommio::spawn_local(self.clone().write(object, orders)).detach();
+            let (sender, orders) = unbounded_channel();
+            task::spawn(self.clone().write(object, orders));
             sender
         });
-        assert!(writer.try_send(write).is_ok(), "a writer lives until its orders end");
+        assert!(writer.send(write).is_ok(), "a writer lives until its orders end");
     }
 
     fn answer(&self, done: JobDone) {
@@ -290,7 +287,7 @@ impl<J: 'static> Io<J> {
     }
 
     /// Writes one object, some appends at a time.
-    async fn write(self: Rc<Self>, object: ObjectName, orders: LocalReceiver<Write>) {
+    async fn write(self: Rc<Self>, object: ObjectName, mut orders: UnboundedReceiver<Write>) {
         let mut writing = Some(Writing::start(&self.dfs, object).await);
         let mut end = 0;
         while let Some(order) = orders.recv().await {
@@ -328,7 +325,7 @@ impl<J: 'static> Io<J> {
             bytes.clear();
             return self.answer(JobDone::Appended { bytes, result: Err(sealed(object)) });
         };
-        let place = writing.places.acquire_static_permit(1).await;
+        let place = writing.places.clone().acquire_owned().await;
         let (io, writer) = (self.clone(), writing.writer.clone());
         let failure = writing.failure.clone();
         let append = async move {
@@ -338,7 +335,7 @@ impl<J: 'static> Io<J> {
             bytes.clear();
             io.answer(JobDone::Appended { bytes, result });
         };
-        glommio::spawn_local(append).detach();
+        task::spawn(append);
     }
 
     async fn write_piece(
@@ -381,7 +378,7 @@ impl<J: 'static> Io<J> {
     // Opens an object for the shard's own reads.
     async fn hand_over(&self, object: ObjectName) -> Result<()> {
         let dfs = self.dfs.clone();
-        let open = glommio::executor().spawn_blocking(move || dfs.open_now(&object)).await?;
+        let open = task::blocking(move || dfs.open_now(&object)).await?;
         self.opened.borrow_mut().push((object, open));
         Ok(())
     }

@@ -13,7 +13,9 @@ use crate::io::clock;
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
 use crate::io::handoff::{Asked, Handoff, locked};
-use crate::io::uring::{RingMode, Wait};
+use crate::io::read_driver::IoKind;
+use crate::io::reads::Wait;
+use crate::io::uring::RingMode;
 use crate::io::vacancy::Vacancy;
 use crate::limits::{SESSION_RING_SLOTS, SHARD_SPIN_NS};
 use crate::shard::ShardCounters;
@@ -79,14 +81,14 @@ pub(super) struct OwnedShard {
 }
 
 impl OwnedShard {
-    /// Starts the thread `index`; returns when its ring is open.
-    pub fn start(index: usize, memory_bytes: usize, dfs: Dfs) -> Result<Self> {
+    /// Starts the thread `index`; returns when its driver is open.
+    pub fn start(kind: IoKind, index: usize, memory_bytes: usize, dfs: Dfs) -> Result<Self> {
         let (opened, outcome) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name(format!("aquifer-s{index:02}"))
             .spawn(move || {
-                // The ring belongs to the thread that opens it.
-                let driver = match Driver::open(RingMode::Owned, memory_bytes, dfs) {
+                // A ring belongs to the thread that opens it.
+                let driver = match Driver::open(kind, RingMode::Owned, memory_bytes, dfs) {
                     Ok(driver) => driver,
                     Err(error) => return drop(opened.send(Err(error))),
                 };
@@ -248,8 +250,7 @@ impl Remote {
         }
         self.check_alive()?;
         let left = (deadline < Nanos::MAX).then(|| deadline.saturating_sub(clock::now()));
-        self.bell.sleep(left);
-        Ok(())
+        self.bell.sleep(left)
     }
 
     /// For a host that will poll the bell's number: from here to the next `receive` it becomes

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::io::clock;
 use crate::io::doorbell::Doorbell;
-use crate::io::uring::Wait;
+use crate::io::reads::Wait;
 use crate::limits::SESSION_IN_FLIGHT_MAX;
 use crate::shard::ShardCounters;
 use crate::shard::driver::Driver;

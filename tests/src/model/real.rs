@@ -16,6 +16,7 @@ use aquifer::state::request::{Batch, Completions, StoreId};
 use aquifer::types::error::ErrorKind;
 use tempfile::TempDir;
 
+use crate::io_mode;
 use crate::model::asked::{Asked, Outcome};
 use crate::model::finish::READ_BACK_BATCH;
 use crate::model::oracle::{KEY_GROUPS, Model, Op, States, declared};
@@ -112,7 +113,13 @@ impl Real {
             shape,
             pace,
             rng,
-            config: Config { memory_bytes: shards * SHARD_BYTES, dfs, shards, thread },
+            config: Config {
+                memory_bytes: shards * SHARD_BYTES,
+                dfs,
+                shards,
+                thread,
+                io: io_mode(),
+            },
             sessions,
             lanes: Vec::new(),
             engine: None,

@@ -19,7 +19,6 @@ use aquifer::state::{Key, Target as At};
 use self::checkpoints::Last;
 use self::opening::{KEY_GROUPS, Live, Opening};
 use self::records::Records;
-use super::options::Io;
 use super::session::Setup;
 use super::target::{
     About, CONTROLLER_TURNS, Checkpoints, DeviceCounts, DfsCounts, OpKind, Ops, Outcome,
@@ -48,7 +47,6 @@ struct Aquifer<F, Fut> {
 pub fn open(setup: &Setup) -> Result<Box<dyn Target>> {
     let args = &setup.args;
     ensure!(args.shards == 1, "--shards {}: the load generator drives one shard", args.shards);
-    ensure!(args.io != Io::Portable, "--io portable: this build has the uring driver only");
     ensure!(args.ssd == 0, "--ssd: this build has no local cache; leave it at 0");
     let opening = Opening::of(setup)?;
     let last = if setup.loaded { Some(Last::read(&opening)?) } else { None };
@@ -60,8 +58,8 @@ pub fn open(setup: &Setup) -> Result<Box<dyn Target>> {
     let shared = Rc::clone(&records);
     let controller = Controller::new(options, move |ctx, tag| Rc::clone(&shared).change(ctx, tag))?;
     let about = About {
-        io: "uring".to_owned(),
-        io_reason: "io_uring is allowed here".to_owned(),
+        io: live.engine.io().kind.to_string(),
+        io_reason: live.engine.io().reason.clone(),
         settings: vec![
             ("dfs", opening.dfs.clone()),
             ("driver", format!("{:?}", args.driver).to_lowercase()),

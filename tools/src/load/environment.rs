@@ -64,7 +64,8 @@ impl Environment {
 }
 
 /// Type of the file system a directory lies on, by its device number.
-fn filesystem(dir: &Path) -> Option<String> {
+#[must_use]
+pub fn filesystem(dir: &Path) -> Option<String> {
     let (major, minor) = device_numbers(fs::metadata(dir).ok()?.st_dev());
     let device = format!("{major}:{minor}");
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;

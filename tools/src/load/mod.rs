@@ -33,11 +33,12 @@ mod window;
 mod workload;
 mod zipf;
 
+pub use crate::io::Io;
 pub use crate::units::{Memory, Share};
 pub use dataset::{Dataset, WrongValue};
 pub use dist::{Dist, Popularity};
-pub use environment::Environment;
-pub use options::{Driver, Io, LoadArgs};
+pub use environment::{Environment, filesystem};
+pub use options::{Driver, LoadArgs};
 pub use report::{
     CheckpointReport, DevicePerOp, DfsReport, LatencyUs, PhaseReport, RestoreReport, RunReport,
     SCHEMA, Spread, table_head,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::dataset::{Dataset, KEY_SIZE_BYTES_MIN, VALUE_SIZE_BYTES_MIN};
 use super::dist::Dist;
 use super::workload::Workload;
+use crate::io::Io;
 use crate::units::{Memory, Share, count_in, parse_count, parse_size, size_in};
 
 const IN_FLIGHT_MAX: u32 = 1 << 16;
@@ -61,7 +62,7 @@ pub struct LoadArgs {
     pub driver: Driver,
 
     /// The way to the disk
-    #[arg(long, value_enum, default_value_t = Io::Auto)]
+    #[arg(long, value_enum, default_value_t = Io::Auto, env = "AQUIFER_IO")]
     pub io: Io,
 
     /// Requests per submit
@@ -142,18 +143,6 @@ pub enum Driver {
     Owned,
     /// The caller's thread.
     Inline,
-}
-
-/// The way to the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Io {
-    /// The best there is.
-    Auto,
-    /// io_uring, or fail.
-    Uring,
-    /// Threads and plain reads.
-    Portable,
 }
 
 impl LoadArgs {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
+use crate::io::Io;
 use crate::units::{count_in, parse_size};
 
 /// Longest run of words that is counted as one.
@@ -54,6 +55,9 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1024,
           value_parser = count_in::<u32>(1..=16_384))]
     pub in_flight: u32,
+    /// The way to the disk.
+    #[arg(long, value_enum, default_value_t = Io::Auto, env = "AQUIFER_IO")]
+    pub io: Io,
     /// Go on from the last checkpoint in the job file, with the job's own input and options.
     #[arg(long)]
     pub resume: bool,

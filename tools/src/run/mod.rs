@@ -70,13 +70,16 @@ fn with_remedy(error: anyhow::Error, job: &Job) -> anyhow::Error {
 fn run(args: &Args, job: &mut Job, inputs: &Inputs) -> Result<u64> {
     let rss_start = rss_bytes();
     let opening = || format!("opening the engine on {}", job.dfs);
+    let opens = Instant::now();
     let engine = Engine::open(Config {
         memory_bytes: args.memory as usize,
         dfs: job.dfs.clone(),
         shards: 1,
         thread: ShardThread::Inline,
+        io: args.io.into(),
     })
     .with_context(opening)?;
+    let opened = opens.elapsed();
     let mut session = engine.session(0).with_context(opening)?;
     let (store, states) = session.open_store(store_config(job)?).with_context(opening)?;
     let state = states.value(store, STATE)?;
@@ -110,6 +113,8 @@ fn run(args: &Args, job: &mut Job, inputs: &Inputs) -> Result<u64> {
         counted: &counted,
         before,
         elapsed,
+        io: engine.io(),
+        opened,
         shard: session.counters()?,
         memory_bytes: args.memory,
         rss_above_start_bytes: progress.rss_peak().max(rss_bytes()).saturating_sub(rss_start),

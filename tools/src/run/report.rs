@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use aquifer::shard::ShardCounters;
+use aquifer::shard::engine::Io;
 use indicatif::{BinaryBytes, HumanCount};
 use serde::Serialize;
 
@@ -61,6 +62,12 @@ pub struct Report {
     pub in_flight_mean: f64,
     /// Records that waited for an earlier one of their word.
     pub parked: u64,
+    /// The way to the disk.
+    pub io: String,
+    /// Why this way.
+    pub io_reason: String,
+    /// Time to open the engine, milliseconds.
+    pub open_ms: f64,
     /// Memory of the engine.
     pub memory_bytes: u64,
     /// Largest resident set while counting, above what it was before the engine was opened.
@@ -85,6 +92,10 @@ pub struct Facts<'a> {
     pub before: (u64, u64),
     /// Time of counting.
     pub elapsed: Duration,
+    /// The way to the disk.
+    pub io: &'a Io,
+    /// Time to open the engine.
+    pub opened: Duration,
     /// The shard's counters at the end of counting.
     pub shard: ShardCounters,
     /// Memory of the engine.
@@ -128,6 +139,9 @@ impl Report {
             written_bytes: shard.job_bytes_written,
             in_flight_mean: counted.controller.in_flight_mean(),
             parked: counted.controller.parked,
+            io: facts.io.kind.to_string(),
+            io_reason: facts.io.reason.clone(),
+            open_ms: facts.opened.as_secs_f64() * 1e3,
             memory_bytes: facts.memory_bytes,
             rss_above_start_bytes: facts.rss_above_start_bytes,
             top: counted.tally.top.clone(),

@@ -1,6 +1,6 @@
 use std::fs;
 
-use aquifer::shard::engine::{Config, Engine, ShardThread};
+use aquifer::shard::engine::{Config, Engine, IoMode, ShardThread};
 use aquifer::state::request::StoreId;
 
 use super::*;
@@ -41,6 +41,7 @@ impl Counting {
             dfs: job.dfs.clone(),
             shards: 1,
             thread: ShardThread::Inline,
+            io: IoMode::Auto,
         };
         let engine = Engine::open(config).unwrap();
         let mut session = engine.session(0).unwrap();

@@ -10,6 +10,7 @@ use aquifer::shard::session::Session;
 use aquifer::state::request::StoreId;
 use aquifer::state::{StateKind, StateTable, ValueState};
 
+use crate::io::Io;
 use crate::load::options::Driver;
 use crate::load::session::Setup;
 
@@ -32,6 +33,7 @@ pub(super) struct Opening {
     /// Where the handle of the last checkpoint is kept.
     pub(super) handle_file: PathBuf,
     driver: Driver,
+    io: Io,
 }
 
 impl Opening {
@@ -44,6 +46,7 @@ impl Opening {
             memory_bytes: setup.memory_bytes,
             handle_file: setup.dir.join("aquifer.handle"),
             driver: setup.args.driver,
+            io: setup.args.io,
         })
     }
 
@@ -57,6 +60,7 @@ impl Opening {
                 Driver::Inline => ShardThread::Inline,
                 Driver::Owned => ShardThread::Owned,
             },
+            io: self.io.into(),
         })?;
         let mut session = engine.session(0)?;
         let mut states = StateTable::default();

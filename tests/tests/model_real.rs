@@ -1,4 +1,4 @@
-//! Random programs on the real engine, its ring and a folder. `AQUIFER_PROGRAMS=n` runs n of them,
+//! Random programs on the real engine, on a real disk. `AQUIFER_PROGRAMS=n` runs n of them,
 //! `AQUIFER_PROGRAM=s` one.
 
 use aquifer::shard::engine::ShardThread;
@@ -22,7 +22,7 @@ fn agree_with_the_model(thread: ShardThread) {
         run(seed, thread).unwrap_or_else(|failure| {
             panic!(
                 "program {seed}: {failure}; run it alone with AQUIFER_PROGRAM={seed} cargo test \
-                 -p aquifer-tests --test model_uring"
+                 -p aquifer-tests --test model_real"
             )
         })
     };

@@ -1,0 +1,281 @@
+//! The reads of a shard, whoever carries them out: open objects, what waits its turn, what injected
+//! latency or a failure of the moment holds back, what is answered.
+
+use std::collections::{BinaryHeap, VecDeque};
+
+use crate::io::objects::{Objects, OpenObject, Route};
+use crate::io::read_op::{self, Op, Verdict};
+use crate::io::retry;
+use crate::io::values::{IoDone, ObjectSlot};
+use crate::mem::pool::Buf;
+use crate::mem::slab::Token;
+use crate::types::{Error, Nanos, Result};
+
+/// Whether a turn may park.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Submit, take what is there, return.
+    No,
+    /// If nothing is there, sleep until something ends, the doorbell rings, or the deadline.
+    Until {
+        /// On the clock of `now`; `None` for no deadline.
+        deadline: Option<Nanos>,
+    },
+}
+
+impl Wait {
+    /// The same, with a sleep that ends at `time` at the latest.
+    #[must_use]
+    pub fn at_most_until(self, time: Nanos) -> Self {
+        match self {
+            Self::No => Self::No,
+            Self::Until { deadline } => {
+                Self::Until { deadline: Some(deadline.map_or(time, |d| d.min(time))) }
+            }
+        }
+    }
+}
+
+/// A read, as `IoRequest::Read` carries it.
+#[derive(Debug)]
+pub struct Read {
+    /// Names the request in its answer.
+    pub token: Token,
+    /// Where to read.
+    pub object: ObjectSlot,
+    /// Byte offset, a multiple of the page size.
+    pub offset: u64,
+    /// Whole buffer to fill; comes back with the answer.
+    pub buf: Buf,
+}
+
+/// What a driver of reads did since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadCounters {
+    /// Reads that ended well.
+    pub reads: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Entries of a ring into the kernel; sleeps of the portable driver.
+    pub enters: u64,
+    /// Reads submitted once more, after a short read, a refusal of the moment or a failure.
+    pub repeats: u64,
+}
+
+/// How long a turn may sleep: not at all, for so many nanoseconds, or as long as it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sleep {
+    No,
+    AtMost(Nanos),
+    UntilWoken,
+}
+
+/// See the module. A read lies in `queue`, with whoever carries it out, or in `held`; never in two
+/// of them.
+pub(crate) struct Reads {
+    pub(crate) objects: Objects,
+    /// To be carried out, in order.
+    pub(crate) queue: VecDeque<Op>,
+    /// Routes of closed objects whose last read ended, for the driver to close before it opens
+    /// another object.
+    pub(crate) closed: Vec<(ObjectSlot, Route)>,
+    pub(crate) counters: ReadCounters,
+    ready: Vec<IoDone>,
+    held: BinaryHeap<Held>,
+    held_count: u64,
+    process: u32,
+}
+
+/// What waits for its time; the heap gives the earliest first, and what is due at the same time in
+/// the order it came.
+struct Held {
+    due: Nanos,
+    count: u64,
+    what: Late,
+}
+
+enum Late {
+    /// An answer, for its injected latency to pass.
+    Done(IoDone),
+    /// A read that failed, for its next try.
+    Again(Op),
+}
+
+impl PartialEq for Held {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Held {}
+impl PartialOrd for Held {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Held {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (other.due, other.count).cmp(&(self.due, self.count))
+    }
+}
+
+impl Reads {
+    pub(crate) fn new() -> Self {
+        Self {
+            objects: Objects::default(),
+            queue: VecDeque::new(),
+            closed: Vec::new(),
+            counters: ReadCounters::default(),
+            ready: Vec::new(),
+            held: BinaryHeap::new(),
+            held_count: 0,
+            process: std::process::id(),
+        }
+    }
+
+    /// Reads taken over and not answered, those apart that are being carried out.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.len() + self.ready.len() + self.held.len()
+    }
+
+    /// True if an answer can be taken.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Takes an object over, which `route` says how to read.
+    pub(crate) fn open(&mut self, object: OpenObject, route: Route, bytes: u64) -> ObjectSlot {
+        self.objects.insert(object.name, route, bytes, object.faults)
+    }
+
+    /// Closes an object: `closed` has its route once no read uses it.
+    pub(crate) fn close(&mut self, slot: ObjectSlot) {
+        let route = self.objects.close(slot);
+        self.closed.extend(route.map(|route| (slot, route)));
+    }
+
+    /// Takes a read over.
+    pub(crate) fn submit(&mut self, read: Read, now: Nanos) {
+        let Read { token, object, offset, buf } = read;
+        let entry = match self.objects.get_mut(object) {
+            Ok(entry) => entry,
+            Err(error) => return self.ready.push(IoDone::Read { token, buf, result: Err(error) }),
+        };
+        entry.reads += 1;
+        self.begin(
+            Op { token, object, offset, filled: 0, tries: 0, failures: 0, due: 0, buf },
+            now,
+        );
+    }
+
+    fn begin(&mut self, mut op: Op, now: Nanos) {
+        let entry = self.objects.of_read(op.object);
+        let mut fate = Ok(());
+        if let Some(faults) = &entry.faults {
+            op.due = now.saturating_add(faults.latency());
+            fate = faults.draw("read");
+        }
+        let ended = match &entry.route {
+            _ if fate.is_err() => fate,
+            Route::Memory(bytes) => read_op::copy(entry.name, bytes, op.offset, op.buf.bytes_mut()),
+            Route::Registered | Route::Descriptor(_) => return self.queue.push_back(op),
+        };
+        let done = self.end(op, ended, now);
+        self.ready.extend(done);
+    }
+
+    /// A read was carried out, with the result as a system call gives it: its answer goes to
+    /// `done`, unless it is tried again or the answer is not due yet.
+    pub(crate) fn complete(&mut self, mut op: Op, result: i32, now: Nanos, done: &mut Vec<IoDone>) {
+        let object = self.objects.of_read(op.object);
+        let result = match op.judge(result, object.bytes) {
+            Verdict::Again => {
+                op.tries += 1;
+                self.counters.repeats += 1;
+                return self.queue.push_back(op);
+            }
+            Verdict::Done => Ok(()),
+            Verdict::Failed(why) => Err(why.error(object.name, &op)),
+        };
+        done.extend(self.end(op, result, now));
+    }
+
+    /// A try of a read ended: its answer, unless it is tried again or the answer is not due yet.
+    fn end(&mut self, mut op: Op, result: Result<()>, now: Nanos) -> Option<IoDone> {
+        let result = match result {
+            Err(error) => {
+                op.failures += 1;
+                match retry::wait_after(error, op.failures) {
+                    Ok(wait) => {
+                        self.counters.repeats += 1;
+                        (op.filled, op.tries) = (0, 0);
+                        self.hold(op.due.max(now).saturating_add(wait), Late::Again(op));
+                        return None;
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            Ok(()) => {
+                self.counters.reads += 1;
+                self.counters.bytes += op.buf.bytes().len() as u64;
+                Ok(())
+            }
+        };
+        let route = self.objects.release(op.object);
+        self.closed.extend(route.map(|route| (op.object, route)));
+        let done = IoDone::Read { token: op.token, buf: op.buf, result };
+        if op.due <= now {
+            return Some(done);
+        }
+        self.hold(op.due, Late::Done(done));
+        None
+    }
+
+    fn hold(&mut self, due: Nanos, what: Late) {
+        self.held_count += 1;
+        self.held.push(Held { due, count: self.held_count, what });
+    }
+
+    /// Moves the answers that are there to `done`; reads whose next try is due go to `queue`.
+    pub(crate) fn take_ready(&mut self, now: Nanos, done: &mut Vec<IoDone>) {
+        while self.held.peek().is_some_and(|held| held.due <= now) {
+            match self.held.pop().map(|held| held.what) {
+                Some(Late::Done(done)) => self.ready.push(done),
+                Some(Late::Again(op)) => self.begin(op, now),
+                None => {}
+            }
+        }
+        done.append(&mut self.ready);
+    }
+
+    /// When the next answer that is held back, or the next try of a read, is due.
+    pub(crate) fn next_due(&self) -> Option<Nanos> {
+        self.held.peek().map(|held| held.due)
+    }
+
+    /// How long a turn sleeps that may wait so and found nothing.
+    pub(crate) fn sleep(&self, now: Nanos, wait: Wait) -> Sleep {
+        let Wait::Until { deadline } = wait else { return Sleep::No };
+        match deadline.into_iter().chain(self.next_due()).min() {
+            None => Sleep::UntilWoken,
+            Some(until) if until <= now => Sleep::No,
+            Some(until) => Sleep::AtMost(until - now),
+        }
+    }
+
+    /// A forked child has copies of the reads that its parent's kernel and threads carry out.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        if self.is_of_this_process() {
+            return Ok(());
+        }
+        Err(Error::invalid("a forked child uses a shard of its parent; open the engine after fork"))
+    }
+
+    /// False in a forked child.
+    pub(crate) fn is_of_this_process(&self) -> bool {
+        std::process::id() == self.process
+    }
+}
+
+#[cfg(test)]
+#[path = "reads_tests.rs"]
+pub(crate) mod tests;
