@@ -109,7 +109,7 @@ fn survives(thread: ShardThread) {
         // What comes after the cut is forgotten.
         put_all(&mut session, state, &entries(1000, 2));
         session.run_control(ControlOp::Drain(store)).unwrap();
-        let counters = session.counters().unwrap();
+        let counters = session.statistics().unwrap().counters;
         assert!(counters.flushes > 3, "{counters:?}");
         assert!(counters.merges > 0, "{counters:?}");
         assert!(counters.coalescer.reads > 0, "{counters:?}");

@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::io::faults::Faults;
 use crate::io::objects::{OpenObject, Source};
 use crate::io::url::{self, Place};
@@ -54,10 +56,12 @@ struct Counters {
     gets: AtomicU64,
     get_bytes: AtomicU64,
     deletes: AtomicU64,
+    retries: AtomicU64,
 }
 
 /// What a DFS was asked for since it was opened, ring reads apart (the ring counts those).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DfsCounters {
     /// Objects written.
     pub puts: u64,
@@ -69,6 +73,8 @@ pub struct DfsCounters {
     pub get_bytes: u64,
     /// Objects deleted.
     pub deletes: u64,
+    /// Operations tried again after they failed for the moment.
+    pub retries: u64,
 }
 
 impl Dfs {
@@ -140,6 +146,7 @@ impl Dfs {
             gets: get(&c.gets),
             get_bytes: get(&c.get_bytes),
             deletes: get(&c.deletes),
+            retries: get(&c.retries),
         }
     }
 
@@ -163,6 +170,10 @@ impl Dfs {
     pub(crate) fn count_put(&self, bytes: u64) {
         self.shared.counters.puts.fetch_add(1, Ordering::Relaxed);
         self.shared.counters.put_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_retry(&self) {
+        self.shared.counters.retries.fetch_add(1, Ordering::Relaxed);
     }
 
     /// `put` without injected faults.

@@ -1,19 +1,20 @@
 //! The real driver of a shard: its ring and its link to the background executor around `tick`.
 
 use std::collections::VecDeque;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::io::clock;
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
 use crate::io::uring::{Read, RingMode, Uring, Wait};
 use crate::io::values::{IoDone, IoRequest, JobIo, JobState};
-use crate::limits::EXECUTOR_SILENT_NS_MAX;
+use crate::limits::{EXECUTOR_SILENT_NS_MAX, TIMED_TICKS};
 use crate::lsm::job::{Job, Left, Unfinished};
 use crate::shard::executor::{Executor, ExecutorCounters, ExecutorLink, Finished, Order};
+use crate::shard::statistics::{ShardStatistics, Slot};
 use crate::shard::values::{Inbox, JobReport, Outbox, Park};
-use crate::shard::{Shard, ShardCounters, ShardLimits};
-use crate::types::Result;
+use crate::shard::{Shard, ShardLimits};
+use crate::types::{Nanos, Result};
 
 static EXECUTOR: OnceLock<Executor<Box<Job>>> = OnceLock::new();
 
@@ -43,18 +44,25 @@ pub struct Driver {
     pub(super) inbox: Inbox,
     /// What the last tick made for sessions.
     pub(super) outbox: Outbox,
+    slot: Arc<Slot>,
+    // Whether a parked turn holds up a session.
+    inline: bool,
+    // Ticks with requests since the last one that was timed.
+    untimed: u32,
 }
 
 impl Driver {
-    /// A shard with a budget of `memory_bytes`, whose objects live on `dfs`.
+    /// The shard `index` with a budget of `memory_bytes`, whose objects live on `dfs`.
     ///
     /// # Errors
     /// `Unsupported` where io_uring is forbidden, `NoMemory` for too small a budget.
-    pub fn open(mode: RingMode, memory_bytes: usize, dfs: Dfs) -> Result<Self> {
+    pub fn open(mode: RingMode, index: usize, memory_bytes: usize, dfs: Dfs) -> Result<Self> {
         let mut shard = Shard::new(ShardLimits::of_memory(memory_bytes)?);
         let mut ring = Uring::open(mode)?;
         ring.register_memory(shard.read_memory()?);
         let link = executor().link(&ring.doorbell(), &dfs)?;
+        let now = clock::now();
+        let slot = Slot::new(index, ring.doorbell(), now, shard.statistics());
         Ok(Self {
             shard,
             ring,
@@ -62,6 +70,9 @@ impl Driver {
             backlog: VecDeque::new(),
             inbox: Inbox::default(),
             outbox: Outbox::default(),
+            slot: Arc::new(slot),
+            inline: mode == RingMode::Inline,
+            untimed: 0,
         })
     }
 
@@ -71,10 +82,15 @@ impl Driver {
         self.ring.doorbell()
     }
 
-    /// What the shard counted.
-    #[must_use]
-    pub fn counters(&self) -> ShardCounters {
-        self.shard.counters()
+    /// Where it publishes its statistics.
+    pub(super) fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+
+    /// Publishes the statistics of now; false if somebody reads the last ones at this moment.
+    pub(super) fn publish(&self, now: Nanos) -> bool {
+        let read_retries = self.ring.counters().repeats;
+        self.slot.publish(now, ShardStatistics { read_retries, ..self.shard.statistics() })
     }
 
     /// True if sessions have something to take.
@@ -98,8 +114,14 @@ impl Driver {
         }
         self.inbox.now = now;
         self.inbox.job_bytes = self.link.bytes_written();
+        let timed = !self.inbox.batches.is_empty() && self.is_timed();
         let park = self.shard.tick(&mut self.inbox, &mut self.outbox);
+        self.inbox.tick_ns = timed.then(|| clock::now() - now);
         self.dispatch(now);
+        if self.slot.is_due(now) {
+            // If not now, then with the next turn.
+            let _published = self.publish(now);
+        }
         let wait = match (wait, park) {
             (Wait::No, _) | (_, Park::Busy) => Wait::No,
             _ if self.has_output() => Wait::No,
@@ -109,7 +131,19 @@ impl Driver {
         // An executor that owes answers is looked after now and then.
         let owed = self.link.owed() > 0;
         let wait = if owed { wait.at_most_until(now + EXECUTOR_SILENT_NS_MAX) } else { wait };
-        self.ring.turn(now, wait, &mut self.inbox.io)
+        if wait == Wait::No || !self.inline {
+            return self.ring.turn(now, wait, &mut self.inbox.io);
+        }
+        let parked = clock::now();
+        let turned = self.ring.turn(now, wait, &mut self.inbox.io);
+        self.slot.add_blocked(clock::now() - parked);
+        turned
+    }
+
+    fn is_timed(&mut self) -> bool {
+        let timed = self.untimed == 0;
+        self.untimed = (self.untimed + 1) % TIMED_TICKS;
+        timed
     }
 
     fn take(&mut self, finished: Finished<Box<Job>>) {
@@ -134,7 +168,7 @@ impl Driver {
         }
     }
 
-    fn dispatch(&mut self, now: crate::types::Nanos) {
+    fn dispatch(&mut self, now: Nanos) {
         for request in self.outbox.io.drain(..) {
             match request {
                 IoRequest::Read { token, object, offset, buf } => {

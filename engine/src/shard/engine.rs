@@ -1,17 +1,20 @@
 //! The face of the engine: one per process and configuration.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::io::dfs::Dfs;
-use crate::io::entropy;
 use crate::io::uring::RingMode;
-use crate::shard::driver::Driver;
+use crate::io::{clock, entropy};
+use crate::limits::STATISTICS_WAIT_MS;
+use crate::shard::driver::{self, Driver};
 use crate::shard::owned::OwnedShard;
 use crate::shard::session::{Session, Side, unexpected};
+use crate::shard::statistics::{SCHEMA, Slot, Statistics};
 use crate::shard::values::{ControlOp, ControlResult, OpenStore};
 use crate::state::StateTable;
 use crate::state::request::StoreId;
-use crate::types::{Error, Incarnation, Result};
+use crate::types::{Error, Incarnation, Nanos, Result};
 
 /// Which thread runs a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +61,58 @@ pub struct Engine {
     config: Config,
     dfs: Dfs,
     owned: Vec<OwnedShard>,
-    inline_opened: AtomicUsize,
+    source: StatisticsSource,
+}
+
+/// Gives the statistics of an engine, to any thread. It may outlive the engine, and then gives
+/// the last ones.
+#[derive(Clone)]
+pub struct StatisticsSource {
+    shared: Arc<Source>,
+}
+
+struct Source {
+    opened_at: Nanos,
+    budget_bytes: usize,
+    dfs: Dfs,
+    // By shard; an inline one has none before its session.
+    slots: Mutex<Vec<Option<Arc<Slot>>>>,
+    // The shards have threads of their own, which answer at once.
+    owned: bool,
+}
+
+impl StatisticsSource {
+    /// What the engine did and holds. Shards on threads of their own are asked for it, and have a
+    /// tenth of a second to answer. An inline shard is asked too, and not waited for, since it may
+    /// be the caller's: it answers at its next turn, and until then gives what it last published,
+    /// which `age_ns` tells.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let source = &*self.shared;
+        let slots: Vec<Arc<Slot>> = source.slots().iter().flatten().cloned().collect();
+        slots.iter().for_each(|slot| slot.ask());
+        let deadline = clock::now() + STATISTICS_WAIT_MS * 1_000_000;
+        while source.owned && slots.iter().any(|s| s.is_asked()) && clock::now() < deadline {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        let now = clock::now();
+        Statistics {
+            schema: SCHEMA.to_owned(),
+            process_id: std::process::id(),
+            uptime_ns: now - source.opened_at,
+            budget_bytes: source.budget_bytes as u64,
+            shards: slots.iter().map(|slot| slot.read(now)).collect(),
+            dfs: source.dfs.counters(),
+            executors: driver::executor_counters(),
+        }
+    }
+}
+
+impl Source {
+    fn slots(&self) -> MutexGuard<'_, Vec<Option<Arc<Slot>>>> {
+        // Its changes are single assignments.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Engine {
@@ -78,13 +132,29 @@ impl Engine {
                 owned.push(OwnedShard::start(index, memory_bytes, dfs.clone())?);
             }
         }
-        Ok(Self { config, dfs, owned, inline_opened: AtomicUsize::new(0) })
+        let mut slots: Vec<_> = owned.iter().map(|shard| Some(Arc::clone(shard.slot()))).collect();
+        slots.resize(config.shards, None);
+        let source = Source {
+            opened_at: clock::now(),
+            budget_bytes: config.memory_bytes,
+            dfs: dfs.clone(),
+            slots: Mutex::new(slots),
+            owned: config.thread == ShardThread::Owned,
+        };
+        let source = StatisticsSource { shared: Arc::new(source) };
+        Ok(Self { config, dfs, owned, source })
     }
 
-    /// The DFS, for its counters.
+    /// What the engine did and holds; see [`StatisticsSource::statistics`].
     #[must_use]
-    pub fn dfs(&self) -> &Dfs {
-        &self.dfs
+    pub fn statistics(&self) -> Statistics {
+        self.source.statistics()
+    }
+
+    /// Gives the same to other threads.
+    #[must_use]
+    pub fn statistics_source(&self) -> StatisticsSource {
+        self.source.clone()
     }
 
     /// A session to a shard. An inline shard has exactly one: the session is the shard, and
@@ -102,13 +172,16 @@ impl Engine {
         if let Some(owned) = self.owned.get(shard) {
             return Ok(Session::new(Side::Owned(owned.connect())));
         }
-        if self.inline_opened.fetch_add(1, Ordering::Relaxed) >= self.config.shards {
-            return Err(Error::invalid(
-                "every inline shard of this engine has its session; open it with more shards",
-            ));
+        let slot = &mut self.source.shared.slots()[shard];
+        if slot.is_some() {
+            return Err(Error::invalid(format!(
+                "the inline shard {shard} has its session; take one to another shard, or open the \
+                 engine with more"
+            )));
         }
         let memory_bytes = self.config.memory_bytes / self.config.shards;
-        let driver = Driver::open(RingMode::Inline, memory_bytes, self.dfs.clone())?;
+        let driver = Driver::open(RingMode::Inline, shard, memory_bytes, self.dfs.clone())?;
+        *slot = Some(Arc::clone(driver.slot()));
         Ok(Session::new(Side::Inline(Box::new(driver))))
     }
 }

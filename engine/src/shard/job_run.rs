@@ -121,7 +121,10 @@ pub(crate) async fn suffer(dfs: &Dfs, operation: &str) -> Result<()> {
 }
 
 /// Tries an operation again that failed for the moment.
-pub(crate) async fn patiently<T>(mut operation: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+pub(crate) async fn patiently<T>(
+    dfs: &Dfs,
+    mut operation: impl AsyncFnMut() -> Result<T>,
+) -> Result<T> {
     let mut failures = 0;
     loop {
         let error = match operation().await {
@@ -130,6 +133,7 @@ pub(crate) async fn patiently<T>(mut operation: impl AsyncFnMut() -> Result<T>) 
         };
         failures += 1;
         let wait = retry::wait_after(error, failures)?;
+        dfs.count_retry();
         glommio::timer::Timer::new(Duration::from_nanos(wait)).await;
     }
 }
@@ -223,7 +227,8 @@ impl<J: 'static> Io<J> {
                 let io = self.clone();
                 let read = async move {
                     let out = &mut buf.bytes_mut()[..len];
-                    let result = patiently(async || io.read(object, offset, out).await).await;
+                    let result =
+                        patiently(&io.dfs, async || io.read(object, offset, out).await).await;
                     io.answer(JobDone::Read { tag, result: result.map(|()| buf) });
                 };
                 return drop(glommio::spawn_local(read).detach());
@@ -231,7 +236,7 @@ impl<J: 'static> Io<J> {
             JobRequest::Open { object } => {
                 let io = self.clone();
                 let open = async move {
-                    let result = patiently(async || io.open(object).await).await;
+                    let result = patiently(&io.dfs, async || io.open(object).await).await;
                     io.answer(JobDone::Opened { object, result });
                 };
                 return drop(glommio::spawn_local(open).detach());

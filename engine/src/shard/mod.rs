@@ -23,7 +23,10 @@ pub mod session;
 #[expect(clippy::module_inception, reason = "the file of the machine itself")]
 mod shard;
 mod stalled;
+pub mod statistics;
 mod store;
+mod survey;
 pub mod values;
 
-pub use shard::{Shard, ShardCounters, ShardLimits};
+pub use shard::{Shard, ShardLimits};
+pub use statistics::ShardCounters;

@@ -14,9 +14,9 @@ use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
 use crate::io::uring::{RingMode, Wait};
 use crate::limits::{SESSION_PARK_MS, SESSION_RING_SLOTS, SHARD_SPIN_NS};
-use crate::shard::ShardCounters;
 use crate::shard::driver::Driver;
 use crate::shard::session::take_completions;
+use crate::shard::statistics::Slot;
 use crate::shard::values::{Control, ControlDone, ControlOp};
 use crate::state::request::{Batch, Completions};
 use crate::types::error::ErrorKind;
@@ -62,8 +62,7 @@ pub(super) struct Shared {
     doorbell: Doorbell,
     new_peers: Mutex<Vec<Peer>>,
     peers_waiting: AtomicBool,
-    counters: Mutex<ShardCounters>,
-    counters_wanted: AtomicBool,
+    slot: Arc<Slot>,
     stop: AtomicBool,
     // Why the shard's thread ended, once it has.
     ended: Mutex<Option<Error>>,
@@ -84,11 +83,11 @@ impl OwnedShard {
             .name(format!("aquifer-s{index:02}"))
             .spawn(move || {
                 // The ring belongs to the thread that opens it.
-                let driver = match Driver::open(RingMode::Owned, memory_bytes, dfs) {
+                let driver = match Driver::open(RingMode::Owned, index, memory_bytes, dfs) {
                     Ok(driver) => driver,
                     Err(error) => return drop(opened.send(Err(error))),
                 };
-                let shared = Arc::new(Shared::new(driver.doorbell()));
+                let shared = Arc::new(Shared::new(&driver));
                 drop(opened.send(Ok(Arc::clone(&shared))));
                 let result = Loop { driver, peers: Vec::new(), shared: &shared }.run();
                 *locked(&shared.ended) = result.err();
@@ -98,6 +97,11 @@ impl OwnedShard {
         let failed = Error::new(ErrorKind::Io, "the thread of a shard ended while it started");
         let shared = outcome.recv().unwrap_or(Err(failed))?;
         Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Where the shard publishes its statistics.
+    pub fn slot(&self) -> &Arc<Slot> {
+        &self.shared.slot
     }
 
     /// A new session.
@@ -132,13 +136,12 @@ impl Drop for OwnedShard {
 }
 
 impl Shared {
-    fn new(doorbell: Doorbell) -> Self {
+    fn new(driver: &Driver) -> Self {
         Self {
-            doorbell,
+            doorbell: driver.doorbell(),
             new_peers: Mutex::default(),
             peers_waiting: AtomicBool::new(false),
-            counters: Mutex::default(),
-            counters_wanted: AtomicBool::new(false),
+            slot: Arc::clone(driver.slot()),
             stop: AtomicBool::new(false),
             ended: Mutex::default(),
             gone: AtomicBool::new(false),
@@ -191,7 +194,10 @@ impl Remote {
         if let Wait::Until { deadline } = wait
             && self.answers.is_empty()
         {
-            self.sleep(deadline)?;
+            let asleep = clock::now();
+            let slept = self.sleep(deadline);
+            self.shard.slot.add_blocked(clock::now() - asleep);
+            slept?;
         }
         while let Ok(answer) = self.answers.pop() {
             match answer {
@@ -236,14 +242,19 @@ impl Remote {
         Err(ended.unwrap_or_else(|| Error::new(ErrorKind::Closed, "the shard was stopped")))
     }
 
-    pub fn counters(&self) -> Result<ShardCounters> {
-        self.shard.counters_wanted.store(true, Ordering::Release);
-        self.shard.doorbell.ring();
-        while self.shard.counters_wanted.load(Ordering::Acquire) {
+    /// Has the shard publish its statistics.
+    pub fn publish(&self) -> Result<()> {
+        self.shard.slot.ask();
+        while self.shard.slot.is_asked() {
             self.check_alive()?;
             std::thread::yield_now();
+            self.shard.doorbell.ring();
         }
-        Ok(*locked(&self.shard.counters))
+        Ok(())
+    }
+
+    pub fn slot(&self) -> &Slot {
+        &self.shard.slot
     }
 }
 
@@ -282,10 +293,6 @@ impl Loop<'_> {
                     None => self.peers.push(Some(peer)),
                 }
             }
-        }
-        if self.shared.counters_wanted.load(Ordering::Acquire) {
-            *locked(&self.shared.counters) = self.driver.counters();
-            self.shared.counters_wanted.store(false, Ordering::Release);
         }
         let mut worked = false;
         for (session, slot) in (0_u16..).zip(&mut self.peers) {

@@ -1,7 +1,7 @@
 //! Requests and completions: plain values in batches. A batch owns the bytes its requests point
 //! into, so it crosses threads as one box and nothing is allocated per request.
 
-use crate::types::{Error, MergeOp};
+use crate::types::{Error, MergeOp, StateId};
 
 /// A piece of a batch's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub struct Request {
     pub hash: u64,
     /// What to do.
     pub op: Op,
+    /// Of which state: it counts the request.
+    pub state: StateId,
     /// Where.
     pub store: StoreId,
     /// Most rows a scan returns.

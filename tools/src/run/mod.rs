@@ -110,7 +110,7 @@ fn run(args: &Args, job: &mut Job, inputs: &Inputs) -> Result<u64> {
         counted: &counted,
         before,
         elapsed,
-        shard: session.counters()?,
+        shard: session.statistics()?.counters,
         memory_bytes: args.memory,
         rss_above_start_bytes: progress.rss_peak().max(rss_bytes()).saturating_sub(rss_start),
     });

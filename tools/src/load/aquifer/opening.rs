@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use aquifer::io::dfs::Dfs;
 use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
 use aquifer::shard::session::Session;
+use aquifer::shard::statistics::Statistics;
 use aquifer::state::request::StoreId;
 use aquifer::state::{StateKind, StateTable, ValueState};
 
@@ -23,6 +24,18 @@ pub(super) struct Live {
     pub(super) engine: Engine,
     pub(super) store: StoreId,
     pub(super) state: ValueState,
+}
+
+impl Live {
+    /// What the engine did and holds as of now.
+    pub(super) fn statistics(&self) -> Statistics {
+        let mut all = self.engine.statistics();
+        // A shard that is gone has said so to `poll`.
+        if let Ok(shard) = self.session.statistics() {
+            all.shards = vec![shard];
+        }
+        all
+    }
 }
 
 /// What does not change from one opening to the next.
