@@ -44,10 +44,8 @@ impl Shard {
                 }
             }
             for request in chunk {
-                let slot = self.stores.get_mut(usize::from(request.store.0));
-                if let Some(store) = slot.and_then(Option::as_mut) {
+                if let Some(store) = self.store(request.store) {
                     store.rows.prefetch_row(request.hash);
-                    store.requests.of(request.state).count(request.op);
                 }
             }
             for request in chunk {
@@ -161,36 +159,36 @@ impl Shard {
                 Served::Completed
             }
             Op::Scan => {
+                store.requests.of(request.state).count(Op::Scan);
                 self.scan(asked, outbox);
                 Served::Completed
             }
-            _ => match write(store, request, key, value, flush_bytes) {
-                Ok(Served::Completed) => {
-                    out.push(request.user_data, Status::Done);
-                    self.latencies.answered(Kind::Write, since, self.now);
-                    Served::Completed
+            _ => {
+                match write(store, request, key, value, flush_bytes) {
+                    Ok(Served::Completed) => out.push(request.user_data, Status::Done),
+                    Ok(waits) => return waits,
+                    Err(error) => out.push_error(request.user_data, error),
                 }
-                Ok(waits) => waits,
-                Err(error) => {
-                    out.push_error(request.user_data, error);
-                    Served::Completed
-                }
-            },
+                store.requests.of(request.state).count(request.op);
+                self.latencies.answered(Kind::Write, since, self.now);
+                Served::Completed
+            }
         }
     }
 
     fn get(&mut self, asked: Asked<'_>, out: &mut Completions) {
         let Asked { request, since, key, .. } = asked;
         let store = self.stores[usize::from(request.store.0)].as_mut().expect("checked");
+        let requests = store.requests.of(request.state);
+        requests.count(Op::Get);
         let operands = match store.rows.probe(request.hash, key) {
             Found::Put(value) => {
                 out.push_value(request.user_data, Status::Value, value);
-                store.requests.of(request.state).row_hits += 1;
+                requests.row_hits += 1;
                 return self.latencies.answered(Kind::Get, since, self.now);
             }
             Found::Absent => {
                 out.push(request.user_data, Status::Absent);
-                let requests = store.requests.of(request.state);
                 requests.row_hits += 1;
                 requests.absent += 1;
                 return self.latencies.answered(Kind::Get, since, self.now);

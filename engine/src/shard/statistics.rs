@@ -97,7 +97,7 @@ pub struct ShardCounters {
     pub rows_evicted: u64,
 }
 
-/// Requests, by kind, and what answered the gets.
+/// Requests served, by kind, and what answered the gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RequestCounters {
