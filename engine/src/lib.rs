@@ -14,7 +14,8 @@
 //! # fn main() -> aquifer::types::Result<()> {
 //!
 //! let (dfs, thread) = ("memory://words".to_owned(), ShardThread::Inline);
-//! let engine = Engine::open(Config { memory_bytes: 64 << 20, dfs, shards: 1, thread })?;
+//! let (memory_bytes, statistics_page) = (64 << 20, None);
+//! let engine = Engine::open(Config { memory_bytes, dfs, shards: 1, thread, statistics_page })?;
 //! let mut session = engine.session(0)?;
 //!
 //! let mut states = StateTable::default();

@@ -403,6 +403,10 @@ pub const TIMED_TICKS: u32 = 13;
 /// are asked for: a copy of some 20 KiB and 100 bytes a state.
 pub const STATISTICS_NS: u64 = 1_000_000_000;
 
+/// The page of statistics is replaced every so many milliseconds: a person who watches it sees it
+/// move, and a replacement takes a fraction of one.
+pub const STATISTICS_PAGE_MS: u64 = 500;
+
 /// Asking for statistics waits for shards on threads of their own at most this long, milliseconds:
 /// a tick takes less than one.
 pub const STATISTICS_WAIT_MS: u64 = 100;

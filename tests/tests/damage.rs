@@ -27,7 +27,8 @@ fn store_config(handle: Option<Vec<u8>>) -> StoreConfig {
 
 fn session(folder: &Path) -> (Engine, Session) {
     let dfs = format!("file://{}", folder.display());
-    let config = Config { memory_bytes: 64 << 20, dfs, shards: 1, thread: ShardThread::Inline };
+    let (memory_bytes, thread, statistics_page) = (64 << 20, ShardThread::Inline, None);
+    let config = Config { memory_bytes, dfs, shards: 1, thread, statistics_page };
     let engine = Engine::open(config).unwrap();
     let session = engine.session(0).unwrap();
     (engine, session)

@@ -28,7 +28,8 @@ fn store_config(handle: Option<Vec<u8>>) -> StoreConfig {
 }
 
 fn open(dfs: &str, thread: ShardThread) -> (Engine, Session) {
-    let config = Config { memory_bytes: 64 << 20, dfs: dfs.into(), shards: 1, thread };
+    let (memory_bytes, dfs, statistics_page) = (64 << 20, dfs.into(), None);
+    let config = Config { memory_bytes, dfs, shards: 1, thread, statistics_page };
     let engine = Engine::open(config).unwrap();
     let session = engine.session(0).unwrap();
     (engine, session)

@@ -1,6 +1,9 @@
 //! The statistics of an engine say what was done with it: on the simulated shard to the request,
 //! on real ones from every side.
 
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
 use aquifer::limits::{MEMORY_FIXED_BYTES, MEMORY_MIN_BYTES};
 use aquifer::shard::ShardLimits;
 use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
@@ -126,9 +129,16 @@ fn rows_take_what_the_other_purposes_leave_of_the_budget() {
 }
 
 fn open(dfs: &str, thread: ShardThread, handle: Option<Vec<u8>>) -> (Engine, Session, ValueState) {
-    let dfs = dfs.to_owned();
-    let config = Config { memory_bytes: 64 << 20, dfs, shards: 1, thread };
-    let engine = Engine::open(config).unwrap();
+    let engine = Engine::open(config(dfs, thread, None)).unwrap();
+    let (session, state) = session(&engine, handle);
+    (engine, session, state)
+}
+
+fn config(dfs: &str, thread: ShardThread, statistics_page: Option<PathBuf>) -> Config {
+    Config { memory_bytes: 64 << 20, dfs: dfs.to_owned(), shards: 1, thread, statistics_page }
+}
+
+fn session(engine: &Engine, handle: Option<Vec<u8>>) -> (Session, ValueState) {
     let mut session = engine.session(0).unwrap();
     let mut states = StateTable::default();
     states.declare("v", StateKind::Value).unwrap();
@@ -136,7 +146,7 @@ fn open(dfs: &str, thread: ShardThread, handle: Option<Vec<u8>>) -> (Engine, Ses
     let config = StoreConfig { number, host_epoch, key_groups: KEY_GROUPS, range, states, handle };
     let (store, states) = session.open_store(config).unwrap();
     assert_eq!(store.0, 0);
-    (engine, session, states.value(store, "v").unwrap())
+    (session, states.value(store, "v").unwrap())
 }
 
 /// Puts the numbers as values of themselves, or gets them.
@@ -257,4 +267,36 @@ fn statistics_come_back_from_json() {
     // What a later version adds, and what an earlier one lacks, is no error.
     let other: Statistics = serde_json::from_str(r#"{"new": 1, "shards": [{}]}"#).unwrap();
     assert_eq!(other.shards[0], ShardStatistics::default());
+}
+
+#[test]
+fn a_page_follows_the_engine_and_goes_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("page.json");
+    for thread in [ShardThread::Inline, ShardThread::Owned] {
+        let engine = Engine::open(config("memory://page", thread, Some(path.clone()))).unwrap();
+        let read =
+            || -> Statistics { serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap() };
+        assert_eq!((read().schema.as_str(), read().process_id), (SCHEMA, std::process::id()));
+        let (mut session, state) = session(&engine, None);
+        run(&mut session, state, 0..1000, true);
+        let started = Instant::now();
+        let puts = |all: Statistics| all.shards.first().map_or(0, |s| s.counters.requests.puts);
+        while puts(read()) < 1000 {
+            assert!(started.elapsed() < Duration::from_secs(60), "the page does not follow");
+            run(&mut session, state, 0..1, false);
+        }
+        drop(engine);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the page is removed");
+    }
+}
+
+#[test]
+fn a_page_that_cannot_be_written_is_refused_when_the_engine_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = Some(dir.path().join("missing").join("page.json"));
+    let Err(error) = Engine::open(config("memory://nowhere", ShardThread::Inline, page)) else {
+        panic!("it opens");
+    };
+    assert!(error.text.contains("does its folder exist?"), "{error}");
 }

@@ -7,6 +7,7 @@ pub mod doorbell;
 pub mod entropy;
 pub mod faults;
 mod objects;
+pub(crate) mod page;
 mod read_op;
 pub(crate) mod retry;
 pub(crate) mod ring_open;

@@ -1,5 +1,6 @@
 //! The face of the engine: one per process and configuration.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use crate::io::{clock, entropy};
 use crate::limits::STATISTICS_WAIT_MS;
 use crate::shard::driver::{self, Driver};
 use crate::shard::owned::OwnedShard;
+use crate::shard::page::StatisticsPage;
 use crate::shard::session::{Session, Side, unexpected};
 use crate::shard::statistics::{SCHEMA, Slot, Statistics};
 use crate::shard::values::{ControlOp, ControlResult, OpenStore};
@@ -37,6 +39,10 @@ pub struct Config {
     pub shards: usize,
     /// Which thread runs them.
     pub thread: ShardThread,
+    /// A file in which the engine keeps its statistics as JSON, for tools like `aquifer top`:
+    /// replaced as a whole twice a second by a thread of its own, removed when the engine is
+    /// dropped, readable for its owner alone. Its folder must exist.
+    pub statistics_page: Option<PathBuf>,
 }
 
 /// A store to open.
@@ -60,6 +66,8 @@ pub struct StoreConfig {
 pub struct Engine {
     config: Config,
     dfs: Dfs,
+    // Goes before the shards that it asks.
+    _page: Option<StatisticsPage>,
     owned: Vec<OwnedShard>,
     source: StatisticsSource,
 }
@@ -119,7 +127,8 @@ impl Engine {
     /// Opens the engine: its DFS, and its threads if it owns them.
     ///
     /// # Errors
-    /// `Invalid` for a bad configuration, `Unsupported` where io_uring is forbidden.
+    /// `Invalid` for a bad configuration, `Unsupported` where io_uring is forbidden; a statistics
+    /// page that cannot be written.
     pub fn open(config: Config) -> Result<Self> {
         if config.shards == 0 {
             return Err(Error::invalid("an engine has at least one shard"));
@@ -142,7 +151,9 @@ impl Engine {
             owned: config.thread == ShardThread::Owned,
         };
         let source = StatisticsSource { shared: Arc::new(source) };
-        Ok(Self { config, dfs, owned, source })
+        let page = config.statistics_page.as_deref();
+        let page = page.map(|path| StatisticsPage::start(path, source.clone())).transpose()?;
+        Ok(Self { config, dfs, _page: page, owned, source })
     }
 
     /// What the engine did and holds; see [`StatisticsSource::statistics`].

@@ -17,6 +17,8 @@ mod job_run;
 mod opening;
 #[expect(clippy::disallowed_methods, reason = "an owned shard is a thread that spins and parks")]
 mod owned;
+#[expect(clippy::disallowed_methods, reason = "the page is kept by a thread")]
+mod page;
 mod serve;
 #[expect(clippy::disallowed_methods, reason = "a waiting session has a deadline")]
 pub mod session;

@@ -75,6 +75,7 @@ fn run(args: &Args, job: &mut Job, inputs: &Inputs) -> Result<u64> {
         dfs: job.dfs.clone(),
         shards: 1,
         thread: ShardThread::Inline,
+        statistics_page: None,
     })
     .with_context(opening)?;
     let mut session = engine.session(0).with_context(opening)?;

@@ -41,6 +41,7 @@ impl Counting {
             dfs: job.dfs.clone(),
             shards: 1,
             thread: ShardThread::Inline,
+            statistics_page: None,
         };
         let engine = Engine::open(config).unwrap();
         let mut session = engine.session(0).unwrap();

@@ -70,6 +70,7 @@ impl Opening {
                 Driver::Inline => ShardThread::Inline,
                 Driver::Owned => ShardThread::Owned,
             },
+            statistics_page: None,
         })?;
         let mut session = engine.session(0)?;
         let mut states = StateTable::default();
