@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Arg, Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{interrupt, load, run};
+use crate::{interrupt, load, run, top};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,6 +46,8 @@ enum Command {
     /// Measure the engine on this machine: load records, run workloads, report.
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(Box<load::LoadArgs>),
+    /// Watch an engine that runs in another process of yours.
+    Top(top::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -63,6 +65,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(Job::Wordcount(args)) => run::wordcount(&args),
         Command::Bench(args) => bench(&args),
+        Command::Top(args) => top::top(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,4 +8,8 @@ pub mod load;
 
 pub mod run;
 
+pub mod statistics;
+
+pub mod top;
+
 pub mod units;

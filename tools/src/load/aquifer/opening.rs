@@ -13,6 +13,7 @@ use aquifer::state::{StateKind, StateTable, ValueState};
 
 use crate::load::options::Driver;
 use crate::load::session::Setup;
+use crate::statistics::Watch;
 
 /// Maximal parallelism of the store: Flink's default.
 pub(super) const KEY_GROUPS: u32 = 128;
@@ -45,6 +46,7 @@ pub(super) struct Opening {
     /// Where the handle of the last checkpoint is kept.
     pub(super) handle_file: PathBuf,
     driver: Driver,
+    watch: Watch,
 }
 
 impl Opening {
@@ -57,6 +59,7 @@ impl Opening {
             memory_bytes: setup.memory_bytes,
             handle_file: setup.dir.join("aquifer.handle"),
             driver: setup.args.driver,
+            watch: Watch::start(setup.args.metrics_addr)?,
         })
     }
 
@@ -70,8 +73,9 @@ impl Opening {
                 Driver::Inline => ShardThread::Inline,
                 Driver::Owned => ShardThread::Owned,
             },
-            statistics_page: None,
+            statistics_page: self.watch.page(),
         })?;
+        self.watch.follow(&engine);
         let mut session = engine.session(0)?;
         let mut states = StateTable::default();
         states.declare("value", StateKind::Value)?;
