@@ -88,6 +88,9 @@ fn top_shows_a_live_run_once() {
     let requests = shown.lines().skip_while(|line| *line != "Requests").nth(2).unwrap();
     let rate = requests.split_whitespace().nth(1).unwrap();
     assert!(rate != "0", "requests run: {shown}");
+    let piped = run.top(&[]);
+    let error = text(&piped.stderr);
+    assert!(!piped.status.success() && error.contains("aquifer top --once"), "{error}");
     let json = run.top(&["--json"]);
     let statistics: Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(statistics["schema"], "aquifer-statistics/1");
@@ -232,6 +235,11 @@ fn check_openmetrics(body: &str) {
             let before = bucket.filter(|(other, _)| *other == labels).map_or(0, |(_, count)| count);
             assert!(value as u64 >= before, "{line}");
             bucket = Some((labels, value as u64));
+            if series.contains(r#"le="+Inf""#) {
+                let (labels, count) = bucket.as_ref().unwrap();
+                let counted = format!("{family}_count{{{labels} {count}");
+                assert!(body.contains(&counted), "{line} without {counted}");
+            }
         }
     }
     for family in ["aquifer_requests", "aquifer_memory_bytes", "aquifer_latency_seconds"] {

@@ -320,7 +320,7 @@ fn buckets(of: &Histogram) -> Vec<(f64, u64)> {
         ((1_u64 << log) as f64 / 1e9, count)
     };
     let mut buckets: Vec<_> = (BUCKET_FIRST_LOG..last_log).map(between).collect();
-    buckets.push((f64::MAX, of.count() - seen));
+    buckets.push((f64::INFINITY, of.count() - seen));
     buckets
 }
 

@@ -46,8 +46,8 @@ fn buckets_add_up_to_the_count() {
         let labels = r#"shard="1",kind="get",tier="dfs""#;
         has(&text, &format!(r#"aquifer_latency_seconds_bucket{{le="{le}",{labels}}} {count}"#));
     };
-    bucket("0.000000256", 3);
-    bucket("0.000000512", 3);
+    bucket("2.56e-7", 3);
+    bucket("5.12e-7", 3);
     bucket("0.000001024", 4);
     bucket("+Inf", 5);
     has(&text, r#"aquifer_latency_seconds_count{shard="1",kind="get",tier="dfs"} 5"#);

@@ -1,9 +1,10 @@
 //! The live view on a terminal.
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Style, Stylize};
@@ -15,13 +16,15 @@ use super::view::View;
 use super::{LOOK_EVERY, SAMPLE_EVERY, read_again};
 use crate::statistics::pages;
 
+const NO_TERMINAL: &str = "there is no terminal for a live view; use `aquifer top --once`";
+
 /// Shows the page until the user ends it or the engine does. The terminal is as it was after that,
 /// and after a panic.
 pub(super) fn live(page: &Path) -> Result<()> {
     // Before the terminal changes: an error of the first look is the usual one.
     pages::read(page)?;
-    let mut terminal =
-        ratatui::try_init().context("the terminal takes no live view; use `aquifer top --once`")?;
+    ensure!(std::io::stdout().is_terminal(), "{NO_TERMINAL}");
+    let mut terminal = ratatui::try_init().context(NO_TERMINAL)?;
     let ended = watch(&mut terminal, page);
     ratatui::restore();
     ended
