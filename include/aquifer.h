@@ -243,6 +243,13 @@ AQF_API aqf_status aqf_engine_close(aqf_engine engine, uint32_t timeout_ms);
 AQF_API aqf_status aqf_engine_options(aqf_engine engine, char *buffer, size_t capacity,
                                       size_t *length);
 
+/* What the engine did and holds, as JSON of the schema "aquifer-statistics/1", for each shard: requests
+ * by state, hits by tier, joins, reads, jobs and what they are behind, memory by purpose against
+ * the budget, latencies, time that sessions waited. From any thread; inline shards give what they
+ * published at their last turn, with its age. Text as for aqf_engine_options. */
+AQF_API aqf_status aqf_engine_statistics(aqf_engine engine, char *buffer, size_t capacity,
+                                         size_t *length);
+
 /* ---- sessions -------------------------------------------------------------------------------- */
 
 /* A session to shard number `shard`. With `thread = inline` the session is the shard, and there is

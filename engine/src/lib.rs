@@ -14,8 +14,9 @@
 //! # fn main() -> aquifer::types::Result<()> {
 //!
 //! let (dfs, thread) = ("memory://words".to_owned(), ShardThread::Inline);
-//! let (memory_bytes, io) = (64 << 20, IoMode::Auto);
-//! let engine = Engine::open(Config { memory_bytes, dfs, shards: 1, thread, io })?;
+//! let (memory_bytes, io, statistics_page) = (64 << 20, IoMode::Auto, None);
+//! let config = Config { memory_bytes, dfs, shards: 1, thread, io, statistics_page };
+//! let engine = Engine::open(config)?;
 //! let mut session = engine.session(0)?;
 //!
 //! let mut states = StateTable::default();

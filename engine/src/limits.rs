@@ -417,3 +417,24 @@ const _: () = assert!(
 /// Failures in a row of a read, a load or an upload, from which on it has failed for its caller:
 /// as many, and with the same waits between them, as of jobs, for the same outage.
 pub const IO_FAILURES_MAX: u32 = JOB_FAILURES_MAX;
+
+/// Longest latency that is told apart from longer ones, nanoseconds: two minutes, ten times what an
+/// operation is tried for. One less than a power of two ends a bucket.
+pub const LATENCY_NS_MAX: u64 = (1 << 37) - 1;
+
+/// Ticks with requests of which one is timed, for the latency of what memory answers: a reading of
+/// the clock costs as much as a tenth of a get. A prime, so that a host's own rhythm does not fall
+/// in step with it.
+pub const TIMED_TICKS: u32 = 13;
+
+/// A shard that turns publishes its statistics so long after it last did, nanoseconds, or when they
+/// are asked for: a copy of some 20 KiB and 100 bytes a state.
+pub const STATISTICS_NS: u64 = 1_000_000_000;
+
+/// The page of statistics is replaced every so many milliseconds: a person who watches it sees it
+/// move, and a replacement takes a fraction of one.
+pub const STATISTICS_PAGE_MS: u64 = 500;
+
+/// Asking for statistics waits for shards on threads of their own at most this long, milliseconds:
+/// a tick takes less than one.
+pub const STATISTICS_WAIT_MS: u64 = 100;

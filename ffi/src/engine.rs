@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use aquifer::shard::engine::{Config, Engine, StoreConfig};
+use aquifer::shard::engine::{Config, Engine, StatisticsSource, StoreConfig};
 use aquifer::state::StateTable;
 use aquifer::state::request::StoreId;
 
@@ -26,6 +26,7 @@ pub struct EngineObject {
     pub options: String,
     /// Sessions and stores look here at every call.
     pub closed: AtomicBool,
+    statistics: StatisticsSource,
     engine: Mutex<Option<Engine>>,
     sessions: Mutex<Vec<Weak<SessionObject>>>,
 }
@@ -46,6 +47,7 @@ pub fn open(text: &[u8]) -> Result<u64, Failure> {
             handle,
             options,
             closed: AtomicBool::new(false),
+            statistics: engine.statistics_source(),
             engine: Mutex::new(Some(engine)),
             sessions: Mutex::default(),
         })
@@ -67,6 +69,12 @@ impl EngineObject {
         let mut sessions = locked(&self.sessions);
         sessions.retain(|known| known.strong_count() > 0);
         sessions.push(Arc::downgrade(session));
+    }
+
+    /// Its statistics as JSON.
+    pub fn statistics(&self) -> Result<String, Failure> {
+        let text = serde_json::to_string(&self.statistics.statistics());
+        text.map_err(|error| Failure::new(Status::Panic, format!("statistics as JSON: {error}")))
     }
 
     /// Ends it.

@@ -219,6 +219,24 @@ pub unsafe extern "C" fn aqf_engine_options(
     })
 }
 
+/// See `aquifer.h`.
+///
+/// # Safety
+/// As the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aqf_engine_statistics(
+    engine: u64,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> i32 {
+    call(|| {
+        let text = ENGINES.get(engine)?.statistics()?;
+        // SAFETY: as the header says.
+        unsafe { give_whole(&text, buffer, capacity, length) }
+    })
+}
+
 // Text that is of no use unless it is whole.
 //
 // SAFETY (for callers): as `give_text`; `length` is a place of the host's, if it is not null.

@@ -1,6 +1,7 @@
 //! Options as text: a line `name = value` each.
 
 use std::ffi::CStr;
+use std::path::Path;
 
 use aquifer::limits::KEY_GROUPS_MAX;
 use aquifer::shard::engine::{Config, IoMode, ShardThread, StoreConfig};
@@ -24,7 +25,7 @@ const SIZE: &CStr = c"bytes, or a number with K, M, G or T";
 const NUMBER: &CStr = c"a whole number";
 
 /// Every option.
-pub const OPTIONS: [Described; 10] = [
+pub const OPTIONS: [Described; 11] = [
     Described {
         scope: SCOPE_ENGINE,
         name: c"dfs",
@@ -59,6 +60,13 @@ pub const OPTIONS: [Described; 10] = [
         type_: c"auto, uring or portable",
         default: c"auto",
         doc: c"How files are read: by io_uring, by threads, or as the first that is allowed.",
+    },
+    Described {
+        scope: SCOPE_ENGINE,
+        name: c"statistics_page",
+        type_: c"a path",
+        default: c"",
+        doc: c"A file in which the engine keeps its statistics as JSON, for aquifer top; none if empty.",
     },
     Described {
         scope: SCOPE_STORE,
@@ -152,6 +160,7 @@ pub fn engine(text: &[u8]) -> Result<Config, Failure> {
         shards: 1,
         thread: ShardThread::Owned,
         io: IoMode::Auto,
+        statistics_page: None,
     };
     each(text, SCOPE_ENGINE, |name, value| {
         match name {
@@ -168,6 +177,9 @@ pub fn engine(text: &[u8]) -> Result<Config, Failure> {
                     "inline" => ShardThread::Inline,
                     _ => return Err("use owned or inline".to_owned()),
                 }
+            }
+            "statistics_page" => {
+                config.statistics_page = (!value.is_empty()).then(|| value.into());
             }
             _ => {
                 config.io = match value {
@@ -190,7 +202,7 @@ pub fn engine(text: &[u8]) -> Result<Config, Failure> {
 
 /// A configuration as text.
 pub fn engine_text(config: &Config) -> String {
-    let Config { memory_bytes, dfs, shards, thread, io } = config;
+    let Config { memory_bytes, dfs, shards, thread, io, statistics_page } = config;
     let thread = match thread {
         ShardThread::Owned => "owned",
         ShardThread::Inline => "inline",
@@ -200,8 +212,10 @@ pub fn engine_text(config: &Config) -> String {
         IoMode::Uring => "uring",
         IoMode::Portable => "portable",
     };
+    let page = statistics_page.as_deref().unwrap_or(Path::new("")).display();
     format!(
-        "dfs = {dfs}\nmemory = {memory_bytes}\nshards = {shards}\nthread = {thread}\nio = {io}\n"
+        "dfs = {dfs}\nmemory = {memory_bytes}\nshards = {shards}\nthread = {thread}\nio = {io}\n\
+         statistics_page = {page}\n"
     )
 }
 

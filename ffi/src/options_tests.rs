@@ -47,8 +47,8 @@ fn what_is_wrong_is_named_with_a_hint() {
 fn every_option_is_taken_and_its_default_is_what_is_left_out() {
     let names: BTreeSet<_> = OPTIONS.iter().map(|option| option.name).collect();
     assert_eq!(names.len(), OPTIONS.len());
-    let defaults = "memory = 256M\nshards = 1\nthread = owned\nio = auto\n";
-    for option in &OPTIONS[1..5] {
+    let defaults = "memory = 256M\nshards = 1\nthread = owned\nio = auto\nstatistics_page = \n";
+    for option in &OPTIONS[1..6] {
         let line =
             format!("{} = {}", option.name.to_str().unwrap(), option.default.to_str().unwrap());
         assert!(defaults.contains(&line), "{line}");

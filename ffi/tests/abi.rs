@@ -374,6 +374,12 @@ fn null_pointers_and_wrong_sizes_are_a_status() {
         assert_eq!(aqf_poll(host.session, null_mut(), 1, 0, null_mut(), null_mut()), INVALID);
         assert_eq!(aqf_key_group(null(), 0, 0, null_mut()), INVALID);
         assert_eq!(aqf_option_at(0, null_mut()), INVALID);
+        assert_eq!(aqf_engine_statistics(host.engine, null_mut(), 0, &raw mut size), TOO_SMALL);
+        let mut json = vec![0_i8; size + 64];
+        let (place, len) = (json.as_mut_ptr(), json.len());
+        assert_eq!(aqf_engine_statistics(host.engine, place, len, &raw mut size), OK);
+        let json = std::ffi::CStr::from_ptr(place).to_str().unwrap();
+        assert!(json.contains("\"schema\":\"aquifer-statistics/1\""), "{json}");
         assert_eq!(aqf_engine_options(host.engine, null_mut(), 0, &raw mut size), TOO_SMALL);
         let mut text = vec![0_i8; size + 1];
         let filled = aqf_engine_options(host.engine, text.as_mut_ptr(), size + 1, &raw mut size);

@@ -29,8 +29,8 @@ fn store_config(handle: Option<Vec<u8>>) -> StoreConfig {
 }
 
 fn open(dfs: &str, thread: ShardThread) -> (Engine, Session) {
-    let (memory_bytes, io) = (64 << 20, io_mode());
-    let config = Config { memory_bytes, dfs: dfs.into(), shards: 1, thread, io };
+    let (memory_bytes, dfs, io) = (64 << 20, dfs.into(), io_mode());
+    let config = Config { memory_bytes, dfs, shards: 1, thread, io, statistics_page: None };
     let engine = Engine::open(config).unwrap();
     let session = engine.session(0).unwrap();
     (engine, session)
@@ -111,7 +111,7 @@ fn survives(thread: ShardThread) {
         // What comes after the cut is forgotten.
         put_all(&mut session, state, &entries(1000, 2));
         session.run_control(ControlOp::Drain(store)).unwrap();
-        let counters = session.counters().unwrap();
+        let counters = session.statistics().unwrap().counters;
         assert!(counters.flushes > 3, "{counters:?}");
         assert!(counters.merges > 0, "{counters:?}");
         assert!(counters.coalescer.reads > 0, "{counters:?}");
@@ -157,8 +157,8 @@ fn no_session_gets_what_another_asked_for() {
     drop(leaves);
     // While the shard finds out; the next one could take the place of the one that left.
     let another = engine.session(0).unwrap();
-    another.counters().unwrap();
-    another.counters().unwrap();
+    another.statistics().unwrap();
+    another.statistics().unwrap();
     let mut next = engine.session(0).unwrap();
     get(&mut next, 0..1, 2);
     let mut done = Completions::default();

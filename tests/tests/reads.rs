@@ -60,7 +60,7 @@ fn a_row_that_was_read_is_in_memory() {
         assert!(found(&client.run(&[Op::Get(entry(0))])));
     }
     let counters = client.counters();
-    assert_eq!((counters.coalescer.reads, counters.row_hits), (1, 4));
+    assert_eq!((counters.coalescer.reads, counters.requests.row_hits), (1, 4));
 }
 
 #[test]
@@ -96,17 +96,21 @@ fn the_first_read_after_a_restore_opens_the_tables_of_its_tablet_alone() {
         client.run_batch(batch);
     }
     client.drain();
-    let all = client.counters().table_bytes;
+    let all = client.sim.statistics().memory.tables_bytes;
     client.restore();
-    assert_eq!(client.counters().table_bytes, 0, "a restore reads the manifest alone");
+    assert_eq!(
+        client.sim.statistics().memory.tables_bytes,
+        0,
+        "a restore reads the manifest alone"
+    );
     let mut batch = Batch::default();
     request(&mut batch, 77, None);
     assert_eq!(client.run_batch(batch), [Answer::Value(vec![7; 100])]);
-    let opened = client.counters().table_bytes;
+    let opened = client.sim.statistics().memory.tables_bytes;
     assert!(opened > 0 && opened * 3 < all, "{opened} of {all} bytes");
     // The others follow unasked, some with less spare capacity than when they were built.
     client.drain();
-    let opened = client.counters().table_bytes;
+    let opened = client.sim.statistics().memory.tables_bytes;
     assert!(opened * 10 > all * 9 && opened <= all, "{opened} of {all} bytes");
 }
 

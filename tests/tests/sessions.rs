@@ -14,8 +14,14 @@ const THREADS: [ShardThread; 2] = [ShardThread::Owned, ShardThread::Inline];
 
 fn open(name: &str, thread: ShardThread) -> (Engine, Session) {
     let dfs = format!("memory://sessions-{name}-{thread:?}");
-    let config =
-        Config { memory_bytes: 48 << 20, dfs, shards: 1, thread, io: aquifer_tests::io_mode() };
+    let config = Config {
+        memory_bytes: 48 << 20,
+        dfs,
+        shards: 1,
+        thread,
+        io: aquifer_tests::io_mode(),
+        statistics_page: None,
+    };
     let engine = Engine::open(config).unwrap();
     let session = engine.session(0).unwrap();
     (engine, session)

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Arg, Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{doctor, interrupt, io, load, run};
+use crate::{doctor, interrupt, io, load, run, top};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,6 +50,8 @@ enum Command {
     Bench(Box<load::LoadArgs>),
     /// Tell what this machine lets the engine do, what it costs where it does not, and the remedy.
     Doctor(doctor::Args),
+    /// Watch an engine that runs in another process of yours.
+    Top(top::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -69,6 +71,7 @@ pub fn main() -> ExitCode {
         Command::Run(Job::Wordcount(args)) => run::wordcount(&args),
         Command::Bench(args) => bench(&args),
         Command::Doctor(args) => return doctor(&args),
+        Command::Top(args) => top::top(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

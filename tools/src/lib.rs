@@ -12,4 +12,8 @@ pub mod load;
 
 pub mod run;
 
+pub mod statistics;
+
+pub mod top;
+
 pub mod units;

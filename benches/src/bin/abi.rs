@@ -102,6 +102,7 @@ impl Rust {
             shards: 1,
             thread,
             io: IoMode::Auto,
+            statistics_page: None,
         });
         let engine = engine.expect("an engine");
         let mut session = engine.session(0).expect("a session");

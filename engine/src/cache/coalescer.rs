@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::codec::hash::PlaceHasher;
@@ -15,7 +16,8 @@ use crate::sst::layout::Extent;
 use crate::types::{Error, Result};
 
 /// Counters that prove what is said above.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CoalescerCounters {
     /// Extents that requests needed.
     pub needs: u64,

@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::io::faults::Faults;
 use crate::io::handoff::locked;
 use crate::io::objects::{OpenObject, Source};
@@ -57,10 +59,12 @@ struct Counters {
     gets: AtomicU64,
     get_bytes: AtomicU64,
     deletes: AtomicU64,
+    retries: AtomicU64,
 }
 
 /// What a DFS was asked for since it was opened, ring reads apart (the ring counts those).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DfsCounters {
     /// Objects written.
     pub puts: u64,
@@ -72,6 +76,8 @@ pub struct DfsCounters {
     pub get_bytes: u64,
     /// Objects deleted.
     pub deletes: u64,
+    /// Operations tried again after they failed for the moment.
+    pub retries: u64,
 }
 
 impl Dfs {
@@ -144,6 +150,7 @@ impl Dfs {
             gets: get(&c.gets),
             get_bytes: get(&c.get_bytes),
             deletes: get(&c.deletes),
+            retries: get(&c.retries),
         }
     }
 
@@ -167,6 +174,10 @@ impl Dfs {
     pub(crate) fn count_put(&self, bytes: u64) {
         self.shared.counters.puts.fetch_add(1, Ordering::Relaxed);
         self.shared.counters.put_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_retry(&self) {
+        self.shared.counters.retries.fetch_add(1, Ordering::Relaxed);
     }
 
     /// `put` without injected faults.

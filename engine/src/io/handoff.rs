@@ -1,6 +1,6 @@
-//! Things that pass from any thread to the one that takes them, and a number it is asked for: rare
-//! enough for a lock, which the taker touches only if there is something. Flags change by swaps
-//! alone: each sees the one before it and carries on what earlier ones released.
+//! Things that pass from any thread to the one that takes them: rare enough for a lock, which the
+//! taker touches only if there is something. The flag changes by swaps alone: each sees the one
+//! before it and carries on what earlier ones released.
 
 use crate::io::sync::{AtomicBool, Mutex, MutexGuard, Ordering, PoisonError};
 
@@ -33,40 +33,6 @@ impl<T> Handoff<T> {
         match self.some.swap(false, Ordering::AcqRel) {
             true => std::mem::take(&mut *locked(&self.things)),
             false => Vec::new(),
-        }
-    }
-}
-
-/// A value that one thread knows and others ask for. Ring its bell after `ask`.
-#[derive(Debug)]
-pub(crate) struct Asked<T> {
-    value: Mutex<T>,
-    wanted: AtomicBool,
-}
-
-impl<T: Copy + Default> Asked<T> {
-    /// Nobody has asked.
-    pub(crate) fn new() -> Self {
-        Self { value: Mutex::new(T::default()), wanted: AtomicBool::new(false) }
-    }
-
-    /// Asks; `answer` has it in a while.
-    pub(crate) fn ask(&self) {
-        self.wanted.swap(true, Ordering::AcqRel);
-    }
-
-    /// The value as it was at some time after the last `ask`; `None` if it is still to come.
-    pub(crate) fn answer(&self) -> Option<T> {
-        (!self.wanted.load(Ordering::Acquire)).then(|| *locked(&self.value))
-    }
-
-    /// Answers by `value` if somebody asks. The lock is taken first: who sees that the question is
-    /// gone waits for the answer.
-    pub(crate) fn serve(&self, value: impl FnOnce() -> T) {
-        if self.wanted.load(Ordering::Relaxed) {
-            let mut held = locked(&self.value);
-            self.wanted.swap(false, Ordering::AcqRel);
-            *held = value();
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod entropy;
 pub mod faults;
 pub(crate) mod handoff;
 mod objects;
+pub(crate) mod page;
 pub mod portable;
 pub mod read_driver;
 mod read_op;

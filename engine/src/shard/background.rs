@@ -17,7 +17,15 @@ use crate::types::{Error, ObjectName, Result};
 pub(super) struct RunningJob {
     pub store: usize,
     pub grant_bytes: usize,
-    pub merge: bool,
+    pub kind: JobKind,
+}
+
+/// What a job does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum JobKind {
+    Flush,
+    Merge,
+    Open,
 }
 
 impl Shard {
@@ -39,7 +47,7 @@ impl Shard {
             }
         }
         for index in 0..self.stores.len() {
-            while self.jobs.iter().filter(|j| j.merge).count() < MERGES_MAX {
+            while self.jobs.iter().filter(|j| j.kind == JobKind::Merge).count() < MERGES_MAX {
                 let held: usize = self.jobs.iter().map(|j| j.grant_bytes).sum();
                 if held > 0 && held >= self.limits.job_bytes_max {
                     return;
@@ -83,8 +91,12 @@ impl Shard {
     }
 
     fn start(&mut self, store: usize, work: Work, grant_bytes: usize, outbox: &mut Outbox) {
-        let merge = matches!(work, Work::Merge(_));
-        let token = self.jobs.insert(RunningJob { store, grant_bytes, merge });
+        let kind = match work {
+            Work::Flush(_) => JobKind::Flush,
+            Work::Merge(_) => JobKind::Merge,
+            Work::Open(_) => JobKind::Open,
+        };
+        let token = self.jobs.insert(RunningJob { store, grant_bytes, kind });
         outbox.jobs.push(JobOrder { token, job: Box::new(Job::new(work)) });
     }
 
@@ -140,6 +152,9 @@ impl Shard {
             let id = store.id;
             let named = || self.jobs.iter().any(|job| job.store == index) || self.stalled.names(id);
             if store.is_gone() && !named() {
+                // What the shard counted does not shrink with its stores.
+                self.counters.requests.add(&store.requests.all());
+                self.counters.rows_evicted += store.rows.evicted();
                 *slot = None;
             }
         }

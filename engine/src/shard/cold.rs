@@ -13,12 +13,13 @@ use crate::mem::pool::Buf;
 use crate::mem::slab::{Slab, Token};
 use crate::shard::serve::{Asked, completions};
 use crate::shard::shard::Shard;
+use crate::shard::statistics::Kind;
 use crate::shard::store::Store;
 use crate::shard::values::Outbox;
 use crate::sst::extent;
 use crate::sst::unit::Unit;
-use crate::state::request::{Request, Status, StoreId};
-use crate::types::{Result, RowKind};
+use crate::state::request::{Status, StoreId};
+use crate::types::{Nanos, Result, RowKind, StateId};
 
 /// A suspended request. Gets lie in the slab itself: a miss allocates nothing.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(super) enum Waiting {
 pub(super) struct ColdGet {
     pub session: u16,
     store: StoreId,
+    state: StateId,
+    since: Nanos,
     pub user_data: u64,
     hash: u64,
     key: SmallVec<[u8; 32]>,
@@ -53,22 +56,22 @@ pub(super) struct ColdGet {
 pub(super) struct ColdScan {
     pub session: u16,
     pub user_data: u64,
+    since: Nanos,
+    // It read, or waits for a read.
+    reads: bool,
     pub scan: Scan,
 }
 
 impl ColdGet {
-    pub fn new(
-        session: u16,
-        request: &Request,
-        key: &[u8],
-        operands: Option<Vec<u8>>,
-        store: &Store,
-    ) -> Self {
+    pub fn new(asked: Asked<'_>, operands: Option<Vec<u8>>, store: &Store) -> Self {
+        let Asked { session, request, since, key, .. } = asked;
         let version = &store.version;
         let tablet = Rc::clone(&version.tablets()[version.tablet_of(key)]);
         Self {
             session,
             store: request.store,
+            state: request.state,
+            since,
             user_data: request.user_data,
             hash: request.hash,
             key: SmallVec::from_slice(key),
@@ -115,15 +118,15 @@ impl Shard {
         if let Some(need) = get.lookup.need(&get.key) {
             return Ok(Step::Read(need));
         }
-        if get.need.is_none() && !get.lookup.has_operands() {
-            self.counters.filter_negatives += 1;
-        }
-        let store = self.stores[get.store.place()].as_ref();
-        match store {
-            Some(store) => match get.lookup.exhausted(&store.ops, &get.key, &mut self.value)? {
-                Answer::Found => Ok(Step::Found),
-                _ => Ok(Step::Absent),
-            },
+        let negative = get.need.is_none() && !get.lookup.has_operands();
+        match self.stores[get.store.place()].as_mut() {
+            Some(store) => {
+                store.requests.of(get.state).filter_negatives += u64::from(negative);
+                match get.lookup.exhausted(&store.ops, &get.key, &mut self.value)? {
+                    Answer::Found => Ok(Step::Found),
+                    _ => Ok(Step::Absent),
+                }
+            }
             None => Err(closed()),
         }
     }
@@ -132,6 +135,14 @@ impl Shard {
     fn settle(&mut self, token: Token, step: Result<Step>, outbox: &mut Outbox) {
         let get = get_of(&mut self.cold, token);
         let out = &mut outbox.completions[usize::from(get.session)];
+        let first = get.need.is_none();
+        if let Some(store) = self.stores[usize::from(get.store.0)].as_mut() {
+            let requests = store.requests.of(get.state);
+            requests.dfs_gets += u64::from(first && matches!(step, Ok(Step::Read(_))));
+            requests.absent += u64::from(matches!(step, Ok(Step::Absent)));
+            requests.failed += u64::from(step.is_err());
+        }
+        let since = get.since;
         match step {
             Ok(Step::Read(need)) => {
                 get.need = Some(need);
@@ -145,6 +156,10 @@ impl Shard {
             Err(error) => out.push_error(get.user_data, error),
         }
         self.cold.free(token);
+        match first {
+            true => self.latencies.answered(Kind::Get, since, self.now),
+            false => self.latencies.read(Kind::Get, since, self.now),
+        }
     }
 
     // Installs the value that a cold get found, if nothing newer can exist.
@@ -271,7 +286,7 @@ impl Shard {
 
     /// Starts a scan.
     pub(super) fn scan(&mut self, asked: Asked<'_>, outbox: &mut Outbox) {
-        let Asked { session, request, key: prefix, value } = asked;
+        let Asked { session, request, since, key: prefix, value } = asked;
         let store = self.stores[request.store.place()].as_mut().expect("checked");
         let mut from = prefix.to_vec();
         if !value.is_empty() {
@@ -285,7 +300,8 @@ impl Shard {
         let version = Rc::clone(&store.version);
         let scan = Scan::new(version, prefix, from, limit, dirty, runs);
         let waits = scan.unopened().next().is_some();
-        let scan = Box::new(ColdScan { session, user_data: request.user_data, scan });
+        let user_data = request.user_data;
+        let scan = Box::new(ColdScan { session, user_data, since, reads: false, scan });
         if waits {
             return store.opening.waiting.push(self.cold.insert(Waiting::Scan(scan)));
         }
@@ -299,14 +315,20 @@ impl Shard {
         outbox: &mut Outbox,
     ) {
         let out = &mut outbox.completions[usize::from(scan.session)];
-        if let Err(error) = result {
-            return out.push_error(scan.user_data, error);
-        }
-        match scan.scan.step() {
+        let step = match result {
+            Ok(()) => scan.scan.step(),
+            Err(error) => {
+                out.push_error(scan.user_data, error);
+                return self.scan_ended(&scan);
+            }
+        };
+        match step {
             ScanStep::Done(more) => {
                 out.push_value(scan.user_data, Status::Entries { more }, scan.scan.rows());
+                self.scan_ended(&scan);
             }
             ScanStep::Read => {
+                scan.reads = true;
                 let needs: SmallVec<[Need; 4]> = scan.scan.needs().collect();
                 let token = self.cold.insert(Waiting::Scan(scan));
                 for need in needs {
@@ -314,6 +336,13 @@ impl Shard {
                     self.coalescer.need(need.object, need.extent.pages(), token);
                 }
             }
+        }
+    }
+
+    fn scan_ended(&mut self, scan: &ColdScan) {
+        match scan.reads {
+            true => self.latencies.read(Kind::Scan, scan.since, self.now),
+            false => self.latencies.answered(Kind::Scan, scan.since, self.now),
         }
     }
 }

@@ -118,6 +118,7 @@ impl Shard {
         let store = self.stores[index].as_mut().expect("just looked up");
         let state = store.states.declare(name, kind)?;
         store.ops = store.states.merge_ops();
+        store.requests.grow(store.states.len());
         Ok(ControlResult::Declared(state, store.states.clone()))
     }
 

@@ -2,7 +2,7 @@
 //! `tick`.
 
 use std::collections::VecDeque;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::io::clock;
 use crate::io::dfs::Dfs;
@@ -11,11 +11,12 @@ use crate::io::read_driver::{IoKind, ReadDriver};
 use crate::io::reads::{Read, Wait};
 use crate::io::uring::RingMode;
 use crate::io::values::{IoDone, IoRequest, JobIo, JobState};
-use crate::limits::EXECUTOR_SILENT_NS_MAX;
+use crate::limits::{EXECUTOR_SILENT_NS_MAX, TIMED_TICKS};
 use crate::lsm::job::{Job, Left, Unfinished};
 use crate::shard::executor::{Executor, ExecutorCounters, ExecutorLink, Finished, Order};
+use crate::shard::statistics::{ShardStatistics, Slot};
 use crate::shard::values::{Inbox, JobReport, Outbox, Park};
-use crate::shard::{Shard, ShardCounters, ShardLimits};
+use crate::shard::{Shard, ShardLimits};
 use crate::types::{Nanos, Result};
 
 type Executors = Executor<Box<Job>>;
@@ -54,6 +55,11 @@ pub struct Driver {
     pub(super) inbox: Inbox,
     /// What the last tick made for sessions.
     pub(super) outbox: Outbox,
+    slot: Arc<Slot>,
+    // Whether a parked turn holds up a session.
+    inline: bool,
+    // Ticks with requests since the last one that was timed.
+    untimed: u32,
 }
 
 // SAFETY: what is not `Send` in it are the counted references of its shard (`Rc`) to parts of its
@@ -63,15 +69,22 @@ pub struct Driver {
 unsafe impl Send for Driver {}
 
 impl Driver {
-    /// A shard with a budget of `memory_bytes`, whose objects live on `dfs`.
+    /// The shard `index` with a budget of `memory_bytes`, whose objects live on `dfs`.
     ///
     /// # Errors
     /// `Unsupported` where io_uring is wanted and forbidden, `NoMemory` for too small a budget.
-    pub fn open(kind: IoKind, mode: RingMode, memory_bytes: usize, dfs: Dfs) -> Result<Self> {
+    pub fn open(
+        kind: IoKind,
+        mode: RingMode,
+        index: usize,
+        memory_bytes: usize,
+        dfs: Dfs,
+    ) -> Result<Self> {
         let mut shard = Shard::new(ShardLimits::of_memory(memory_bytes)?);
         let mut reads = ReadDriver::open(kind, mode)?;
         reads.register_memory(shard.read_memory()?);
         let link = executor(kind).link(&reads.doorbell(), &dfs)?;
+        let slot = Slot::new(index, reads.doorbell(), clock::now(), shard.statistics());
         Ok(Self {
             shard,
             reads,
@@ -80,6 +93,9 @@ impl Driver {
             park: Park::Idle,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
+            slot: Arc::new(slot),
+            inline: mode == RingMode::Inline,
+            untimed: 0,
         })
     }
 
@@ -89,10 +105,15 @@ impl Driver {
         self.reads.doorbell()
     }
 
-    /// What the shard counted.
-    #[must_use]
-    pub fn counters(&self) -> ShardCounters {
-        self.shard.counters()
+    /// Where it publishes its statistics.
+    pub(super) fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+
+    /// Publishes the statistics of now; false if somebody reads the last ones at this moment.
+    pub(super) fn publish(&self, now: Nanos) -> bool {
+        let read_retries = self.reads.counters().repeats;
+        self.slot.publish(now, ShardStatistics { read_retries, ..self.shard.statistics() })
     }
 
     /// True if sessions have something to take.
@@ -116,8 +137,14 @@ impl Driver {
         }
         self.inbox.now = now;
         self.inbox.job_bytes = self.link.bytes_written();
+        let timed = !self.inbox.batches.is_empty() && self.is_timed();
         self.park = self.shard.tick(&mut self.inbox, &mut self.outbox);
+        self.inbox.tick_ns = timed.then(|| clock::now() - now);
         self.dispatch(now);
+        if self.slot.is_due(now) {
+            // If not now, then with the next turn.
+            let _published = self.publish(now);
+        }
         let wait = match (wait, self.park) {
             (Wait::No, _) | (_, Park::Busy) => Wait::No,
             _ if self.has_output() => Wait::No,
@@ -127,7 +154,19 @@ impl Driver {
         // An executor that owes answers is looked after now and then.
         let owed = self.link.owed() > 0;
         let wait = if owed { wait.at_most_until(now + EXECUTOR_SILENT_NS_MAX) } else { wait };
-        self.reads.turn(now, wait, &mut self.inbox.io)
+        if wait == Wait::No || !self.inline {
+            return self.reads.turn(now, wait, &mut self.inbox.io);
+        }
+        let parked = clock::now();
+        let turned = self.reads.turn(now, wait, &mut self.inbox.io);
+        self.slot.add_blocked(clock::now() - parked);
+        turned
+    }
+
+    fn is_timed(&mut self) -> bool {
+        let timed = self.untimed == 0;
+        self.untimed = (self.untimed + 1) % TIMED_TICKS;
+        timed
     }
 
     /// For a host that will poll the doorbell's number: from here to the next turn it becomes

@@ -1,17 +1,19 @@
 //! The face of the engine: one per process and configuration.
 
-use std::sync::{Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::io::clock;
 use crate::io::dfs::Dfs;
-use crate::io::entropy;
 pub use crate::io::read_driver::IoKind;
 use crate::io::uring::RingMode;
-use crate::limits::CLOSE_LOOK_MS;
-use crate::shard::driver::Driver;
+use crate::io::{clock, entropy};
+use crate::limits::{CLOSE_LOOK_MS, STATISTICS_WAIT_MS};
+use crate::shard::driver::{self, Driver};
 use crate::shard::owned::OwnedShard;
+use crate::shard::page::StatisticsPage;
 use crate::shard::session::{Session, Side, unexpected};
+use crate::shard::statistics::{SCHEMA, Slot, Statistics};
 use crate::shard::values::{ControlOp, ControlResult, OpenStore};
 use crate::state::StateTable;
 use crate::state::request::StoreId;
@@ -62,6 +64,10 @@ pub struct Config {
     pub thread: ShardThread,
     /// How it reaches its files.
     pub io: IoMode,
+    /// A file in which the engine keeps its statistics as JSON, for tools like `aquifer top`:
+    /// replaced as a whole twice a second by a thread of its own, removed when the engine is
+    /// dropped, readable for its owner alone. Its folder must exist.
+    pub statistics_page: Option<PathBuf>,
 }
 
 /// A store to open.
@@ -83,9 +89,55 @@ pub struct StoreConfig {
 
 /// The engine.
 pub struct Engine {
-    dfs: Dfs,
     io: Io,
+    // Goes before the shards that it asks.
+    _page: Option<StatisticsPage>,
     shards: Shards,
+    source: StatisticsSource,
+}
+
+/// Gives the statistics of an engine, to any thread. It may outlive the engine, and then gives
+/// the last ones.
+#[derive(Clone)]
+pub struct StatisticsSource {
+    shared: Arc<Source>,
+}
+
+struct Source {
+    opened_at: Nanos,
+    budget_bytes: usize,
+    dfs: Dfs,
+    // By shard.
+    slots: Vec<Arc<Slot>>,
+    // The shards have threads of their own, which answer at once.
+    owned: bool,
+}
+
+impl StatisticsSource {
+    /// What the engine did and holds. Shards on threads of their own are asked for it, and have a
+    /// tenth of a second to answer. An inline shard is asked too, and not waited for, since it may
+    /// be the caller's: it answers at its next turn, and until then gives what it last published,
+    /// which `age_ns` tells.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let source = &*self.shared;
+        source.slots.iter().for_each(|slot| slot.ask());
+        let deadline = clock::now() + STATISTICS_WAIT_MS * 1_000_000;
+        let asked = || source.slots.iter().any(|slot| slot.is_asked());
+        while source.owned && asked() && clock::now() < deadline {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        let now = clock::now();
+        Statistics {
+            schema: SCHEMA.to_owned(),
+            process_id: std::process::id(),
+            uptime_ns: now - source.opened_at,
+            budget_bytes: source.budget_bytes as u64,
+            shards: source.slots.iter().map(|slot| slot.read(now)).collect(),
+            dfs: source.dfs.counters(),
+            executors: driver::executor_counters(),
+        }
+    }
 }
 
 enum Shards {
@@ -94,23 +146,25 @@ enum Shards {
     Inline(Mutex<Vec<Option<Box<Driver>>>>),
 }
 
+/// Shards, and where they publish their statistics.
+type Opened = (Shards, Vec<Arc<Slot>>);
+
 impl Shards {
-    fn open(config: &Config, dfs: &Dfs, kind: IoKind) -> Result<Self> {
+    fn open(config: &Config, dfs: &Dfs, kind: IoKind) -> Result<Opened> {
         let memory_bytes = config.memory_bytes / config.shards;
-        let shards = 0..config.shards;
-        Ok(match config.thread {
-            ShardThread::Owned => {
-                let start = |index| OwnedShard::start(kind, index, memory_bytes, dfs.clone());
-                Self::Owned(shards.map(start).collect::<Result<_>>()?)
-            }
-            ShardThread::Inline => {
-                let open = |_| {
-                    let driver = Driver::open(kind, RingMode::Inline, memory_bytes, dfs.clone())?;
-                    Ok(Some(Box::new(driver)))
-                };
-                Self::Inline(Mutex::new(shards.map(open).collect::<Result<_>>()?))
-            }
-        })
+        let indices = 0..config.shards;
+        if config.thread == ShardThread::Owned {
+            let start = |index| OwnedShard::start(kind, index, memory_bytes, dfs.clone());
+            let shards = indices.map(start).collect::<Result<Vec<_>>>()?;
+            let slots = shards.iter().map(|shard| Arc::clone(shard.slot())).collect();
+            return Ok((Self::Owned(shards), slots));
+        }
+        let mode = RingMode::Inline;
+        let open = |index| Driver::open(kind, mode, index, memory_bytes, dfs.clone());
+        let drivers = indices.map(open).collect::<Result<Vec<_>>>()?;
+        let slots = drivers.iter().map(|driver| Arc::clone(driver.slot())).collect();
+        let drivers = drivers.into_iter().map(|driver| Some(Box::new(driver))).collect();
+        Ok((Self::Inline(Mutex::new(drivers)), slots))
     }
 }
 
@@ -120,36 +174,51 @@ impl Engine {
     ///
     /// # Errors
     /// `Invalid` for a bad configuration; `NoMemory` for too small a budget; `Unsupported` where
-    /// `IoMode::Uring` asks for what is forbidden; `Io` where descriptors or threads run out.
+    /// `IoMode::Uring` asks for what is forbidden; `Io` where descriptors or threads run out, and
+    /// for a statistics page that cannot be written.
     pub fn open(config: Config) -> Result<Self> {
         if config.shards == 0 {
             return Err(Error::invalid("an engine has at least one shard"));
         }
         let dfs = Dfs::open(&config.dfs)?;
+        let ((shards, slots), io) = Self::open_shards(&config, &dfs)?;
+        let source = Source {
+            opened_at: clock::now(),
+            budget_bytes: config.memory_bytes,
+            dfs,
+            slots,
+            owned: config.thread == ShardThread::Owned,
+        };
+        let source = StatisticsSource { shared: Arc::new(source) };
+        let page = config.statistics_page.as_deref();
+        let page = page.map(|path| StatisticsPage::start(path, source.clone())).transpose()?;
+        Ok(Self { io, _page: page, shards, source })
+    }
+
+    // The shards, and how they reach their files.
+    fn open_shards(config: &Config, dfs: &Dfs) -> Result<(Opened, Io)> {
         let portable = |reason| {
-            let shards = Shards::open(&config, &dfs, IoKind::Portable)?;
+            let shards = Shards::open(config, dfs, IoKind::Portable)?;
             Ok((shards, Io { kind: IoKind::Portable, reason }))
         };
-        let (shards, io) = if config.io == IoMode::Portable {
-            portable("asked for".to_owned())?
-        } else {
-            match Shards::open(&config, &dfs, IoKind::Uring) {
-                Ok(shards) => {
-                    let reason = "io_uring is allowed here".to_owned();
-                    (shards, Io { kind: IoKind::Uring, reason })
-                }
-                Err(error) if config.io == IoMode::Auto && error.kind == ErrorKind::Unsupported => {
-                    log::warn!(
-                        "{}; until then threads that block read and write instead (io=portable), \
-                         which costs more CPU for each cold read",
-                        error.text
-                    );
-                    portable(error.text.to_string())?
-                }
-                Err(error) => return Err(error),
+        if config.io == IoMode::Portable {
+            return portable("asked for".to_owned());
+        }
+        match Shards::open(config, dfs, IoKind::Uring) {
+            Ok(shards) => {
+                let reason = "io_uring is allowed here".to_owned();
+                Ok((shards, Io { kind: IoKind::Uring, reason }))
             }
-        };
-        Ok(Self { dfs, io, shards })
+            Err(error) if config.io == IoMode::Auto && error.kind == ErrorKind::Unsupported => {
+                log::warn!(
+                    "{}; until then threads that block read and write instead (io=portable), \
+                     which costs more CPU for each cold read",
+                    error.text
+                );
+                portable(error.text.to_string())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Ends the engine's threads, and waits for that no longer than `patience`. Requests that are
@@ -182,10 +251,16 @@ impl Engine {
         Err(error)
     }
 
-    /// The DFS, for its counters.
+    /// What the engine did and holds; see [`StatisticsSource::statistics`].
     #[must_use]
-    pub fn dfs(&self) -> &Dfs {
-        &self.dfs
+    pub fn statistics(&self) -> Statistics {
+        self.source.statistics()
+    }
+
+    /// Gives the same to other threads.
+    #[must_use]
+    pub fn statistics_source(&self) -> StatisticsSource {
+        self.source.clone()
     }
 
     /// How the engine reaches its files.

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use rtrb::{Consumer, Producer, RingBuffer};
+use serde::{Deserialize, Serialize};
 
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
@@ -106,18 +107,19 @@ pub struct Executor<J: Send + 'static> {
 }
 
 /// What one executor did so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ExecutorCounters {
     /// Jobs that ended.
     pub jobs: u64,
     /// Bytes that jobs read.
-    pub bytes_read: u64,
+    pub read_bytes: u64,
     /// Bytes that jobs wrote.
-    pub bytes_written: u64,
-    /// When it last showed life, on the process's clock.
-    pub heartbeat: Nanos,
+    pub written_bytes: u64,
+    /// When it last showed life, nanoseconds on the process's clock.
+    pub heartbeat_ns: Nanos,
     /// Shards it serves.
-    pub links: usize,
+    pub shards: usize,
 }
 
 /// One executor thread, as others see it.
@@ -290,10 +292,10 @@ impl<J> Core<J> {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         ExecutorCounters {
             jobs: get(&self.jobs),
-            bytes_read: get(&self.bytes_read),
-            bytes_written: get(&self.bytes_written),
-            heartbeat: get(&self.heartbeat),
-            links: self.links.load(Ordering::Relaxed),
+            read_bytes: get(&self.bytes_read),
+            written_bytes: get(&self.bytes_written),
+            heartbeat_ns: get(&self.heartbeat),
+            shards: self.links.load(Ordering::Relaxed),
         }
     }
 }
@@ -456,7 +458,7 @@ async fn ask<T: Send + 'static>(
     operation: &str,
     call: impl Fn(&Dfs) -> Result<T> + Clone + Send + 'static,
 ) -> Result<T> {
-    job_run::patiently(async || {
+    job_run::patiently(&dfs, async || {
         job_run::suffer(&dfs, operation).await?;
         let (dfs, call) = (dfs.clone(), call.clone());
         task::blocking(move || call(&dfs)).await

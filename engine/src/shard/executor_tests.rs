@@ -157,7 +157,7 @@ fn jobs_write_and_read_objects() {
             assert_eq!(link.owed(), 0);
         }
         let counters = executor(kind).counters();
-        assert!(counters.iter().map(|core| core.bytes_written).sum::<u64>() >= 4 * 60 * 4096);
+        assert!(counters.iter().map(|core| core.written_bytes).sum::<u64>() >= 4 * 60 * 4096);
     }
 }
 

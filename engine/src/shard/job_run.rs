@@ -120,7 +120,10 @@ pub(crate) async fn suffer(dfs: &Dfs, operation: &str) -> Result<()> {
 }
 
 /// Tries an operation again that failed for the moment.
-pub(crate) async fn patiently<T>(mut operation: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+pub(crate) async fn patiently<T>(
+    dfs: &Dfs,
+    mut operation: impl AsyncFnMut() -> Result<T>,
+) -> Result<T> {
     let mut failures = 0;
     loop {
         let error = match operation().await {
@@ -129,6 +132,7 @@ pub(crate) async fn patiently<T>(mut operation: impl AsyncFnMut() -> Result<T>) 
         };
         failures += 1;
         let wait = retry::wait_after(error, failures)?;
+        dfs.count_retry();
         task::sleep(wait).await;
     }
 }
@@ -220,7 +224,8 @@ impl<J: 'static> Io<J> {
                 let io = self.clone();
                 let read = async move {
                     let out = &mut buf.bytes_mut()[..len];
-                    let result = patiently(async || io.read(object, offset, out).await).await;
+                    let result =
+                        patiently(&io.dfs, async || io.read(object, offset, out).await).await;
                     io.answer(JobDone::Read { tag, result: result.map(|()| buf) });
                 };
                 return task::spawn(read);
@@ -228,7 +233,7 @@ impl<J: 'static> Io<J> {
             JobRequest::Open { object } => {
                 let io = self.clone();
                 let open = async move {
-                    let result = patiently(async || io.open(object).await).await;
+                    let result = patiently(&io.dfs, async || io.open(object).await).await;
                     io.answer(JobDone::Opened { object, result });
                 };
                 return task::spawn(open);

@@ -17,13 +17,18 @@ mod job_run;
 mod opening;
 #[expect(clippy::disallowed_methods, reason = "an owned shard is a thread that spins and parks")]
 mod owned;
+#[expect(clippy::disallowed_methods, reason = "the page is kept by a thread")]
+mod page;
 mod serve;
 #[expect(clippy::disallowed_methods, reason = "a waiting session has a deadline")]
 pub mod session;
 #[expect(clippy::module_inception, reason = "the file of the machine itself")]
 mod shard;
 mod stalled;
+pub mod statistics;
 mod store;
+mod survey;
 pub mod values;
 
-pub use shard::{Shard, ShardCounters, ShardLimits};
+pub use shard::{Shard, ShardLimits};
+pub use statistics::ShardCounters;

@@ -130,7 +130,10 @@ impl Shard {
         close_objects(opened.iter().filter(|(name, _)| failed(name)).map(|&(_, o)| o), outbox);
         store.apply_opened(open);
         match failures.first() {
-            None => store.opening.failures = 0,
+            None => {
+                self.counters.openings += 1;
+                store.opening.failures = 0;
+            }
             Some((_, error)) => {
                 self.counters.job_failures += 1;
                 if store.opening.failed(self.now) {

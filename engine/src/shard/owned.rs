@@ -12,15 +12,15 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use crate::io::clock;
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
-use crate::io::handoff::{Asked, Handoff, locked};
+use crate::io::handoff::{Handoff, locked};
 use crate::io::read_driver::IoKind;
 use crate::io::reads::Wait;
 use crate::io::uring::RingMode;
 use crate::io::vacancy::Vacancy;
 use crate::limits::{SESSION_RING_SLOTS, SHARD_SPIN_NS};
-use crate::shard::ShardCounters;
 use crate::shard::driver::Driver;
 use crate::shard::session::take_completions;
+use crate::shard::statistics::Slot;
 use crate::shard::values::{Control, ControlDone, ControlOp};
 use crate::state::request::{Batch, Completions};
 use crate::types::error::ErrorKind;
@@ -67,7 +67,7 @@ struct Peer {
 pub(super) struct Shared {
     doorbell: Doorbell,
     new_peers: Handoff<Peer>,
-    counters: Asked<ShardCounters>,
+    slot: Arc<Slot>,
     stop: AtomicBool,
     // Why the shard's thread ended, once it has.
     ended: Mutex<Option<Error>>,
@@ -88,11 +88,11 @@ impl OwnedShard {
             .name(format!("aquifer-s{index:02}"))
             .spawn(move || {
                 // A ring belongs to the thread that opens it.
-                let driver = match Driver::open(kind, RingMode::Owned, memory_bytes, dfs) {
+                let driver = match Driver::open(kind, RingMode::Owned, index, memory_bytes, dfs) {
                     Ok(driver) => driver,
                     Err(error) => return drop(opened.send(Err(error))),
                 };
-                let shared = Arc::new(Shared::new(driver.doorbell()));
+                let shared = Arc::new(Shared::new(driver.doorbell(), Arc::clone(driver.slot())));
                 drop(opened.send(Ok(Arc::clone(&shared))));
                 let mut peers = Vec::new();
                 shared.serve(|| Loop { driver, peers: &mut peers, shared: &shared }.run());
@@ -104,6 +104,11 @@ impl OwnedShard {
         let failed = Error::new(ErrorKind::Io, "the thread of a shard ended while it started");
         let shared = outcome.recv().unwrap_or(Err(failed))?;
         Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Where the shard publishes its statistics.
+    pub fn slot(&self) -> &Arc<Slot> {
+        &self.shared.slot
     }
 
     /// A new session.
@@ -157,11 +162,11 @@ impl Drop for OwnedShard {
 }
 
 impl Shared {
-    fn new(doorbell: Doorbell) -> Self {
+    fn new(doorbell: Doorbell, slot: Arc<Slot>) -> Self {
         Self {
             doorbell,
             new_peers: Handoff::new(),
-            counters: Asked::new(),
+            slot,
             stop: AtomicBool::new(false),
             ended: Mutex::default(),
             gone: AtomicBool::new(false),
@@ -223,7 +228,10 @@ impl Remote {
         if let Wait::Until { deadline } = wait
             && self.answers.is_empty()
         {
-            self.sleep(deadline)?;
+            let asleep = clock::now();
+            let slept = self.sleep(deadline);
+            self.shard.slot.add_blocked(clock::now() - asleep);
+            slept?;
         }
         let arrived = !self.answers.is_empty();
         while let Ok(answer) = self.answers.pop() {
@@ -275,16 +283,19 @@ impl Remote {
         Err(ended.unwrap_or_else(|| Error::new(ErrorKind::Closed, "the shard was stopped")))
     }
 
-    pub fn counters(&self) -> Result<ShardCounters> {
-        self.shard.counters.ask();
-        self.shard.doorbell.ring();
-        loop {
-            if let Some(counters) = self.shard.counters.answer() {
-                return Ok(counters);
-            }
+    /// Has the shard publish its statistics.
+    pub fn publish(&self) -> Result<()> {
+        self.shard.slot.ask();
+        while self.shard.slot.is_asked() {
             self.check_alive()?;
             std::thread::yield_now();
+            self.shard.doorbell.ring();
         }
+        Ok(())
+    }
+
+    pub fn slot(&self) -> &Slot {
+        &self.shard.slot
     }
 }
 
@@ -322,7 +333,6 @@ impl Loop<'_> {
                 None => self.peers.push(Some(peer)),
             }
         }
-        self.shared.counters.serve(|| self.driver.counters());
         let mut worked = false;
         for (session, slot) in (0_u16..).zip(self.peers.iter_mut()) {
             let Some(peer) = slot else { continue };

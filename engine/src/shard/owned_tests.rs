@@ -1,7 +1,10 @@
 use super::*;
+use crate::shard::statistics::ShardStatistics;
 
 fn session() -> (Arc<Shared>, Remote) {
-    let shard = Arc::new(Shared::new(Doorbell::new().unwrap()));
+    let doorbell = Doorbell::new().unwrap();
+    let slot = Arc::new(Slot::new(0, doorbell.clone(), 0, ShardStatistics::default()));
+    let shard = Arc::new(Shared::new(doorbell, slot));
     let (requests, _) = RingBuffer::new(1);
     let (_, answers) = RingBuffer::new(1);
     let (bell, vacancy) = (Doorbell::new().unwrap(), Arc::new(Vacancy::new()));
@@ -20,7 +23,7 @@ fn sessions_hear_of_a_shard_that_panicked() {
     assert_eq!(error.kind, ErrorKind::Poisoned);
     assert!(error.text.contains("panicked") && error.text.contains("restore"), "{error}");
     assert_eq!(remote.sleep(None).unwrap_err().kind, ErrorKind::Poisoned);
-    assert_eq!(remote.counters().unwrap_err().kind, ErrorKind::Poisoned);
+    assert_eq!(remote.publish().unwrap_err().kind, ErrorKind::Poisoned);
 }
 
 #[test]

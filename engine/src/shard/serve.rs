@@ -5,17 +5,20 @@ use crate::lsm::rows::{Found, row_bytes};
 use crate::shard::cold::{ColdGet, Waiting};
 use crate::shard::shard::Shard;
 use crate::shard::stalled::Waits;
+use crate::shard::statistics::Kind;
 use crate::shard::store::Store;
 use crate::shard::values::Outbox;
 use crate::state::request::{Batch, Completions, Op, Request, Status, StoreId};
 use crate::types::error::ErrorKind;
-use crate::types::{Error, RowKind};
+use crate::types::{Error, Nanos, RowKind};
 
 /// A request with its bytes, wherever they lie.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub session: u16,
     pub request: &'a Request,
+    /// When a tick took it.
+    pub since: Nanos,
     pub key: &'a [u8],
     pub value: &'a [u8],
 }
@@ -34,7 +37,6 @@ impl Shard {
     /// Serves a batch, in order.
     pub(super) fn serve(&mut self, session: u16, batch: &Batch, outbox: &mut Outbox) {
         completions(outbox, session);
-        self.counters.requests += batch.requests.len() as u64;
         for chunk in batch.requests.chunks(SERVE_CHUNK) {
             for request in chunk {
                 if let Some(store) = self.store(request.store) {
@@ -49,7 +51,7 @@ impl Shard {
             for request in chunk {
                 let key = request.key.of(&batch.bytes);
                 let value = request.value.of(&batch.bytes);
-                let asked = Asked { session, request, key, value };
+                let asked = Asked { session, request, since: self.now, key, value };
                 let follows = !self.stalled.is_empty() && self.stalled.holds_up(request, key);
                 if follows || !self.execute_or_wait(asked, outbox) {
                     self.counters.stalls += 1;
@@ -83,9 +85,10 @@ impl Shard {
                 self.stalled_cut(session, user_data, store, outbox);
                 true
             }
-            Waits::Request { session, request, key, value } => {
+            Waits::Request { session, request, since, key, value } => {
                 completions(outbox, *session);
-                self.execute_or_wait(Asked { session: *session, request, key, value }, outbox)
+                let (session, since) = (*session, *since);
+                self.execute_or_wait(Asked { session, request, since, key, value }, outbox)
             }
         }
     }
@@ -94,7 +97,7 @@ impl Shard {
     /// free some.
     pub(super) fn refuse_stalled(&mut self, store: StoreId, outbox: &mut Outbox) {
         let first = self.stalled.pop(store).map(|stalled| stalled.what);
-        let Some(Waits::Request { session, request, key, value }) = first else { return };
+        let Some(Waits::Request { session, request, key, value, .. }) = first else { return };
         completions(outbox, session);
         let error = Error::new(
             ErrorKind::NoMemory,
@@ -146,7 +149,7 @@ impl Shard {
     }
 
     fn execute(&mut self, asked: Asked<'_>, outbox: &mut Outbox) -> Served {
-        let Asked { session, request, key, value } = asked;
+        let Asked { session, request, since, key, value } = asked;
         let flush_bytes = self.limits.flush_bytes;
         let out = &mut outbox.completions[usize::from(session)];
         let slot = self.stores.get_mut(request.store.place()).and_then(Option::as_mut);
@@ -164,34 +167,39 @@ impl Shard {
                 Served::Completed
             }
             Op::Scan => {
+                store.requests.of(request.state).count(Op::Scan);
                 self.scan(asked, outbox);
                 Served::Completed
             }
-            _ => match write(store, request, key, value, flush_bytes) {
-                Ok(Served::Completed) => {
-                    out.push(request.user_data, Status::Done);
-                    Served::Completed
+            _ => {
+                match write(store, request, key, value, flush_bytes) {
+                    Ok(Served::Completed) => out.push(request.user_data, Status::Done),
+                    Ok(waits) => return waits,
+                    Err(error) => out.push_error(request.user_data, error),
                 }
-                Ok(waits) => waits,
-                Err(error) => {
-                    out.push_error(request.user_data, error);
-                    Served::Completed
-                }
-            },
+                store.requests.of(request.state).count(request.op);
+                self.latencies.answered(Kind::Write, since, self.now);
+                Served::Completed
+            }
         }
     }
 
     fn get(&mut self, asked: Asked<'_>, out: &mut Completions) {
-        let Asked { session, request, key, .. } = asked;
+        let Asked { request, since, key, .. } = asked;
         let store = self.stores[request.store.place()].as_mut().expect("checked");
+        let requests = store.requests.of(request.state);
+        requests.count(Op::Get);
         let operands = match store.rows.probe(request.hash, key) {
             Found::Put(value) => {
-                self.counters.row_hits += 1;
-                return out.push_value(request.user_data, Status::Value, value);
+                out.push_value(request.user_data, Status::Value, value);
+                requests.row_hits += 1;
+                return self.latencies.answered(Kind::Get, since, self.now);
             }
             Found::Absent => {
-                self.counters.row_hits += 1;
-                return out.push(request.user_data, Status::Absent);
+                out.push(request.user_data, Status::Absent);
+                requests.row_hits += 1;
+                requests.absent += 1;
+                return self.latencies.answered(Kind::Get, since, self.now);
             }
             Found::Nothing => None,
             Found::Partial(operands) => match store.ops.fold_all(key, &operands) {
@@ -199,7 +207,7 @@ impl Shard {
                 Err(error) => return out.push_error(request.user_data, error),
             },
         };
-        let get = ColdGet::new(session, request, key, operands, store);
+        let get = ColdGet::new(asked, operands, store);
         let open = get.lookup.tablet().is_open();
         let waiting = if open { &mut self.misses } else { &mut store.opening.waiting };
         waiting.push(self.cold.insert(Waiting::Get(get)));

@@ -10,9 +10,9 @@ use crate::io::clock;
 use crate::io::doorbell::Doorbell;
 use crate::io::reads::Wait;
 use crate::limits::SESSION_IN_FLIGHT_MAX;
-use crate::shard::ShardCounters;
 use crate::shard::driver::Driver;
 use crate::shard::owned::Remote;
+use crate::shard::statistics::ShardStatistics;
 use crate::shard::values::{Control, ControlDone, ControlOp, ControlResult};
 use crate::state::request::{Batch, Completions, StoreId};
 use crate::types::error::ErrorKind;
@@ -263,15 +263,24 @@ impl Session {
         }
     }
 
-    /// What the shard counted; zeros for a shard that has not answered yet.
+    /// What its shard did and holds as of now.
     ///
     /// # Errors
     /// `Closed` if the shard is gone.
-    pub fn counters(&self) -> Result<ShardCounters> {
-        match &self.side {
-            Side::Inline(driver) => Ok(driver.counters()),
-            Side::Owned(remote) => remote.counters(),
-        }
+    pub fn statistics(&self) -> Result<ShardStatistics> {
+        let slot = match &self.side {
+            Side::Inline(driver) => {
+                while !driver.publish(clock::now()) {
+                    std::thread::yield_now();
+                }
+                driver.slot()
+            }
+            Side::Owned(remote) => {
+                remote.publish()?;
+                remote.slot()
+            }
+        };
+        Ok(slot.read(clock::now()))
     }
 }
 

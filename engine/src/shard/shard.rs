@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use memmap2::MmapRaw;
 
-use crate::cache::coalescer::{Coalescer, CoalescerCounters};
+use crate::cache::coalescer::Coalescer;
 use crate::io::values::IoDone;
 use crate::limits::{
-    FLUSH_DIVISOR, JOB_DIVISOR, MEMORY_FIXED_BYTES, MEMORY_MIN_BYTES, PACE_CREDIT_BYTES_MAX,
-    PACE_LOOK_NS, ROWS_MIN_BYTES, SEGMENT_BYTES, TABLE_BYTES_TARGET,
+    FLUSH_DIVISOR, JOB_DIVISOR, MEMORY_MIN_BYTES, PACE_CREDIT_BYTES_MAX, PACE_LOOK_NS,
+    ROWS_MIN_BYTES, SEGMENT_BYTES, TABLE_BYTES_TARGET,
 };
 use crate::mem::pool::Pool;
 use crate::mem::prefetch::prefetch_all;
@@ -18,46 +18,12 @@ use crate::shard::background::RunningJob;
 use crate::shard::cold::Waiting;
 use crate::shard::control::PendingControl;
 use crate::shard::stalled::StalledQueues;
+use crate::shard::statistics::{Latencies, ShardCounters};
 use crate::shard::store::Store;
 use crate::shard::values::{Inbox, Outbox, Park};
 use crate::state::request::StoreId;
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos, Result};
-
-/// What a shard counted since it was made.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ShardCounters {
-    /// Requests served.
-    pub requests: u64,
-    /// Gets answered by a row in memory.
-    pub row_hits: u64,
-    /// Gets answered by filters alone.
-    pub filter_negatives: u64,
-    /// Units read for a key they did not hold.
-    pub filter_false_positives: u64,
-    /// Of the coalescer.
-    pub coalescer: CoalescerCounters,
-    /// Flushes applied.
-    pub flushes: u64,
-    /// Merges applied.
-    pub merges: u64,
-    /// Bytes that jobs of this shard wrote.
-    pub job_bytes_written: u64,
-    /// Jobs that failed and were tried again.
-    pub job_failures: u64,
-    /// Requests that waited because memory was full of dirty rows or jobs were behind.
-    pub stalls: u64,
-    /// Checkpoints completed.
-    pub checkpoints: u64,
-    /// Rows evicted from memory.
-    pub rows_evicted: u64,
-    /// Bytes of rows and their index.
-    pub row_bytes: u64,
-    /// Bytes of resident table metadata.
-    pub table_bytes: u64,
-    /// Bytes of read buffers.
-    pub buffer_bytes: u64,
-}
 
 /// One shard.
 #[derive(Debug)]
@@ -70,7 +36,9 @@ pub struct Shard {
     pub(super) stalled: StalledQueues,
     pub(super) jobs: Slab<RunningJob>,
     pub(super) controls: Slab<PendingControl>,
+    // Without what its parts count.
     pub(super) counters: ShardCounters,
+    pub(super) latencies: Latencies,
     // Gets that memory could not answer and that were not looked up yet.
     pub(super) misses: Vec<Token>,
     // Bytes that the longest stalled request that wants memory found no room for, and its store.
@@ -137,6 +105,7 @@ impl Shard {
             jobs: Slab::default(),
             controls: Slab::default(),
             counters: ShardCounters::default(),
+            latencies: Latencies::default(),
             misses: Vec::new(),
             room_wanted: None,
             value: Vec::new(),
@@ -158,23 +127,10 @@ impl Shard {
         })
     }
 
-    /// What it counted.
-    #[must_use]
-    pub fn counters(&self) -> ShardCounters {
-        let stores = || self.stores.iter().flatten();
-        ShardCounters {
-            coalescer: self.coalescer.counters(),
-            rows_evicted: stores().map(|s| s.rows.evicted()).sum(),
-            row_bytes: stores().map(|s| s.rows.bytes() as u64).sum(),
-            table_bytes: stores().map(|s| s.table_bytes() as u64).sum(),
-            buffer_bytes: self.pool.bytes() as u64,
-            ..self.counters
-        }
-    }
-
     /// Takes what arrived, does what can be done, asks for what is needed.
     pub fn tick(&mut self, inbox: &mut Inbox, outbox: &mut Outbox) -> Park {
         self.now = inbox.now;
+        self.latencies.begin_tick(inbox.tick_ns.take());
         self.prefetch_landed(&inbox.io);
         let mut arrived = inbox.io.drain(..);
         while let Some(done) = arrived.next() {
@@ -249,9 +205,7 @@ impl Shard {
 
     /// Rows may take what nothing else needs.
     fn share_memory(&mut self) {
-        let tables: usize = self.stores.iter().flatten().map(Store::table_bytes).sum();
-        let jobs: usize = self.jobs.iter().map(|j| j.grant_bytes).sum();
-        let other = MEMORY_FIXED_BYTES + tables + jobs + self.pool.bytes();
+        let other = self.memory().other_bytes() as usize;
         let rows = self.limits.memory_bytes.saturating_sub(other).max(self.limits.rows_bytes_min);
         self.give_back(rows);
         let all: usize = self.stores.iter().flatten().map(|s| s.rows.bytes()).sum();

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use crate::codec::hash::hash64;
 use crate::shard::serve::Asked;
 use crate::state::request::{Op, Request, StoreId};
+use crate::types::Nanos;
 use crate::types::key::collection_prefix;
 
 /// What waits, and its place in the order in which all came.
@@ -21,7 +22,13 @@ pub(super) struct Stalled {
 #[derive(Debug)]
 pub(super) enum Waits {
     /// A request with its bytes.
-    Request { session: u16, request: Request, key: SmallVec<[u8; 32]>, value: Box<[u8]> },
+    Request {
+        session: u16,
+        request: Request,
+        since: Nanos,
+        key: SmallVec<[u8; 32]>,
+        value: Box<[u8]>,
+    },
     /// A checkpoint.
     Cut { session: u16, user_data: u64 },
 }
@@ -48,6 +55,17 @@ impl StalledQueues {
         self.queues.is_empty()
     }
 
+    /// How many wait, and the bytes they hold.
+    pub fn held(&self) -> (u64, u64) {
+        let waiting = || self.queues.values().flat_map(|queue| &queue.stalled);
+        let bytes = |stalled: &Stalled| match &stalled.what {
+            Waits::Request { key, value, .. } => key.len() + value.len(),
+            Waits::Cut { .. } => 0,
+        };
+        let bytes = waiting().map(|stalled| bytes(stalled) + size_of::<Stalled>());
+        (waiting().count() as u64, bytes.sum::<usize>() as u64)
+    }
+
     /// True if something of the store waits.
     pub fn names(&self, store: StoreId) -> bool {
         self.queues.contains_key(&store)
@@ -72,6 +90,7 @@ impl StalledQueues {
         let what = Waits::Request {
             session: asked.session,
             request: *asked.request,
+            since: asked.since,
             key: SmallVec::from_slice(asked.key),
             value: asked.value.into(),
         };

@@ -24,6 +24,7 @@ use crate::lsm::rows::{Found, FrozenRows, Rows};
 use crate::lsm::scan::DirtyEntry;
 use crate::lsm::version::{MergeEdit, OpenTable, Version};
 use crate::shard::opening::Opening;
+use crate::shard::statistics::RequestsByState;
 use crate::shard::values::OpenStore;
 use crate::state::StateTable;
 use crate::state::request::StoreId;
@@ -50,6 +51,7 @@ pub(super) struct Store {
     pub states: StateTable,
     pub ops: MergeOps,
     pub rows: Rows,
+    pub requests: RequestsByState,
     pub version: Rc<Version>,
     /// Flushes applied: a cold read that began before the last one installs nothing.
     pub flushes: u64,
@@ -102,6 +104,7 @@ impl Store {
             key_groups: open.key_groups,
             range: open.range,
             ops: open.states.merge_ops(),
+            requests: RequestsByState::new(open.states.len()),
             states: open.states,
             rows: Rows::default(),
             version: Rc::default(),
@@ -224,6 +227,21 @@ impl Store {
         let names = vec![self.new_name(ObjectKind::Sst)];
         let output = Output::new(names, FILTER_BITS_UPPER, u64::MAX);
         Some(FlushJob::new(rows, self.ops.clone(), output))
+    }
+
+    /// Frozen generations whose flush has not started.
+    pub fn frozen_waiting(&self) -> usize {
+        self.frozen.len()
+    }
+
+    /// Tablets whose merge is due and has not started.
+    pub fn merges_waiting(&self) -> usize {
+        self.idle_tablets().filter(|(_, runs)| runs.len() > RUNS_MAX).count()
+    }
+
+    /// Jobs that failed in a row.
+    pub fn failures(&self) -> u32 {
+        self.failures
     }
 
     fn idle_tablets(&self) -> impl Iterator<Item = (usize, &[u64])> {

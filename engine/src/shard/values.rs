@@ -34,6 +34,8 @@ pub struct JobReport {
 pub struct Inbox {
     /// The time on the driver's clock.
     pub now: Nanos,
+    /// How long the tick before took, if the driver measured that.
+    pub tick_ns: Option<Nanos>,
     /// Answers of the driver.
     pub io: Vec<IoDone>,
     /// Ends of jobs.

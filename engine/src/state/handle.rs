@@ -354,8 +354,8 @@ impl Row<'_> {
         let at = key.at + key.len;
         let value = Span { at, len: batch.bytes.len() as u32 - at };
         let Target { user_data, .. } = *target;
-        let store = self.store;
-        batch.requests.push(Request { user_data, hash, op, store, limit: 0, key, value });
+        let (state, store) = (self.id, self.store);
+        batch.requests.push(Request { user_data, hash, op, state, store, limit: 0, key, value });
     }
 }
 

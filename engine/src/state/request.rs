@@ -2,7 +2,7 @@
 //! into, so it crosses threads as one box and nothing is allocated per request.
 
 use crate::limits::{STORE_GENERATIONS, STORES_MAX};
-use crate::types::{Error, MergeOp};
+use crate::types::{Error, MergeOp, StateId};
 
 /// A piece of a batch's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +72,8 @@ pub struct Request {
     pub hash: u64,
     /// What to do.
     pub op: Op,
+    /// Of which state: it counts the request.
+    pub state: StateId,
     /// Where.
     pub store: StoreId,
     /// Most rows a scan returns.

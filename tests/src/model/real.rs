@@ -119,6 +119,7 @@ impl Real {
                 shards,
                 thread,
                 io: io_mode(),
+                statistics_page: None,
             },
             sessions,
             lanes: Vec::new(),
@@ -185,7 +186,7 @@ impl Real {
         for shard in 0..self.config.shards {
             let lane = self.lanes.iter().find(|lane| lane.shard == shard);
             let lane = lane.expect("every shard has a session");
-            self.report.add(&lane.session.counters().map_err(text)?);
+            self.report.add(&lane.session.statistics().map_err(text)?.counters);
         }
         // A host may drop them in any order.
         if self.rng.chance(5000) {
@@ -348,8 +349,8 @@ impl Real {
         while waits(self) {
             if self.poll(lane, Some(PATIENCE))? == 0 {
                 let first = format!("{:?}", self.asked.first());
-                let counters = self.lanes[lane].session.counters();
-                return Err(format!("stuck; the first request: {first:.200}; {counters:?}"));
+                let statistics = self.lanes[lane].session.statistics();
+                return Err(format!("stuck; the first request: {first:.200}; {statistics:?}"));
             }
         }
         Ok(())

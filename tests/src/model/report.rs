@@ -33,7 +33,7 @@ impl Report {
         sum.merges += now.merges;
         sum.stalls += now.stalls;
         sum.rows_evicted += now.rows_evicted;
-        sum.row_hits += now.row_hits;
+        sum.requests.add(&now.requests);
         sum.job_failures += now.job_failures;
         sum.coalescer.reads += now.coalescer.reads;
         sum.coalescer.joins += now.coalescer.joins;
@@ -54,7 +54,7 @@ pub fn reached(reports: &[Report]) -> Vec<(&'static str, u64)> {
         ("merges", sum(|r| r.counters.merges)),
         ("stalls", sum(|r| r.counters.stalls)),
         ("rows evicted", sum(|r| r.counters.rows_evicted)),
-        ("hits in memory", sum(|r| r.counters.row_hits)),
+        ("hits in memory", sum(|r| r.counters.requests.row_hits)),
         ("reads", sum(|r| r.counters.coalescer.reads)),
         ("joined reads", sum(|r| r.counters.coalescer.joins)),
         ("merged reads", sum(|r| r.counters.coalescer.merged)),

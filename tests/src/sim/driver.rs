@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aquifer::io::values::{IoDone, IoRequest, JobDone, ObjectSlot};
 use aquifer::limits::PAGE_BYTES;
+use aquifer::shard::statistics::ShardStatistics;
 use aquifer::shard::values::{Control, ControlDone, ControlOp, Inbox, JobReport, Outbox, Park};
 use aquifer::shard::{Shard, ShardCounters, ShardLimits};
 use aquifer::state::request::{Batch, Completion, Completions, Status};
@@ -169,6 +170,12 @@ impl Sim {
     #[must_use]
     pub fn counters(&self) -> ShardCounters {
         self.shard.counters()
+    }
+
+    /// What the shard counted and holds.
+    #[must_use]
+    pub fn statistics(&self) -> ShardStatistics {
+        self.shard.statistics()
     }
 
     /// True if nothing is on its way: without new requests nothing will happen any more.

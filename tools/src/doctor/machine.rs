@@ -47,7 +47,8 @@ fn kernel() -> Finding {
 fn rings() -> Vec<Finding> {
     let open = |io, thread| {
         let (memory_bytes, dfs) = (MEMORY_MIN_BYTES, "memory://doctor".to_owned());
-        Engine::open(Config { memory_bytes, dfs, shards: 1, thread, io }).map(drop)
+        let config = Config { memory_bytes, dfs, shards: 1, thread, io, statistics_page: None };
+        Engine::open(config).map(drop)
     };
     let kinds = [
         ("io_uring, owned shards", ShardThread::Owned, "SINGLE_ISSUER, DEFER_TASKRUN"),

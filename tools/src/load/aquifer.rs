@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aquifer::aec::{Context, Controller, Options};
-use aquifer::shard::driver::executor_counters;
+use aquifer::shard::statistics::Statistics;
 use aquifer::shard::values::ControlOp;
 use aquifer::state::request::{Batch, Completions, Status};
 use aquifer::state::{Key, Target as At};
@@ -202,20 +202,18 @@ where
         let Some(live) = &self.live else {
             return TargetStats { budget_bytes, ..TargetStats::default() };
         };
-        // A shard that is gone has said so to `poll`.
-        let shard = live.session.counters().unwrap_or_default();
         let records = self.controller.counters();
-        let jobs = executor_counters();
-        let dfs = live.engine.dfs().counters();
+        let Statistics { shards, dfs, executors, .. } = live.statistics();
+        let shard = shards[0].counters;
         TargetStats {
             counters: vec![
-                ("requests", shard.requests),
-                ("row_hits", shard.row_hits),
+                ("requests", shard.requests.total()),
+                ("row_hits", shard.requests.row_hits),
                 ("block_needs", shard.coalescer.needs),
                 ("reads_issued", shard.coalescer.reads),
                 ("reads_joined", shard.coalescer.joins),
                 ("extents_merged", shard.coalescer.merged),
-                ("filter_negatives", shard.filter_negatives),
+                ("filter_negatives", shard.requests.filter_negatives),
                 ("filter_false_positives", shard.filter_false_positives),
                 ("rows_evicted", shard.rows_evicted),
                 ("flushes", shard.flushes),
@@ -231,8 +229,8 @@ where
             device: Some(DeviceCounts {
                 reads: shard.coalescer.reads,
                 read_bytes: shard.coalescer.read_bytes
-                    + jobs.iter().map(|j| j.bytes_read).sum::<u64>(),
-                write_bytes: jobs.iter().map(|j| j.bytes_written).sum(),
+                    + executors.iter().map(|e| e.read_bytes).sum::<u64>(),
+                write_bytes: executors.iter().map(|e| e.written_bytes).sum(),
             }),
             dfs: Some(DfsCounts {
                 gets: dfs.gets,
@@ -240,19 +238,20 @@ where
                 puts: dfs.puts,
                 put_bytes: dfs.put_bytes,
                 deletes: dfs.deletes,
-                ..DfsCounts::default()
+                lists: 0,
+                retries: dfs.retries + shards[0].read_retries,
             }),
             budget_bytes,
         }
     }
 
     fn levels(&self) -> Vec<(&'static str, u64)> {
-        let counters = self.live.as_ref().and_then(|live| live.session.counters().ok());
-        let shard = counters.unwrap_or_default();
+        let Some(live) = &self.live else { return Vec::new() };
+        let memory = live.statistics().shards[0].memory;
         vec![
-            ("row_bytes", shard.row_bytes),
-            ("table_bytes", shard.table_bytes),
-            ("buffer_bytes", shard.buffer_bytes),
+            ("row_bytes", memory.rows_bytes),
+            ("table_bytes", memory.tables_bytes),
+            ("buffer_bytes", memory.buffers_bytes),
         ]
     }
 

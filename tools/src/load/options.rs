@@ -12,6 +12,7 @@ use super::dataset::{Dataset, KEY_SIZE_BYTES_MIN, VALUE_SIZE_BYTES_MIN};
 use super::dist::Dist;
 use super::workload::Workload;
 use crate::io::Io;
+use crate::statistics::Address;
 use crate::units::{Memory, Share, count_in, parse_count, parse_size, size_in};
 
 const IN_FLIGHT_MAX: u32 = 1 << 16;
@@ -125,6 +126,11 @@ pub struct LoadArgs {
     /// Write the report as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+
+    /// Serve metrics of the engine as OpenMetrics: PORT of this machine alone, or IP:PORT
+    #[arg(long, value_name = "ADDR")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_addr: Option<Address>,
 
     /// Write a flame graph of the measured part (per workload, if there are several)
     #[arg(long, value_name = "FILE.svg")]

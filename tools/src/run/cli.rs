@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args as ClapArgs;
 
 use crate::io::Io;
+use crate::statistics::Address;
 use crate::units::{count_in, parse_size};
 
 /// Longest run of words that is counted as one.
@@ -73,6 +74,9 @@ pub struct Args {
     /// Write the report as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Serve metrics of the engine as OpenMetrics: PORT of this machine alone, or IP:PORT.
+    #[arg(long, value_name = "ADDR")]
+    pub metrics_addr: Option<Address>,
     /// Do not check the counts in the store against an independent count.
     #[arg(long)]
     pub no_verify: bool,

@@ -35,6 +35,7 @@ use crate::run::job_file::Job;
 use crate::run::progress::Progress;
 use crate::run::report::{Facts, Report, rss_bytes};
 use crate::run::verify::ReadBack;
+use crate::statistics::Watch;
 
 /// Parallelism the store could be cut into.
 const KEY_GROUPS: u32 = 128;
@@ -70,6 +71,7 @@ fn with_remedy(error: anyhow::Error, job: &Job) -> anyhow::Error {
 fn run(args: &Args, job: &mut Job, inputs: &Inputs) -> Result<u64> {
     let rss_start = rss_bytes();
     let opening = || format!("opening the engine on {}", job.dfs);
+    let watch = Watch::start(args.metrics_addr)?;
     let opens = Instant::now();
     let engine = Engine::open(Config {
         memory_bytes: args.memory as usize,
@@ -77,9 +79,11 @@ fn run(args: &Args, job: &mut Job, inputs: &Inputs) -> Result<u64> {
         shards: 1,
         thread: ShardThread::Inline,
         io: args.io.into(),
+        statistics_page: watch.page(),
     })
     .with_context(opening)?;
     let opened = opens.elapsed();
+    watch.follow(&engine);
     let mut session = engine.session(0).with_context(opening)?;
     let (store, states) = session.open_store(store_config(job)?).with_context(opening)?;
     let state = states.value(store, STATE)?;
@@ -115,7 +119,7 @@ fn run(args: &Args, job: &mut Job, inputs: &Inputs) -> Result<u64> {
         elapsed,
         io: engine.io(),
         opened,
-        shard: session.counters()?,
+        shard: session.statistics()?.counters,
         memory_bytes: args.memory,
         rss_above_start_bytes: progress.rss_peak().max(rss_bytes()).saturating_sub(rss_start),
     });

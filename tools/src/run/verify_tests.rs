@@ -42,6 +42,7 @@ impl Counting {
             shards: 1,
             thread: ShardThread::Inline,
             io: IoMode::Auto,
+            statistics_page: None,
         };
         let engine = Engine::open(config).unwrap();
         let mut session = engine.session(0).unwrap();

@@ -136,8 +136,8 @@ where
 
     fn dfs_reads(&self) -> u64 {
         let Some(live) = &self.live else { return 0 };
-        let shard = live.session.counters().unwrap_or_default();
-        live.engine.dfs().counters().gets + shard.coalescer.reads
+        let all = live.statistics();
+        all.dfs.gets + all.shards[0].counters.coalescer.reads
     }
 }
 

@@ -7,12 +7,14 @@ use anyhow::{Context, Result};
 use aquifer::io::dfs::Dfs;
 use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
 use aquifer::shard::session::Session;
+use aquifer::shard::statistics::Statistics;
 use aquifer::state::request::StoreId;
 use aquifer::state::{StateKind, StateTable, ValueState};
 
 use crate::io::Io;
 use crate::load::options::Driver;
 use crate::load::session::Setup;
+use crate::statistics::Watch;
 
 /// Maximal parallelism of the store: Flink's default.
 pub(super) const KEY_GROUPS: u32 = 128;
@@ -26,6 +28,18 @@ pub(super) struct Live {
     pub(super) state: ValueState,
 }
 
+impl Live {
+    /// What the engine did and holds as of now.
+    pub(super) fn statistics(&self) -> Statistics {
+        let mut all = self.engine.statistics();
+        // A shard that is gone has said so to `poll`.
+        if let Ok(shard) = self.session.statistics() {
+            all.shards = vec![shard];
+        }
+        all
+    }
+}
+
 /// What does not change from one opening to the next.
 pub(super) struct Opening {
     pub(super) dfs: String,
@@ -34,6 +48,7 @@ pub(super) struct Opening {
     pub(super) handle_file: PathBuf,
     driver: Driver,
     io: Io,
+    watch: Watch,
 }
 
 impl Opening {
@@ -47,6 +62,7 @@ impl Opening {
             handle_file: setup.dir.join("aquifer.handle"),
             driver: setup.args.driver,
             io: setup.args.io,
+            watch: Watch::start(setup.args.metrics_addr)?,
         })
     }
 
@@ -61,7 +77,9 @@ impl Opening {
                 Driver::Owned => ShardThread::Owned,
             },
             io: self.io.into(),
+            statistics_page: self.watch.page(),
         })?;
+        self.watch.follow(&engine);
         let mut session = engine.session(0)?;
         let mut states = StateTable::default();
         states.declare("value", StateKind::Value)?;

@@ -1,0 +1,62 @@
+//! Keeps the statistics of an engine on a page, for tools of other processes: a thread of its own,
+//! behind the shards in priority, replaces it every now and then.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::io::page::Page;
+use crate::io::sys;
+use crate::limits::{EXECUTOR_NICE, STATISTICS_PAGE_MS};
+use crate::shard::engine::StatisticsSource;
+use crate::types::{Error, Result};
+
+/// See the module. Dropping it removes the page.
+pub(super) struct StatisticsPage {
+    // Dropped, it ends the thread.
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl StatisticsPage {
+    /// Writes the page for the first time and starts the thread.
+    ///
+    /// # Errors
+    /// A page that cannot be written; the system's refusal of a thread.
+    pub fn start(path: &Path, source: StatisticsSource) -> Result<Self> {
+        let page = Page::new(path)?;
+        page.write(&text(&source))?;
+        let (stop, stopped) = channel();
+        let thread = std::thread::Builder::new()
+            .name("aquifer-page".to_owned())
+            .spawn(move || {
+                sys::background_thread(EXECUTOR_NICE);
+                keep(&page, &source, &stopped);
+            })
+            .map_err(|e| Error::io("starting the thread of the statistics page", &e))?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+fn keep(page: &Page, source: &StatisticsSource, stopped: &Receiver<()>) {
+    let period = Duration::from_millis(STATISTICS_PAGE_MS);
+    while stopped.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
+        // A disk that is full for the moment leaves the page as it was: its readers see its age.
+        let _missed = page.write(&text(source));
+    }
+}
+
+fn text(source: &StatisticsSource) -> Vec<u8> {
+    serde_json::to_vec(&source.statistics()).expect("names and numbers have a form in JSON")
+}
+
+impl Drop for StatisticsPage {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic has printed itself, and dropped the page.
+            let _panicked = thread.join();
+        }
+    }
+}

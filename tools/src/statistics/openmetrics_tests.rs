@@ -1,0 +1,54 @@
+use aquifer::shard::statistics::{Kind, LatencyStatistics, StateStatistics, StoreStatistics, Tier};
+
+use super::*;
+
+fn statistics() -> Statistics {
+    let requests = RequestCounters { gets: 7, row_hits: 5, ..RequestCounters::default() };
+    let state = StateStatistics { name: "a \"b\"\\\n".to_owned(), requests };
+    let store = StoreStatistics { number: 9, states: vec![state], ..StoreStatistics::default() };
+    let mut histogram = Histogram::default();
+    histogram.record(200, 3);
+    histogram.record(1_000, 1);
+    histogram.record(LATENCY_NS_MAX, 1);
+    let latency = LatencyStatistics { kind: Kind::Get, tier: Tier::Dfs, histogram };
+    let shard = ShardStatistics {
+        shard: 1,
+        blocked_ns: 1_500_000_000,
+        latencies: vec![latency],
+        stores: vec![store],
+        ..ShardStatistics::default()
+    };
+    Statistics { budget_bytes: 4096, shards: vec![shard], ..Statistics::default() }
+}
+
+#[track_caller]
+fn has(text: &str, line: &str) {
+    assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+}
+
+#[test]
+fn figures_stand_under_their_names_and_labels() {
+    let text = render(&statistics());
+    has(&text, "# TYPE aquifer_budget_bytes gauge");
+    has(&text, "# UNIT aquifer_budget_bytes bytes");
+    has(&text, "aquifer_budget_bytes 4096");
+    has(&text, r#"aquifer_requests_total{shard="1",store="9",state="a \"b\"\\\n",kind="get"} 7"#);
+    has(&text, r#"aquifer_gets_total{shard="1",store="9",state="a \"b\"\\\n",by="row"} 5"#);
+    has(&text, r#"aquifer_sessions_blocked_seconds_total{shard="1"} 1.5"#);
+    has(&text, "aquifer_dfs_retries_total 0");
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[test]
+fn buckets_add_up_to_the_count() {
+    let text = render(&statistics());
+    let bucket = |le: &str, count: u32| {
+        let labels = r#"shard="1",kind="get",tier="dfs""#;
+        has(&text, &format!(r#"aquifer_latency_seconds_bucket{{le="{le}",{labels}}} {count}"#));
+    };
+    bucket("2.56e-7", 3);
+    bucket("5.12e-7", 3);
+    bucket("0.000001024", 4);
+    bucket("+Inf", 5);
+    has(&text, r#"aquifer_latency_seconds_count{shard="1",kind="get",tier="dfs"} 5"#);
+}
