@@ -13,7 +13,7 @@ use std::task::Poll;
 use glommio::GlommioError;
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
 
-use crate::io::dfs::{Dfs, Draft};
+use crate::io::dfs::{Dfs, Draft, check_file};
 use crate::io::objects::Source;
 use crate::io::read_op;
 use crate::limits::{PAGE_BYTES, WRITE_BYTES_MAX};
@@ -32,6 +32,7 @@ impl ObjectReader {
         let dfs = dfs.clone();
         match dfs.path(&name) {
             Some(path) => {
+                check_file(&name, &path)?;
                 let file = open("opening", &path, DmaFile::open(&path)).await?;
                 Ok(Self::File { file, name, dfs })
             }
