@@ -1,5 +1,7 @@
 //! The manifest of a checkpoint: everything a store is, by name (FORMAT.md, "Manifest").
 
+use std::collections::HashSet;
+use std::fmt;
 use std::rc::Rc;
 
 use crate::codec::crc::{keyed_crc, object_key};
@@ -38,6 +40,23 @@ pub struct Manifest {
     /// In key order, without gaps.
     pub tablets: Vec<TabletRef>,
 }
+
+/// Where bytes stop being a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// Everything before this byte was read.
+    pub at: usize,
+    /// What is wrong there.
+    pub what: &'static str,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (it was read up to byte {})", self.what, self.at)
+    }
+}
+
+const ENDS_EARLY: &str = "it ends early";
 
 impl Manifest {
     /// Tables and tablets of a version.
@@ -116,14 +135,14 @@ impl Manifest {
     pub fn decode(name: &ObjectName, bytes: &[u8]) -> Result<Self> {
         let fail = |what: &str| Error::damaged(name, what);
         let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(|| fail("too short"))?;
-        if body.get(..8) != Some(MAGIC) {
+        if !body.starts_with(MAGIC) {
             return Err(fail("does not start as a manifest"));
         }
         if keyed_crc(object_key(name), 0, body) != u32::from_le_bytes(*crc) {
             return Err(fail("checksum differs"));
         }
-        let mut reader = Reader::new(&body[8..]);
-        let version = reader.u32().ok_or_else(|| fail("ends early"))?;
+        let version = body[MAGIC.len()..].first_chunk().copied().map(u32::from_le_bytes);
+        let version = version.ok_or_else(|| fail(ENDS_EARLY))?;
         if version != FORMAT_VERSION {
             return Err(Error::new(
                 crate::types::error::ErrorKind::Unsupported,
@@ -132,59 +151,93 @@ impl Manifest {
                 ),
             ));
         }
-        Self::decode_body(&mut reader).ok_or_else(|| fail("a field is out of bounds"))
+        let (manifest, flaw) = Self::examine(bytes);
+        flaw.map_or(Ok(manifest), |flaw| Err(fail(&flaw.to_string())))
     }
 
-    fn decode_body(reader: &mut Reader<'_>) -> Option<Self> {
-        let store = reader.u64()?;
-        let key_groups = reader.u32()?;
-        let range = (reader.array().copied()?, reader.array().copied()?);
-        let range = (u16::from_le_bytes(range.0), u16::from_le_bytes(range.1));
-        let states = reader.span()?.to_vec();
-        let count = usize::try_from(reader.varint()?).ok()?;
-        if count > MANIFEST_TABLES_MAX || count > reader.remaining() / TABLE_REF_BYTES {
-            return None;
+    /// What bytes of this format say up to the first flaw, whether or not their checksum holds: for
+    /// tools that look at damage. Total over arbitrary bytes.
+    #[must_use]
+    pub fn examine(bytes: &[u8]) -> (Self, Option<Flaw>) {
+        let end = bytes.len().saturating_sub(4);
+        let mut reader = Reader::new(bytes.get(MAGIC.len() + 4..end).unwrap_or_default());
+        let mut out = Self {
+            store: 0,
+            key_groups: 0,
+            range: (0, 0),
+            states: Vec::new(),
+            tables: Vec::new(),
+            tablets: Vec::new(),
+        };
+        let read = out.decode_body(&mut reader);
+        let flaw = read.err().map(|what| Flaw { at: end - reader.remaining(), what });
+        (out, flaw)
+    }
+
+    fn decode_body(&mut self, reader: &mut Reader<'_>) -> std::result::Result<(), &'static str> {
+        self.store = reader.u64().ok_or(ENDS_EARLY)?;
+        self.key_groups = reader.u32().ok_or(ENDS_EARLY)?;
+        self.range.0 = reader.array().copied().map(u16::from_le_bytes).ok_or(ENDS_EARLY)?;
+        self.range.1 = reader.array().copied().map(u16::from_le_bytes).ok_or(ENDS_EARLY)?;
+        self.states = reader.span().ok_or(ENDS_EARLY)?.to_vec();
+        let count = reader.varint().ok_or(ENDS_EARLY)?;
+        if count > MANIFEST_TABLES_MAX as u64
+            || count > (reader.remaining() / TABLE_REF_BYTES) as u64
+        {
+            return Err("more tables than bytes");
         }
-        let tables = (0..count)
-            .map(|_| TableRef::decode(reader.array()?).ok())
-            .collect::<Option<Vec<_>>>()?;
-        let count = usize::try_from(reader.varint()?).ok()?;
-        if count == 0 || count > reader.remaining() {
-            return None;
-        }
-        let mut tablets: Vec<TabletRef> = Vec::new();
+        let mut names = HashSet::new();
         for _ in 0..count {
-            let tablet = decode_tablet(reader, tables.len())?;
-            let in_order = match tablets.last() {
+            let table = reader.array().and_then(|bytes| TableRef::decode(bytes).ok());
+            let table = table.ok_or("a table reference is not of the format")?;
+            if !names.insert(table.name) {
+                return Err("a table stands twice");
+            }
+            self.tables.push(table);
+        }
+        let count = reader.varint().ok_or(ENDS_EARLY)?;
+        if count == 0 || count > reader.remaining() as u64 {
+            return Err("no tablets, or more than bytes");
+        }
+        for _ in 0..count {
+            let tablet = decode_tablet(reader, self.tables.len())?;
+            let in_order = match self.tablets.last() {
                 None => tablet.low.is_empty(),
                 Some(last) => last.low < tablet.low,
             };
             if !in_order {
-                return None;
+                return Err("the low keys of tablets do not ascend from the empty one");
             }
-            tablets.push(tablet);
+            self.tablets.push(tablet);
         }
-        (reader.remaining() == 0).then_some(Self {
-            store,
-            key_groups,
-            range,
-            states,
-            tables,
-            tablets,
-        })
+        if reader.remaining() > 0 { Err("bytes follow the last tablet") } else { Ok(()) }
     }
 }
 
-fn decode_tablet(reader: &mut Reader<'_>, tables: usize) -> Option<TabletRef> {
-    let low: Box<[u8]> = reader.span().filter(|l| l.len() <= STORED_KEY_BYTES_MAX)?.into();
-    let count = usize::try_from(reader.varint()?).ok()?;
-    if count > reader.remaining() {
-        return None;
+fn decode_tablet(
+    reader: &mut Reader<'_>,
+    tables: usize,
+) -> std::result::Result<TabletRef, &'static str> {
+    let low = reader.span().ok_or(ENDS_EARLY)?;
+    if low.len() > STORED_KEY_BYTES_MAX {
+        return Err("a low key is longer than a key may be");
     }
-    let runs = (0..count)
-        .map(|_| u32::try_from(reader.varint()?).ok().filter(|&run| (run as usize) < tables))
-        .collect::<Option<Vec<_>>>()?;
-    Some(TabletRef { low, runs })
+    let count = reader.varint().ok_or(ENDS_EARLY)?;
+    if count > reader.remaining() as u64 {
+        return Err("more runs than bytes");
+    }
+    let mut runs = Vec::new();
+    let mut seen = HashSet::new();
+    for _ in 0..count {
+        let run = u32::try_from(reader.varint().ok_or(ENDS_EARLY)?).ok();
+        let run = run.filter(|&run| (run as usize) < tables).ok_or("a run without a table")?;
+        // Its rows would be folded twice.
+        if !seen.insert(run) {
+            return Err("a tablet names a table twice");
+        }
+        runs.push(run);
+    }
+    Ok(TabletRef { low: low.into(), runs })
 }
 
 fn put_span(out: &mut Vec<u8>, bytes: &[u8]) {
