@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Arg, Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{interrupt, load, run};
+use crate::objects::is_damage;
+use crate::{inspect, interrupt, load, run, verify};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,7 +16,10 @@ Examples:
       aquifer run wordcount --ngram 3 --crash-at 5M
       aquifer run wordcount --resume
   Would the engine carry my job on this machine? Load 10M records, then read and change them:
-      aquifer bench load,get,rmw --records 10M --memory 10% --dir /data/bench";
+      aquifer bench load,get,rmw --records 10M --memory 10% --dir /data/bench
+  Is the last checkpoint of the job whole, and what is in it?
+      aquifer verify wordcount.job --deep
+      aquifer inspect wordcount.job";
 
 const BENCH_EXAMPLES: &str = "\
 Examples:
@@ -46,6 +50,10 @@ enum Command {
     /// Measure the engine on this machine: load records, run workloads, report.
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(Box<load::LoadArgs>),
+    /// Show what a checkpoint handle, a manifest, a table or one of its units holds.
+    Inspect(inspect::Args),
+    /// Check that everything a checkpoint needs is there and as it was written.
+    Verify(verify::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -60,15 +68,33 @@ enum Job {
 pub fn main() -> ExitCode {
     let matches = explain_minus(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let result = match cli.command {
-        Command::Run(Job::Wordcount(args)) => run::wordcount(&args),
-        Command::Bench(args) => bench(&args),
-    };
+    match cli.command {
+        Command::Run(Job::Wordcount(args)) => done(run::wordcount(&args)),
+        Command::Bench(args) => done(bench(&args)),
+        Command::Inspect(args) => answered(inspect::inspect(&args)),
+        Command::Verify(args) => answered(verify::verify(&args)),
+    }
+}
+
+fn done(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// The end of a command that answers a question: 0 yes, 1 no, 2 it could not find out.
+fn answered(result: Result<bool>) -> ExitCode {
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let cause = error.chain().find_map(|cause| cause.downcast_ref());
+            if cause.is_some_and(is_damage) { ExitCode::FAILURE } else { ExitCode::from(2) }
         }
     }
 }

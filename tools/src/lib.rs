@@ -2,10 +2,18 @@
 
 pub mod cli;
 
+pub mod inspect;
+
 pub mod interrupt;
 
 pub mod load;
 
+pub mod objects;
+
+pub mod page;
+
 pub mod run;
 
 pub mod units;
+
+pub mod verify;
