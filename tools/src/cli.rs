@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Arg, Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::objects::is_damage;
-use crate::{inspect, interrupt, load, run, verify};
+use crate::{compare, inspect, interrupt, load, run, verify};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,6 +54,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Check that everything a checkpoint needs is there and as it was written.
     Verify(verify::Args),
+    /// Compare two reports of bench or versus: is the second one slower?
+    Compare(compare::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => done(bench(&args)),
         Command::Inspect(args) => answered(inspect::inspect(&args)),
         Command::Verify(args) => answered(verify::verify(&args)),
+        Command::Compare(args) => answered(compare::compare(&args)),
     }
 }
 

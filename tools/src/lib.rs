@@ -2,6 +2,10 @@
 
 pub mod cli;
 
+pub mod compare;
+
+pub mod figure;
+
 pub mod inspect;
 
 pub mod interrupt;
