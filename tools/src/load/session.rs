@@ -97,8 +97,9 @@ pub fn run_on(
         probe: Probe::new(dir.path()),
         live: Live::start(args.quiet).context("the watch of memory does not start")?,
     };
-    let floors = args.verify.then(|| vec![0; data.records as usize]);
-    let mut ledger = Ledger { version: 0, floors };
+    let inserted = dir.inserted();
+    let floors = args.verify.then(|| vec![0; (data.records + inserted) as usize]);
+    let mut ledger = Ledger { version: 0, inserted, floors };
     let mut phases = Vec::new();
     for (at, &workload) in plan.iter().enumerate() {
         // A workload that is named again is its next round.
@@ -109,6 +110,7 @@ pub fn run_on(
         if workload == Workload::Load {
             dir.set_loaded()?;
         }
+        dir.set_inserted(ledger.inserted)?;
     }
     // Ends the live line before the caller prints, and the engine before its directory goes.
     drop(session);
@@ -283,9 +285,10 @@ impl Session<'_> {
         ledger: &mut Ledger,
         ops: Option<u64>,
     ) -> Runner<'t> {
-        let Ledger { version, floors } = std::mem::take(ledger);
+        let Ledger { version, inserted, floors } = std::mem::take(ledger);
         let dist = phase.workload.dist(self.args.dist);
-        let source = OpSource::new(phase.workload, dist, &self.data, self.args.seed, version);
+        let given = (version, inserted);
+        let source = OpSource::new(phase.workload, dist, &self.data, self.args.seed, given);
         let source = match ops {
             Some(ops) => source.limited_to(ops),
             None => source,

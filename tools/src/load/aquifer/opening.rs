@@ -8,7 +8,7 @@ use aquifer::io::dfs::Dfs;
 use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
 use aquifer::shard::session::Session;
 use aquifer::state::request::StoreId;
-use aquifer::state::{StateKind, StateTable, ValueState};
+use aquifer::state::{MapState, StateKind, StateTable, ValueState};
 
 use crate::load::options::Driver;
 use crate::load::session::Setup;
@@ -16,13 +16,24 @@ use crate::load::session::Setup;
 /// Maximal parallelism of the store: Flink's default.
 pub(super) const KEY_GROUPS: u32 = 128;
 
+const STATE: &str = "value";
+
 /// An engine that serves.
 pub(super) struct Live {
     // Dropped before the engine.
     pub(super) session: Session,
     pub(super) engine: Engine,
     pub(super) store: StoreId,
-    pub(super) state: ValueState,
+    pub(super) home: Home,
+}
+
+/// Where the records live.
+#[derive(Clone, Copy)]
+pub(super) enum Home {
+    /// A record is the value of its key.
+    Values(ValueState),
+    /// A record is an entry of a map.
+    Maps(MapState),
 }
 
 /// What does not change from one opening to the next.
@@ -32,6 +43,7 @@ pub(super) struct Opening {
     /// Where the handle of the last checkpoint is kept.
     pub(super) handle_file: PathBuf,
     driver: Driver,
+    maps: bool,
 }
 
 impl Opening {
@@ -44,6 +56,7 @@ impl Opening {
             memory_bytes: setup.memory_bytes,
             handle_file: setup.dir.join("aquifer.handle"),
             driver: setup.args.driver,
+            maps: setup.data.maps,
         })
     }
 
@@ -60,7 +73,8 @@ impl Opening {
         })?;
         let mut session = engine.session(0)?;
         let mut states = StateTable::default();
-        states.declare("value", StateKind::Value)?;
+        let kind = if self.maps { StateKind::Map } else { StateKind::Value };
+        states.declare(STATE, kind)?;
         let (store, states) = session.open_store(StoreConfig {
             number: 1,
             host_epoch: 0,
@@ -69,8 +83,11 @@ impl Opening {
             states,
             handle: handle.map(<[u8]>::to_vec),
         })?;
-        let state = states.value(store, "value")?;
-        Ok(Live { session, engine, store, state })
+        let home = match self.maps {
+            true => Home::Maps(states.map(store, STATE)?),
+            false => Home::Values(states.value(store, STATE)?),
+        };
+        Ok(Live { session, engine, store, home })
     }
 
     /// The distributed store for looks that are not the engine's, so that its counters and faults
