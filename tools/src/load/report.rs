@@ -189,13 +189,17 @@ pub struct DfsReport {
 }
 
 impl RunReport {
-    /// Writes the report; an earlier one under the same name is replaced as a whole.
+    /// Writes the report; an earlier one under the same name is replaced as a whole. What is no
+    /// file, such as a pipe or `/dev/null`, is written to.
     pub fn write(&self, path: &Path) -> Result<()> {
         let draft = path.with_extension("json.partial");
         let text = serde_json::to_vec_pretty(self)?;
-        fs::write(&draft, text)
-            .and_then(|()| fs::rename(&draft, path))
-            .with_context(|| format!("the report {} cannot be written", path.display()))
+        let written = if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            fs::write(path, text)
+        } else {
+            fs::write(&draft, text).and_then(|()| fs::rename(&draft, path))
+        };
+        written.with_context(|| format!("the report {} cannot be written", path.display()))
     }
 
     /// The settings of the engines and a row per phase, for people.

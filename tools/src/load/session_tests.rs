@@ -236,3 +236,18 @@ fn a_workload_named_again_is_its_next_round() {
     let rounds: Vec<u32> = report.phases.iter().map(|phase| phase.round).collect();
     assert_eq!(rounds, [3, 3, 3, 3, 4]);
 }
+
+#[test]
+fn a_report_goes_through_a_pipe_and_leaves_it_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = {
+        let pipe = pipe.clone();
+        std::thread::spawn(move || std::fs::read(pipe).unwrap())
+    };
+    run_with(&format!("get --json {}", pipe.display()), Defect::None).unwrap();
+    assert!(!pipe.metadata().unwrap().is_file());
+    let report: RunReport = serde_json::from_slice(&reader.join().unwrap()).unwrap();
+    assert_eq!(report.schema, SCHEMA);
+}
