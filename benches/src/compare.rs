@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use aquifer_tools::load::{self, LoadArgs, PhaseReport, RunReport, Workload, table_head};
+use aquifer_tools::load::{self, LoadArgs, PhaseReport, RunReport, Workload, html, table_head};
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 
@@ -129,6 +129,7 @@ impl Comparison<'_> {
         load.reuse = self.cli.load.reuse || workload != Workload::Load;
         load.seed = seed;
         load.json = Some(json.clone());
+        load.report = None;
         load.flamegraph = load.flamegraph.map(|file| {
             let stem = file.file_stem().unwrap_or_default().to_string_lossy();
             file.with_file_name(format!("{stem}-{engine}-{workload}-{round}.svg"))
@@ -160,6 +161,9 @@ impl Comparison<'_> {
         let ratios = ratios(&first, &rounds);
         print_settings(&run.settings);
         ratios::print(&ratios);
+        if let Some(path) = &self.cli.load.report {
+            html::write(&run, path)?;
+        }
         let Some(path) = &self.cli.load.json else { return Ok(()) };
         let engines = &self.cli.engines;
         let report = VersusReport { run: &run, engines, rounds: self.cli.rounds, ratios: &ratios };

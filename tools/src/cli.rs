@@ -31,6 +31,8 @@ Examples:
       aquifer bench rmw --records 1M --rate 50K
   Checkpoints under load, 1% of the keys rewritten before each, then two restores:
       aquifer bench load,checkpoint,restore,restore --records 10M --change 1%
+  A page with rates, latencies and memory over time:
+      aquifer bench load,get,put --records 10M --report report.html
   Where the time goes:
       aquifer bench get --records 1M --flamegraph get.svg";
 

@@ -128,6 +128,10 @@ pub struct LoadArgs {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
+    /// Write the report as a page for a browser, with rates, latencies and memory over time
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+
     /// Write a flame graph of the measured part (per workload, if there are several)
     #[arg(long, value_name = "FILE.svg")]
     pub flamegraph: Option<PathBuf>,

@@ -56,6 +56,12 @@ pub struct PhaseReport {
     pub cpu_us_per_op: f64,
     /// From submit, or from the intended start with `--rate`.
     pub latency_us: LatencyUs,
+    /// Quantiles with their latencies, from 0 towards 1.
+    #[serde(default)]
+    pub latency_spectrum_us: Vec<[f64; 2]>,
+    /// Second by second.
+    #[serde(default)]
+    pub samples: Vec<Sample>,
     /// Values that were not those of their key; looked for with `--verify`.
     pub wrong: u64,
     /// Keys that exist and were not found.
@@ -90,6 +96,23 @@ pub struct PhaseReport {
     /// Only of the workload `restore`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreReport>,
+}
+
+/// A second of a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Its end, from the start of the phase.
+    pub at_s: f64,
+    /// The rate in it.
+    pub ops_per_s: f64,
+    /// Latencies of what completed in it.
+    pub p50_us: f64,
+    /// See [`p50_us`](Self::p50_us).
+    pub p99_us: f64,
+    /// See [`p50_us`](Self::p50_us).
+    pub max_us: f64,
+    /// Resident memory at its end.
+    pub rss_bytes: u64,
 }
 
 /// Checkpoints while operations were in flight.

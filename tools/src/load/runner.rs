@@ -9,6 +9,7 @@ use super::flight::{Flight, Ledger};
 use super::live::Live;
 use super::options::LoadArgs;
 use super::pace::Pace;
+use super::probe::resident_bytes;
 use super::source::OpSource;
 use super::target::{OpBatch, OpKind, Target};
 use super::window::Window;
@@ -139,7 +140,7 @@ impl<'a> Runner<'a> {
     /// What was recorded since [`open_window`](Self::open_window).
     pub(super) fn close_window(&mut self) -> Window {
         let now_ns = self.now_ns();
-        self.window.close(now_ns);
+        self.window.end(now_ns, resident_bytes().unwrap_or(0));
         self.window.clone()
     }
 
@@ -231,6 +232,7 @@ impl<'a> Runner<'a> {
         self.window.record(self.flight.finished_ns(), tally, now_ns);
         self.flight.forget_finished();
         if now_ns - self.progress.shown_ns >= SHOW_EVERY_NS {
+            self.window.sample(now_ns, resident_bytes().unwrap_or(0));
             self.show(now_ns, watch);
         }
         Ok(now_ns)

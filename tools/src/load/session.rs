@@ -13,6 +13,7 @@ use super::dataset::Dataset;
 use super::dist::{Dist, Popularity};
 use super::environment::Environment;
 use super::flight::Ledger;
+use super::html;
 use super::live::Live;
 use super::measure::Measured;
 use super::options::LoadArgs;
@@ -49,8 +50,8 @@ impl Setup {
     }
 }
 
-/// Runs the workloads of `args` against the engine that `open` opens, and writes the JSON report
-/// if one is asked for. Printing it is the caller's.
+/// Runs the workloads of `args` against the engine that `open` opens, and writes the reports that
+/// are asked for. Printing is the caller's.
 pub fn run(
     args: &LoadArgs,
     engine: &str,
@@ -123,10 +124,14 @@ pub fn run_on(
         settings: BTreeMap::from([(engine.to_owned(), settings(&about))]),
         phases,
     };
-    match &args.json {
-        Some(path) => report.write(path).map(|()| report),
-        None => Ok(report),
-    }
+    write(args, &report)?;
+    Ok(report)
+}
+
+/// Writes the reports that are asked for.
+fn write(args: &LoadArgs, report: &RunReport) -> Result<()> {
+    args.json.as_ref().map_or(Ok(()), |path| report.write(path))?;
+    args.report.as_ref().map_or(Ok(()), |path| html::write(report, path))
 }
 
 fn settings(about: &About) -> BTreeMap<String, String> {
