@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Arg, Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::objects::is_damage;
-use crate::{compare, inspect, interrupt, load, run, verify};
+use crate::{compare, inspect, interrupt, load, manual, run, verify};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,6 +58,12 @@ enum Command {
     Verify(verify::Args),
     /// Compare two reports of bench or versus: is the second one slower?
     Compare(compare::Args),
+    /// Write a manual page for each command into a folder.
+    #[command(hide = true)]
+    Man(manual::ManArgs),
+    /// Print the completions of a shell.
+    #[command(hide = true)]
+    Completions(manual::CompletionArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -70,7 +76,7 @@ enum Job {
 /// cause.
 #[must_use]
 pub fn main() -> ExitCode {
-    let matches = explain_minus(Cli::command()).get_matches();
+    let matches = command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match cli.command {
         Command::Run(Job::Wordcount(args)) => done(run::wordcount(&args)),
@@ -78,6 +84,8 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => answered(inspect::inspect(&args)),
         Command::Verify(args) => answered(verify::verify(&args)),
         Command::Compare(args) => answered(compare::compare(&args)),
+        Command::Man(args) => done(manual::man(command(), &args)),
+        Command::Completions(args) => done(manual::completions(&mut command(), &args)),
     }
 }
 
@@ -102,6 +110,11 @@ fn answered(result: Result<bool>) -> ExitCode {
             if cause.is_some_and(is_damage) { ExitCode::FAILURE } else { ExitCode::from(2) }
         }
     }
+}
+
+/// The whole command line.
+fn command() -> Clap {
+    explain_minus(Cli::command())
 }
 
 /// What numbers are called in the usage.

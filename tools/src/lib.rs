@@ -12,6 +12,8 @@ pub mod interrupt;
 
 pub mod load;
 
+pub mod manual;
+
 pub mod objects;
 
 pub mod page;
