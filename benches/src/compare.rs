@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use aquifer_tools::interrupt;
 use aquifer_tools::load::{self, LoadArgs, PhaseReport, RunReport, Workload, html, table_head};
 use clap::Parser;
 use serde::{Deserialize, Serialize};
@@ -65,6 +66,7 @@ pub fn main() -> Result<()> {
     let cli = Cli::parse();
     cli.load.check()?;
     ensure!(cli.rounds > 0, "--rounds is at least 1");
+    interrupt::watch()?;
     let base = Base::new(cli.load.dir.as_deref())?;
     Comparison { cli: &cli, base: base.path(), merged: None }.run()
 }
@@ -209,6 +211,9 @@ impl Base {
             Some(path) => path.to_owned(),
             None => std::env::temp_dir().join(format!("aquifer-versus-{}", std::process::id())),
         };
+        if asked.is_none() {
+            interrupt::remove_at_end(&path);
+        }
         fs::create_dir_all(&path)
             .with_context(|| format!("--dir {} cannot be created", path.display()))?;
         Ok(Self { path, temporary: asked.is_none() })
