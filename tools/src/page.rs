@@ -71,17 +71,13 @@ impl<'a> Page<'a> {
     /// # Errors
     /// Those of the output.
     pub fn bytes(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let value = self.hex(bytes);
-        self.field(name, value)
+        self.field(name, self.digits().of(bytes))
     }
 
-    /// Bytes in hexadecimal: all of them in JSON, the first ones for people.
+    /// How bytes stand on this page.
     #[must_use]
-    pub fn hex(&self, bytes: &[u8]) -> String {
-        if self.json || bytes.len() <= SHOWN_BYTES_MAX {
-            return hex(bytes);
-        }
-        format!("{}.. ({} bytes)", hex(&bytes[..SHOWN_BYTES_MAX]), bytes.len())
+    pub fn digits(&self) -> Digits {
+        Digits { all: self.json }
     }
 
     /// Fields under a name.
@@ -160,6 +156,23 @@ impl<'a> Page<'a> {
 
     fn indent(&mut self) -> io::Result<()> {
         (0..self.depth).try_for_each(|_| self.out.write_all(b"  "))
+    }
+}
+
+/// Bytes as hexadecimal digits: all of them in JSON, the first ones for people.
+#[derive(Clone, Copy, Debug)]
+pub struct Digits {
+    all: bool,
+}
+
+impl Digits {
+    /// The digits of `bytes`.
+    #[must_use]
+    pub fn of(self, bytes: &[u8]) -> String {
+        if self.all || bytes.len() <= SHOWN_BYTES_MAX {
+            return hex(bytes);
+        }
+        format!("{}.. ({} bytes)", hex(&bytes[..SHOWN_BYTES_MAX]), bytes.len())
     }
 }
 

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use aquifer::codec::reader::Reader;
 use aquifer::limits::MANIFEST_BYTES_MAX;
-use aquifer::lsm::manifest::Manifest;
+use aquifer::lsm::manifest::{Manifest, TabletRef};
 use aquifer::state::StateTable;
 use aquifer::types::error::ErrorKind;
 
@@ -85,13 +85,13 @@ fn show_tables(page: &mut Page<'_>, manifest: &Manifest) -> Result<()> {
 
 fn show_tablets(page: &mut Page<'_>, manifest: &Manifest) -> Result<()> {
     page.field("tablets", manifest.tablets.len())?;
-    let mut rows = Vec::new();
-    for tablet in &manifest.tablets {
-        let mut row: Row = key_fields(page, ["low_key", "low_key_says"], &tablet.low).into();
+    let digits = page.digits();
+    let row = |tablet: &TabletRef| -> Row {
+        let mut row: Row = key_fields(digits, ["low_key", "low_key_says"], &tablet.low).into();
         row.push(("runs", tablet.runs.clone().into()));
-        rows.push(row);
-    }
-    Ok(page.rows("tablet_list", rows)?)
+        row
+    };
+    Ok(page.rows("tablet_list", manifest.tablets.iter().map(row))?)
 }
 
 /// Whether the checksum of a structure holds, for people.

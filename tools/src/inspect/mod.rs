@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::objects::handles::{self, Handles};
 use crate::objects::walk::Flaw;
 use crate::objects::{Object, Root, is_damage};
-use crate::page::{Page, Row};
+use crate::page::{Digits, Page, Row};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -228,7 +228,7 @@ fn holds(holds: bool) -> &'static str {
 }
 
 /// A key in hexadecimal, and what it says.
-fn key_fields(page: &Page<'_>, names: [&'static str; 2], key: &[u8]) -> [(&'static str, Value); 2] {
+fn key_fields(digits: Digits, names: [&'static str; 2], key: &[u8]) -> [(&'static str, Value); 2] {
     let shown = crate::objects::walk::shown_key(key);
-    [(names[0], page.hex(key).into()), (names[1], shown.map_or(Value::Null, Value::from))]
+    [(names[0], digits.of(key).into()), (names[1], shown.map_or(Value::Null, Value::from))]
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Args, Flaws, holds, key_fields, show_name};
 use crate::objects::walk::{self, Flaw, Tally, Watch};
 use crate::objects::{Object, is_damage};
-use crate::page::{Page, Row};
+use crate::page::{Digits, Page, Row};
 
 /// Shows a table, or the unit that the options name.
 pub(super) fn show(
@@ -128,7 +128,7 @@ fn show_resident(page: &mut Page<'_>, table: &Table, same: bool) -> Result<()> {
             let first = ["stored_key_of_the_first_row", "first_key_says"];
             let last = ["stored_key_of_the_last_row", "last_key_says"];
             for (names, key) in [(first, table.smallest()), (last, table.largest())] {
-                for (name, value) in key_fields(page, names, key) {
+                for (name, value) in key_fields(page.digits(), names, key) {
                     page.field(name, value)?;
                 }
             }
@@ -143,11 +143,9 @@ fn show_resident(page: &mut Page<'_>, table: &Table, same: bool) -> Result<()> {
         })?;
         let blocks = table.filters().iter().map(|filter| filter.blocks() as u64);
         page.rows("filters", blocks.map(|blocks| vec![("blocks", blocks.into())]))?;
-        let mut clears = Vec::new();
-        for prefix in table.clear_prefixes().iter() {
-            clears.push(key_fields(page, ["prefix", "prefix_says"], prefix).into());
-        }
-        Ok(page.rows("clears", clears)?)
+        let digits = page.digits();
+        let clear = |prefix| key_fields(digits, ["prefix", "prefix_says"], prefix).into();
+        Ok(page.rows("clears", table.clear_prefixes().iter().map(clear))?)
     })
 }
 
@@ -230,26 +228,24 @@ fn show_header(page: &mut Page<'_>, header: &UnitHeader, crc: u32, same: bool) -
 }
 
 fn rows(page: &mut Page<'_>, unit: &Unit<'_>) -> Result<()> {
-    let mut rows: Vec<Row> = Vec::new();
-    for index in 0..unit.len() {
-        rows.push(match unit.entry(index) {
-            Ok(entry) => row(page, index, &entry),
-            Err(error) => vec![("row", index.into()), ("flaw", error.text.to_string().into())],
-        });
-    }
+    let digits = page.digits();
+    let rows = (0..unit.len()).map(|index| match unit.entry(index) {
+        Ok(entry) => row(digits, index, &entry),
+        Err(error) => vec![("row", index.into()), ("flaw", error.text.to_string().into())],
+    });
     Ok(page.rows("row_list", rows)?)
 }
 
-fn row(page: &Page<'_>, index: usize, entry: &Entry<'_>) -> Row {
+fn row(digits: Digits, index: usize, entry: &Entry<'_>) -> Row {
     let kind = match entry.kind {
         RowKind::Put => "put",
         RowKind::Delete => "delete",
         RowKind::Merge => "merge",
     };
     let mut row: Row = vec![("row", index.into()), ("kind", kind.into())];
-    row.extend(key_fields(page, ["stored_key", "key_says"], entry.key));
+    row.extend(key_fields(digits, ["stored_key", "key_says"], entry.key));
     let (bytes, value, offset) = match entry.value {
-        EntryValue::Inline(value) => (value.len() as u64, page.hex(value).into(), Value::Null),
+        EntryValue::Inline(value) => (value.len() as u64, digits.of(value).into(), Value::Null),
         EntryValue::Extent(value) => (value.len.into(), Value::Null, value.offset.into()),
     };
     row.extend([("value_bytes", bytes.into()), ("value", value), ("value_offset", offset)]);
