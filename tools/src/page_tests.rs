@@ -11,6 +11,7 @@ fn written(json: bool) -> String {
             page.rows("none", [])?;
             Ok(())
         })?;
+        page.group("nothing", |_| Ok(()))?;
         page.rows("runs", [vec![("run", 1.into())], vec![("run", 2.into()), ("at", Value::Null)]])?;
         page.bytes("key", &[7; 60])?;
         Ok(())
@@ -24,11 +25,12 @@ fn one_description_is_json_and_lines() {
     let json: Value = serde_json::from_str(&written(true)).unwrap();
     assert_eq!(json["object_name"]["kind"], "a \"table\"\n");
     assert_eq!(json["object_name"]["none"], Value::Array(Vec::new()));
+    assert!(json["nothing"].as_object().unwrap().is_empty());
     assert_eq!(json["runs"][1]["run"], 2);
     assert_eq!(json["key"], hex(&[7; 60]));
     let lines = written(false);
-    let want =
-        "format version: 1\nobject name:\n  kind: a \"table\"\\n\n  none:\nruns:\n  - run 1\n";
+    let want = "format version: 1\nobject name:\n  kind: a \"table\"\\n\n  none:\nnothing:\n\
+                runs:\n  - run 1\n";
     assert!(lines.starts_with(want), "{lines}");
     assert!(lines.contains(".. (60 bytes)"), "{lines}");
 }
