@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use aquifer_tools::load::{self, LoadArgs, PhaseReport, RunReport, Workload, table_head};
+use aquifer_tools::interrupt;
+use aquifer_tools::load::{self, LoadArgs, PhaseReport, RunReport, Workload, html, table_head};
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +67,7 @@ pub fn main() -> Result<()> {
     let cli = Cli::parse();
     cli.load.check()?;
     ensure!(cli.rounds > 0, "--rounds is at least 1");
+    interrupt::watch()?;
     let base = Base::new(cli.load.dir.as_deref())?;
     Comparison { cli: &cli, base: base.path(), merged: None }.run()
 }
@@ -130,6 +132,7 @@ impl Comparison<'_> {
         load.reuse = self.cli.load.reuse || workload != Workload::Load;
         load.seed = seed;
         load.json = Some(json.clone());
+        load.report = None;
         load.flamegraph = load.flamegraph.map(|file| {
             let stem = file.file_stem().unwrap_or_default().to_string_lossy();
             file.with_file_name(format!("{stem}-{engine}-{workload}-{round}.svg"))
@@ -161,6 +164,9 @@ impl Comparison<'_> {
         let ratios = ratios(&first, &rounds);
         print_settings(&run.settings);
         ratios::print(&ratios);
+        if let Some(path) = &self.cli.load.report {
+            html::write(&run, path)?;
+        }
         let Some(path) = &self.cli.load.json else { return Ok(()) };
         let engines = &self.cli.engines;
         let report = VersusReport { run: &run, engines, rounds: self.cli.rounds, ratios: &ratios };
@@ -206,6 +212,9 @@ impl Base {
             Some(path) => path.to_owned(),
             None => std::env::temp_dir().join(format!("aquifer-versus-{}", std::process::id())),
         };
+        if asked.is_none() {
+            interrupt::remove_at_end(&path);
+        }
         fs::create_dir_all(&path)
             .with_context(|| format!("--dir {} cannot be created", path.display()))?;
         Ok(Self { path, temporary: asked.is_none() })

@@ -213,7 +213,9 @@ impl Target for DiskTarget {
             match op.kind {
                 OpKind::Get => self.get(op.tag, index)?,
                 OpKind::Put => self.put(op, index)?,
-                OpKind::Rmw => bail!("the disk engine only loads and reads"),
+                OpKind::Rmw | OpKind::Scan(_) => {
+                    bail!("the disk engine only loads and reads")
+                }
             }
         }
         Ok(ops.len())

@@ -48,6 +48,7 @@ fn blocks_hold_whole_rows() {
         value_size_bytes,
         random_bytes: 8,
         seed: 1,
+        maps: false,
     };
     let small = Layout::new(&data(128));
     assert_eq!((small.block_bytes, small.rows_per_block), (4096, 28));

@@ -53,6 +53,7 @@ pub struct EngineArgs {
 impl Engine {
     /// Refuses workloads the engine does not have, with the reason.
     pub fn supports(self, workload: Workload) -> Result<()> {
+        ensure!(workload != Workload::YcsbE, "scans are those of a map: use aquifer bench");
         let reads_only = self == Self::Disk && workload != Workload::Load;
         ensure!(
             !(reads_only && workload.writes()),

@@ -1,6 +1,7 @@
 //! How the first engine compares with the others: neighbours in time only, since a shared disk
 //! drifts.
 
+use aquifer_tools::figure::Figure;
 use aquifer_tools::load::PhaseReport;
 use serde::Serialize;
 
@@ -14,34 +15,9 @@ pub struct Ratio {
     /// The engine below it.
     pub other: String,
     /// Operations a second: above 1 the first engine is faster.
-    pub ops_per_s: Spread,
+    pub ops_per_s: Figure,
     /// CPU an operation: below 1 the first engine is cheaper.
-    pub cpu_us_per_op: Spread,
-}
-
-/// A figure over the rounds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Spread {
-    pub min: f64,
-    pub median: f64,
-    pub max: f64,
-}
-
-impl Spread {
-    /// Of the values of all rounds; `None` without rounds.
-    #[must_use]
-    pub fn of(mut values: Vec<f64>) -> Option<Self> {
-        values.sort_by(f64::total_cmp);
-        let (min, max) = (*values.first()?, *values.last()?);
-        let middle = values.len() / 2;
-        let median = if values.len().is_multiple_of(2) {
-            f64::midpoint(values[middle - 1], values[middle])
-        } else {
-            values[middle]
-        };
-        Some(Self { min, median, max })
-    }
+    pub cpu_us_per_op: Figure,
 }
 
 /// Compares `engine` with every other engine of the phases, round by round.
@@ -63,7 +39,7 @@ fn ratio(engine: &str, other: &str, name: &str, phases: &[PhaseReport]) -> Optio
     let rounds = phases.iter().filter(|p| p.engine == engine && p.name == name);
     let pairs: Vec<_> = rounds.filter_map(|one| Some((one, of(other, one.round)?))).collect();
     let over = |figure: fn(&PhaseReport) -> f64| {
-        Spread::of(pairs.iter().map(|(one, two)| figure(one) / figure(two)).collect())
+        Figure::of(pairs.iter().map(|(one, two)| figure(one) / figure(two)).collect())
     };
     Some(Ratio {
         name: name.to_owned(),
@@ -81,13 +57,12 @@ pub fn print(ratios: &[Ratio]) {
     }
     println!("\n{:<13} {:<28} {:>24} {:>24}", "phase", "ratio", "ops/s", "cpu/op");
     for ratio in ratios {
-        let spread = |s: Spread| format!("{:.2} / {:.2} / {:.2}", s.min, s.median, s.max);
         println!(
             "{:<13} {:<28} {:>24} {:>24}",
             ratio.name,
             format!("{} : {}", ratio.engine, ratio.other),
-            spread(ratio.ops_per_s),
-            spread(ratio.cpu_us_per_op)
+            ratio.ops_per_s.to_string(),
+            ratio.cpu_us_per_op.to_string()
         );
     }
     println!("(min / median / max over the rounds, each from neighbours in time)");

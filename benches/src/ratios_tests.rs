@@ -1,6 +1,7 @@
+use aquifer_tools::figure::Figure;
 use aquifer_tools::load::PhaseReport;
 
-use super::{Spread, ratios};
+use super::ratios;
 
 fn phase(engine: &str, name: &str, round: u32, ops_per_s: f64, cpu: f64) -> PhaseReport {
     let text = serde_json::json!({
@@ -30,13 +31,7 @@ fn ratios_pair_the_same_round_and_workload() {
     let found = ratios("a", &phases);
     assert_eq!(found.len(), 2, "a has no rmw to compare");
     assert_eq!((found[0].name.as_str(), found[0].other.as_str()), ("get", "b"));
-    assert_eq!(found[0].ops_per_s, Spread { min: 2.0, median: 6.0, max: 10.0 });
-    assert_eq!(found[0].cpu_us_per_op, Spread { min: 0.5, median: 0.75, max: 1.0 });
+    assert_eq!(found[0].ops_per_s, Figure { min: 2.0, median: 6.0, max: 10.0 });
+    assert_eq!(found[0].cpu_us_per_op, Figure { min: 0.5, median: 0.75, max: 1.0 });
     assert_eq!((found[1].name.as_str(), found[1].ops_per_s.median), ("put", 7.0));
-}
-
-#[test]
-fn the_median_of_an_odd_number_is_its_middle() {
-    assert_eq!(Spread::of(vec![9.0, 1.0, 2.0]), Some(Spread { min: 1.0, median: 2.0, max: 9.0 }));
-    assert_eq!(Spread::of(Vec::new()), None);
 }

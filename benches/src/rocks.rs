@@ -127,7 +127,7 @@ impl RocksTarget {
         for waiting in &self.waiting {
             let key = self.key(waiting);
             match waiting.kind {
-                OpKind::Get => {
+                OpKind::Get | OpKind::Scan(_) => {
                     found.next();
                 }
                 OpKind::Put => {
@@ -166,6 +166,8 @@ fn hand_out(waiting: &[Waiting], found: &[Found<'_>], done: &mut dyn FnMut(u64, 
             (OpKind::Get, Some(Ok(None)) | None) => Outcome::Absent,
             (OpKind::Get, Some(Err(error))) => Outcome::Failed(error.to_string()),
             (OpKind::Put | OpKind::Rmw, _) => Outcome::Done,
+            // No comparison has scans.
+            (OpKind::Scan(_), _) => Outcome::Failed("RocksDB is not asked for maps".to_owned()),
         };
         done(waiting.tag, outcome);
     }

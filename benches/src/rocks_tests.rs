@@ -47,6 +47,7 @@ fn metadata_is_partitioned_where_it_does_not_fit() {
         value_size_bytes: 128,
         random_bytes: 128,
         seed: 1,
+        maps: false,
     };
     assert!(!Plan::new(288 << 20, &data, false).partitioned);
     assert!(Plan::new(28 << 20, &data, false).partitioned);

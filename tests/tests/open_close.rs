@@ -61,7 +61,7 @@ impl Held {
 /// Opens an engine, writes, cuts a checkpoint, closes.
 fn open_and_close(io: IoMode, thread: ShardThread) {
     let (memory_bytes, dfs, shards) = (48 << 20, "memory://open-close".to_owned(), 1);
-    let config = Config { memory_bytes, dfs, shards, thread, io };
+    let config = Config { memory_bytes, dfs, shards, thread, io, statistics_page: None };
     let engine = Engine::open(config).unwrap();
     let mut session = engine.session(0).unwrap();
     let mut states = StateTable::default();
@@ -102,6 +102,7 @@ fn child() {
             shards: 1,
             thread: ShardThread::Inline,
             io,
+            statistics_page: None,
         }) {
             Err(error) if error.kind == ErrorKind::Unsupported => {
                 println!("skipped: {error}");

@@ -14,6 +14,7 @@ use aquifer::shard::statistics::{
 use aquifer::state::request::{Batch, Completions};
 use aquifer::state::{Key, StateKind, StateTable, Target, ValueState};
 use aquifer_tests::client::Client;
+use aquifer_tests::io_mode;
 use aquifer_tests::model::oracle::{Op, RowKey, State};
 use aquifer_tests::sim::driver::Answer;
 
@@ -135,7 +136,8 @@ fn open(dfs: &str, thread: ShardThread, handle: Option<Vec<u8>>) -> (Engine, Ses
 }
 
 fn config(dfs: &str, thread: ShardThread, statistics_page: Option<PathBuf>) -> Config {
-    Config { memory_bytes: 64 << 20, dfs: dfs.to_owned(), shards: 1, thread, statistics_page }
+    let (memory_bytes, io) = (64 << 20, io_mode());
+    Config { memory_bytes, dfs: dfs.to_owned(), shards: 1, thread, io, statistics_page }
 }
 
 fn session(engine: &Engine, handle: Option<Vec<u8>>) -> (Session, ValueState) {

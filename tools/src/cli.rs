@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Arg, Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{doctor, interrupt, io, load, run, top};
+use crate::objects::is_damage;
+use crate::{compare, doctor, inspect, interrupt, io, load, manual, run, top, verify};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,7 +18,10 @@ Examples:
   What does this machine, or this container, let the engine do?
       aquifer doctor --dfs /data/state
   Would the engine carry my job on this machine? Load 10M records, then read and change them:
-      aquifer bench load,get,rmw --records 10M --memory 10% --dir /data/bench";
+      aquifer bench load,get,rmw --records 10M --memory 10% --dir /data/bench
+  Is the last checkpoint of the job whole, and what is in it?
+      aquifer verify wordcount.job --deep
+      aquifer inspect wordcount.job";
 
 const BENCH_EXAMPLES: &str = "\
 Examples:
@@ -29,6 +33,8 @@ Examples:
       aquifer bench rmw --records 1M --rate 50K
   Checkpoints under load, 1% of the keys rewritten before each, then two restores:
       aquifer bench load,checkpoint,restore,restore --records 10M --change 1%
+  A page with rates, latencies and memory over time:
+      aquifer bench load,get,put --records 10M --report report.html
   Where the time goes:
       aquifer bench get --records 1M --flamegraph get.svg";
 
@@ -52,6 +58,18 @@ enum Command {
     Doctor(doctor::Args),
     /// Watch an engine that runs in another process of yours.
     Top(top::Args),
+    /// Show what a checkpoint handle, a manifest, a table or one of its units holds.
+    Inspect(inspect::Args),
+    /// Check that everything a checkpoint needs is there and as it was written.
+    Verify(verify::Args),
+    /// Compare two reports of bench or versus: is the second one slower?
+    Compare(compare::Args),
+    /// Write a manual page for each command into a folder.
+    #[command(hide = true)]
+    Man(manual::ManArgs),
+    /// Print the completions of a shell.
+    #[command(hide = true)]
+    Completions(manual::CompletionArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -65,14 +83,22 @@ enum Job {
 #[must_use]
 pub fn main() -> ExitCode {
     io::show_log();
-    let matches = explain_minus(Cli::command()).get_matches();
+    let matches = command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let result = match cli.command {
-        Command::Run(Job::Wordcount(args)) => run::wordcount(&args),
-        Command::Bench(args) => bench(&args),
-        Command::Doctor(args) => return doctor(&args),
-        Command::Top(args) => top::top(&args),
-    };
+    match cli.command {
+        Command::Run(Job::Wordcount(args)) => done(run::wordcount(&args)),
+        Command::Bench(args) => done(bench(&args)),
+        Command::Doctor(args) => doctor(&args),
+        Command::Top(args) => done(top::top(&args)),
+        Command::Inspect(args) => answered(inspect::inspect(&args)),
+        Command::Verify(args) => answered(verify::verify(&args)),
+        Command::Compare(args) => answered(compare::compare(&args)),
+        Command::Man(args) => done(manual::man(command(), &args)),
+        Command::Completions(args) => done(manual::completions(&mut command(), &args)),
+    }
+}
+
+fn done(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -80,6 +106,24 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The end of a command that answers a question: 0 yes, 1 no, 2 it could not find out.
+fn answered(result: Result<bool>) -> ExitCode {
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let cause = error.chain().find_map(|cause| cause.downcast_ref());
+            if cause.is_some_and(is_damage) { ExitCode::FAILURE } else { ExitCode::from(2) }
+        }
+    }
+}
+
+/// The whole command line.
+fn command() -> Clap {
+    explain_minus(Cli::command())
 }
 
 /// What numbers are called in the usage.

@@ -2,13 +2,25 @@
 
 pub mod cli;
 
+pub mod compare;
+
 pub mod doctor;
+
+pub mod figure;
+
+pub mod inspect;
 
 pub mod interrupt;
 
 pub mod io;
 
 pub mod load;
+
+pub mod manual;
+
+pub mod objects;
+
+pub mod page;
 
 pub mod run;
 
@@ -17,3 +29,5 @@ pub mod statistics;
 pub mod top;
 
 pub mod units;
+
+pub mod verify;

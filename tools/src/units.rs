@@ -119,6 +119,11 @@ pub struct Share {
 }
 
 impl Share {
+    /// As a part of one.
+    pub fn fraction(self) -> f64 {
+        self.percent / 100.0
+    }
+
     /// So many of `records`: at least one.
     pub fn of(self, records: u64) -> u64 {
         ((records as f64 * self.percent / 100.0) as u64).max(1)

@@ -15,8 +15,8 @@ use aquifer::io::values::{IoDone, ObjectSlot};
 use aquifer::limits::PAGE_BYTES;
 use aquifer::mem::pool::Pool;
 use aquifer::mem::slab::Token;
-use aquifer_benches::ratios::Spread;
 use aquifer_benches::samples::{mixed, object_name};
+use aquifer_tools::figure::Figure;
 use clap::Parser;
 
 #[derive(Debug, Parser)]
@@ -66,7 +66,7 @@ fn main() -> Result<()> {
         println!("round {}: portable {ours:.0} reads/s, fio {theirs:.0}", round + 1);
         ratios.push(ours / theirs);
     }
-    let Spread { min, median, max } = Spread::of(ratios).context("--rounds is at least one")?;
+    let Figure { min, median, max } = Figure::of(ratios).context("--rounds is at least one")?;
     println!("portable / fio psync at depth {}: {min:.2} / {median:.2} / {max:.2}", args.depth);
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::io::dfs::{Dfs, Draft};
+use crate::io::dfs::{Dfs, Draft, check_file};
 use crate::io::direct::DirectFile;
 use crate::io::objects::Source;
 use crate::io::{read_op, task};
@@ -26,6 +26,7 @@ impl ObjectReader {
         let dfs = dfs.clone();
         match dfs.path(&name) {
             Some(path) => {
+                check_file(&name, &path)?;
                 let opened = DirectFile::open(&dfs, &path).await;
                 let file = opened.map_err(|e| failed("opening", &path, &e))?;
                 Ok(Self::File { file, name, dfs })

@@ -209,6 +209,7 @@ impl Dfs {
             Root::Folder { path, .. } => {
                 let path = path.join(name.to_string());
                 let failed = |e: io::Error| Error::io(format!("reading {}", path.display()), &e);
+                check_file(name, &path)?;
                 let file = File::open(&path).map_err(failed)?;
                 check_size(name, file.metadata().map_err(failed)?.len(), bytes_max)?;
                 let mut bytes = Vec::new();
@@ -246,6 +247,7 @@ impl Dfs {
             Root::Memory(memory) => Source::Memory(find(memory, name)?),
             Root::Folder { path, .. } => {
                 let path = path.join(name.to_string());
+                check_file(name, &path)?;
                 let mut options = OpenOptions::new();
                 options.read(true);
                 let opened = self.open_file(options, &path);
@@ -401,6 +403,14 @@ fn check_size(name: &ObjectName, bytes: u64, bytes_max: u64) -> Result<()> {
         ErrorKind::TooLarge,
         format!("{name} has {bytes} bytes or more, {bytes_max} were expected at most"),
     ))
+}
+
+/// Something else in place of an object is damage; to open a pipe would wait for a writer.
+pub(crate) fn check_file(name: &ObjectName, path: &Path) -> Result<()> {
+    let found = fs::metadata(path);
+    let found = found.map_err(|e| Error::io(format!("opening {}", path.display()), &e))?;
+    let what = if found.is_dir() { "a folder" } else { "no file" };
+    if found.is_file() { Ok(()) } else { Err(Error::damaged(name, format!("it is {what}"))) }
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {

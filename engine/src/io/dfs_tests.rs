@@ -108,3 +108,22 @@ fn injected_faults_follow_their_seed() {
     slow.delete(&name(9)).unwrap();
     assert!(clock::now() - start >= 5_000_000);
 }
+
+#[test]
+fn what_is_no_file_in_place_of_an_object_is_damage() {
+    let folder = Folder::new();
+    let dfs = Dfs::open(folder.url()).unwrap();
+    let (directory, pipe) = (name(4), name(5));
+    fs::create_dir_all(folder.path().join(directory.to_string())).unwrap();
+    let path = folder.path().join(pipe.to_string());
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    for (object, what) in [(directory, "it is a folder"), (pipe, "it is no file")] {
+        for error in [dfs.load(&object, 10).unwrap_err(), dfs.open_object(&object).unwrap_err()] {
+            assert_eq!(error.kind, ErrorKind::Corrupt, "{error}");
+            assert!(
+                error.text.contains(&format!("{object} below the DFS root: {what}")),
+                "{error}"
+            );
+        }
+    }
+}

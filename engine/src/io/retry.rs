@@ -19,7 +19,11 @@ pub(crate) fn wait_after(error: Error, failures: u32) -> Result<Nanos> {
         return Err(error);
     }
     if failures >= IO_FAILURES_MAX {
-        let what = format!("{}; it failed {failures} times in a row", error.text);
+        let what = format!(
+            "{}; it failed {failures} times in a row: see that the place can be reached and is \
+             healthy, then try again or restore from the last checkpoint",
+            error.text
+        );
         return Err(Error::new(error.kind, what));
     }
     Ok(wait(failures))
@@ -38,7 +42,7 @@ mod tests {
         assert!(waits.is_sorted_by(|a, b| a * 2 == *b), "{waits:?}");
         assert!((10..11).contains(&(waits.iter().sum::<Nanos>() / 1_000_000_000)));
         let last = wait_after(refused(), IO_FAILURES_MAX).unwrap_err();
-        assert!(last.text.contains("refused; it failed 11 times"), "{last}");
+        assert!(last.text.contains("refused; it failed 11 times in a row: see"), "{last}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The manifest of a checkpoint: everything a store is, by name (FORMAT.md, "Manifest").
 
+use std::fmt;
 use std::rc::Rc;
 
 use crate::codec::crc::{keyed_crc, object_key};
@@ -40,6 +41,26 @@ pub struct Manifest {
     /// In key order, without gaps.
     pub tablets: Vec<TabletRef>,
 }
+
+/// Where bytes stop being a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// Everything before this byte was read.
+    pub at: usize,
+    /// What is wrong there.
+    pub what: &'static str,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (it was read up to byte {})", self.what, self.at)
+    }
+}
+
+const ENDS_EARLY: &str = "it ends early";
+
+/// What was read, or what is wrong.
+type Read<T> = std::result::Result<T, &'static str>;
 
 impl Manifest {
     /// Tables and tablets of a version.
@@ -118,14 +139,14 @@ impl Manifest {
     pub fn decode(name: &ObjectName, bytes: &[u8]) -> Result<Self> {
         let fail = |what: &str| Error::damaged(name, what);
         let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(|| fail("too short"))?;
-        if body.get(..8) != Some(MAGIC) {
+        if !body.starts_with(MAGIC) {
             return Err(fail("does not start as a manifest"));
         }
         if keyed_crc(object_key(name), 0, body) != u32::from_le_bytes(*crc) {
             return Err(fail("checksum differs"));
         }
-        let mut reader = Reader::new(&body[8..]);
-        let version = reader.u32().ok_or_else(|| fail("ends early"))?;
+        let version = body[MAGIC.len()..].first_chunk().copied().map(u32::from_le_bytes);
+        let version = version.ok_or_else(|| fail(ENDS_EARLY))?;
         if version != FORMAT_VERSION {
             return Err(Error::new(
                 crate::types::error::ErrorKind::Unsupported,
@@ -134,92 +155,113 @@ impl Manifest {
                 ),
             ));
         }
-        Self::decode_body(&mut reader).ok_or_else(|| fail("a field is out of bounds"))
+        let (manifest, flaw) = Self::examine(bytes);
+        flaw.map_or(Ok(manifest), |flaw| Err(fail(&flaw.to_string())))
     }
 
-    fn decode_body(reader: &mut Reader<'_>) -> Option<Self> {
-        let store = reader.u64()?;
-        let key_groups = reader.u32().filter(|groups| (1..=KEY_GROUPS_MAX).contains(groups))?;
-        let range = (reader.array().copied()?, reader.array().copied()?);
-        let range = (u16::from_le_bytes(range.0), u16::from_le_bytes(range.1));
-        if range.0 > range.1 || u32::from(range.1) >= key_groups {
-            return None;
+    /// What bytes of this format say up to the first flaw, whether or not their checksum holds: for
+    /// tools that look at damage. Total over arbitrary bytes.
+    #[must_use]
+    pub fn examine(bytes: &[u8]) -> (Self, Option<Flaw>) {
+        let end = bytes.len().saturating_sub(4);
+        let mut reader = Reader::new(bytes.get(MAGIC.len() + 4..end).unwrap_or_default());
+        let mut out = Self {
+            store: 0,
+            key_groups: 0,
+            range: (0, 0),
+            states: Vec::new(),
+            tables: Vec::new(),
+            tablets: Vec::new(),
+        };
+        let read = out.decode_body(&mut reader);
+        let flaw = read.err().map(|what| Flaw { at: end - reader.remaining(), what });
+        (out, flaw)
+    }
+
+    fn decode_body(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+        self.store = reader.u64().ok_or(ENDS_EARLY)?;
+        self.key_groups = reader.u32().ok_or(ENDS_EARLY)?;
+        self.range.0 = reader.array().copied().map(u16::from_le_bytes).ok_or(ENDS_EARLY)?;
+        self.range.1 = reader.array().copied().map(u16::from_le_bytes).ok_or(ENDS_EARLY)?;
+        let groups_fit = (1..=KEY_GROUPS_MAX).contains(&self.key_groups)
+            && self.range.0 <= self.range.1
+            && u32::from(self.range.1) < self.key_groups;
+        if !groups_fit {
+            return Err("its key groups are not below the maximal parallelism");
         }
-        let states = bytes(reader)?;
+        let states = reader.span().ok_or(ENDS_EARLY)?;
+        self.states = room(states.len())?;
+        self.states.extend_from_slice(states);
         let count = count_of(reader, TABLE_REF_BYTES)?;
         if count > MANIFEST_TABLES_MAX {
-            return None;
+            return Err("more tables than a manifest may have");
         }
-        let mut tables = room(count)?;
+        self.tables = room(count)?;
         for _ in 0..count {
-            tables.push(TableRef::decode(reader.array()?).ok()?);
+            let table = reader.array().and_then(|bytes| TableRef::decode(bytes).ok());
+            self.tables.push(table.ok_or("a table reference is not of the format")?);
         }
-        if !each_once(tables.iter().map(|table: &TableRef| table.name))? {
-            return None;
+        if !each_once(self.tables.iter().map(|table| table.name))? {
+            return Err("a table stands twice");
         }
         // A length and a count take a byte each.
         let count = count_of(reader, 2)?;
         if !(1..=MANIFEST_TABLETS_MAX).contains(&count) {
-            return None;
+            return Err("no tablets, or more than a manifest may have");
         }
-        let mut tablets: Vec<TabletRef> = room(count)?;
+        self.tablets = room(count)?;
         for _ in 0..count {
-            let tablet = decode_tablet(reader, tables.len())?;
-            let in_order = match tablets.last() {
+            let tablet = decode_tablet(reader, self.tables.len())?;
+            let in_order = match self.tablets.last() {
                 None => tablet.low.is_empty(),
                 Some(last) => last.low < tablet.low,
             };
             if !in_order {
-                return None;
+                return Err("the low keys of tablets do not ascend from the empty one");
             }
-            tablets.push(tablet);
+            self.tablets.push(tablet);
         }
-        (reader.remaining() == 0).then_some(Self {
-            store,
-            key_groups,
-            range,
-            states,
-            tables,
-            tablets,
-        })
+        if reader.remaining() > 0 { Err("bytes follow the last tablet") } else { Ok(()) }
     }
 }
 
-fn decode_tablet(reader: &mut Reader<'_>, tables: usize) -> Option<TabletRef> {
-    let low = bytes(reader).filter(|low| low.len() <= STORED_KEY_BYTES_MAX)?.into();
+fn decode_tablet(reader: &mut Reader<'_>, tables: usize) -> Read<TabletRef> {
+    let low = reader.span().ok_or(ENDS_EARLY)?;
+    if low.len() > STORED_KEY_BYTES_MAX {
+        return Err("a low key is longer than a key may be");
+    }
     let count = count_of(reader, 1)?;
     let mut runs = room(count)?;
     for _ in 0..count {
-        let run = u32::try_from(reader.varint()?).ok()?;
-        runs.push(Some(run).filter(|&run| (run as usize) < tables)?);
+        let run = u32::try_from(reader.varint().ok_or(ENDS_EARLY)?).ok();
+        let run = run.filter(|&run| (run as usize) < tables);
+        runs.push(run.ok_or("a run without a table")?);
     }
-    each_once(runs.iter())?.then_some(TabletRef { low, runs })
+    // The rows of a table that stood twice would be folded twice.
+    if !each_once(runs.iter())? {
+        return Err("a tablet names a table twice");
+    }
+    Ok(TabletRef { low: low.into(), runs })
 }
 
 // A count of items that take at least `bytes_min` bytes each of what is left.
-fn count_of(reader: &mut Reader<'_>, bytes_min: usize) -> Option<usize> {
-    let count = usize::try_from(reader.varint()?).ok()?;
-    (count <= reader.remaining() / bytes_min).then_some(count)
+fn count_of(reader: &mut Reader<'_>, bytes_min: usize) -> Read<usize> {
+    let count = usize::try_from(reader.varint().ok_or(ENDS_EARLY)?).ok();
+    let count = count.filter(|&count| count <= reader.remaining() / bytes_min);
+    count.ok_or("a count is larger than the bytes that follow")
 }
 
-fn room<T>(count: usize) -> Option<Vec<T>> {
+fn room<T>(count: usize) -> Read<Vec<T>> {
     let mut out = Vec::new();
-    out.try_reserve_exact(count).ok()?;
-    Some(out)
+    out.try_reserve_exact(count).map_err(|_| "memory is too short for it")?;
+    Ok(out)
 }
 
-fn bytes(reader: &mut Reader<'_>) -> Option<Vec<u8>> {
-    let span = reader.span()?;
-    let mut out = room(span.len())?;
-    out.extend_from_slice(span);
-    Some(out)
-}
-
-fn each_once<T: Ord>(items: impl ExactSizeIterator<Item = T>) -> Option<bool> {
+fn each_once<T: Ord>(items: impl ExactSizeIterator<Item = T>) -> Read<bool> {
     let mut sorted = room(items.len())?;
     sorted.extend(items);
     sorted.sort_unstable();
-    Some(sorted.windows(2).all(|pair| pair[0] < pair[1]))
+    Ok(sorted.windows(2).all(|pair| pair[0] < pair[1]))
 }
 
 fn put_span(out: &mut Vec<u8>, bytes: &[u8]) {

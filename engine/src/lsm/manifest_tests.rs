@@ -131,17 +131,38 @@ fn what_stands_twice_and_groups_out_of_range_are_refused() {
 }
 
 #[test]
-fn tablets_out_of_order_and_runs_without_a_table_are_refused() {
+fn tablets_out_of_order_and_runs_that_are_not_a_table_each_are_refused() {
     let tablets = [
         vec![],
         vec![tablet(b"a", &[])],
         vec![tablet(b"", &[]), tablet(b"b", &[]), tablet(b"a", &[])],
         vec![tablet(b"", &[]), tablet(b"a", &[]), tablet(b"a", &[])],
         vec![tablet(b"", &[3])],
+        vec![tablet(b"", &[1, 0, 1])],
         vec![tablet(b"", &[]), tablet(&[1; STORED_KEY_BYTES_MAX + 1], &[])],
     ];
     for tablets in tablets {
         let broken = Manifest { tablets, ..manifest() };
         assert_eq!(decode(&broken.encode(&own_name())), Err(ErrorKind::Corrupt), "{broken:?}");
+    }
+}
+
+#[test]
+fn a_table_that_stands_twice_is_refused() {
+    let broken = Manifest { tables: vec![table(3), table(1), table(3)], ..manifest() };
+    let error = Manifest::decode(&own_name(), &broken.encode(&own_name())).unwrap_err();
+    assert!(error.text.contains("a table stands twice"), "{error}");
+}
+
+#[test]
+fn damage_is_examined_up_to_where_it_lies() {
+    let whole = manifest().encode(&own_name());
+    assert_eq!(Manifest::examine(&whole), (manifest(), None));
+    for len in 0..whole.len() {
+        let (read, flaw) = Manifest::examine(&whole[..len]);
+        let flaw = flaw.unwrap_or_else(|| panic!("{len} bytes are not whole"));
+        assert!(flaw.at <= len, "{flaw:?} of {len}");
+        assert!(manifest().tables.starts_with(&read.tables), "{len} bytes");
+        assert!(manifest().tablets.starts_with(&read.tablets), "{len} bytes");
     }
 }

@@ -180,6 +180,18 @@ impl Fences {
         self.partition_nodes.len()
     }
 
+    /// Groups of units.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.group_nodes.len()
+    }
+
+    /// Gaps that its lists leave out.
+    #[must_use]
+    pub fn gaps(&self) -> usize {
+        self.gaps.len()
+    }
+
     /// Bytes of memory behind this index.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

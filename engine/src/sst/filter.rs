@@ -62,6 +62,12 @@ impl Filter {
         prefetch(&self.blocks[place(hash, self.blocks.len())]);
     }
 
+    /// Blocks of 64 bytes.
+    #[must_use]
+    pub fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// Bytes of memory behind this filter.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

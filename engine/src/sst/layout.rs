@@ -1,6 +1,7 @@
 //! The bytes of rows and units (FORMAT.md, "Unit" and "Row"). Everything that knows an offset
 //! inside a unit stands here; builder and reader only name fields.
 
+use crate::codec::crc::keyed_crc;
 use crate::codec::varint;
 use crate::limits::{
     INLINE_VALUE_BYTES_MAX, PAGE_BYTES, SST_GRANULE_BYTES, STORED_KEY_BYTES_MAX, VALUE_BYTES_MAX,
@@ -72,20 +73,25 @@ const DECODED_AT: usize = 8;
 const STORED_AT: usize = 12;
 
 /// First byte under a unit's checksum: all that follows it.
-pub(super) const UNIT_CRC_FROM: usize = CODEC_AT;
+const UNIT_CRC_FROM: usize = CODEC_AT;
 
 /// A unit's header without its checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct UnitHeader {
+pub struct UnitHeader {
+    /// How the payload is stored.
     pub codec: UnitCodec,
+    /// Rows.
     pub rows: u16,
+    /// Payload bytes, decoded.
     pub decoded_bytes: u32,
+    /// Payload bytes, stored.
     pub stored_bytes: u32,
 }
 
 impl UnitHeader {
     /// Bytes of the whole unit with its padding: what its checksum covers and where it ends.
-    pub(super) fn unit_bytes(&self) -> usize {
+    #[must_use]
+    pub fn unit_bytes(&self) -> usize {
         match self.codec {
             UnitCodec::Raw => PAGE_BYTES,
             UnitCodec::Lz4 => {
@@ -103,8 +109,11 @@ impl UnitHeader {
         unit[STORED_AT..UNIT_HEADER_BYTES].copy_from_slice(&self.stored_bytes.to_le_bytes());
     }
 
-    /// Reads and checks a header; `Err` names the field that is not of the format.
-    pub(super) fn check(unit: &[u8]) -> Result<Self, &'static str> {
+    /// Reads and checks a header.
+    ///
+    /// # Errors
+    /// The field that is not of the format.
+    pub fn check(unit: &[u8]) -> Result<Self, &'static str> {
         let Some(header) = unit.first_chunk::<UNIT_HEADER_BYTES>() else {
             return Err("shorter than a header");
         };
@@ -139,13 +148,31 @@ impl UnitHeader {
     }
 }
 
-/// The checksum a unit carries; the caller checked the header's length.
-pub(super) fn unit_crc(unit: &[u8]) -> u32 {
+/// The checksum a unit carries.
+///
+/// # Panics
+/// If the bytes are shorter than a header.
+#[must_use]
+pub fn unit_crc(unit: &[u8]) -> u32 {
     u32::from_le_bytes(*unit[CRC_AT..].first_chunk().expect("a checked header"))
 }
 
-/// Writes a unit's checksum.
-pub(super) fn put_unit_crc(unit: &mut [u8], crc: u32) {
+/// The checksum that a unit at `offset` of the object with this key should carry.
+///
+/// # Panics
+/// If the bytes are shorter than a header.
+#[inline]
+#[must_use]
+pub fn expected_crc(object_key: u64, offset: u64, unit: &[u8]) -> u32 {
+    keyed_crc(object_key, offset, &unit[UNIT_CRC_FROM..])
+}
+
+/// Writes the checksum of a unit at `offset` of the object with this key.
+///
+/// # Panics
+/// If the bytes are shorter than a header.
+pub fn seal_unit(object_key: u64, offset: u64, unit: &mut [u8]) {
+    let crc = expected_crc(object_key, offset, unit);
     unit[CRC_AT..CODEC_AT].copy_from_slice(&crc.to_le_bytes());
 }
 

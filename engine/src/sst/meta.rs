@@ -120,32 +120,47 @@ impl TableRef {
         let Some(page) = page.first_chunk::<PAGE_BYTES>() else {
             return Err(fail("shorter than a page"));
         };
-        let mut reader = Reader::new(page);
-        if reader.array() != Some(MAGIC) {
+        let Some(footer) = Footer::unchecked(name, page) else {
             return Err(fail("no magic: not a sorted table"));
-        }
-        let fields = (
-            (reader.u32(), reader.u32()),
-            (reader.u64(), reader.u64(), reader.u32(), reader.u32()),
-        );
-        let (
-            (Some(crc), Some(version)),
-            (Some(file_bytes), Some(meta_offset), Some(meta_len), Some(meta_crc)),
-        ) = fields
-        else {
-            return Err(fail("ends early"));
         };
-        let offset = file_bytes.wrapping_sub(PAGE_BYTES as u64);
-        if keyed_crc(object_key(&name), offset, &page[FOOTER_CRC_FROM..]) != crc {
+        if !footer.checksum_holds {
             return Err(fail("checksum differs"));
         }
-        check_version(version, &name)?;
+        check_version(footer.format_version, &name)?;
         if page[FOOTER_FIELDS_BYTES..].iter().any(|&b| b != 0) {
             return Err(fail("padding is not zero"));
         }
-        let out = Self { name, file_bytes, meta_offset, meta_len, meta_crc };
-        out.check().map_err(fail)?;
-        Ok(out)
+        footer.table_ref.check().map_err(fail)?;
+        Ok(footer.table_ref)
+    }
+}
+
+/// The fields of a footer page, whether or not they are right: for tools that look at damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Footer {
+    /// Whether the page's checksum holds.
+    pub checksum_holds: bool,
+    /// Version of the table format.
+    pub format_version: u32,
+    /// Name and lengths of the parts.
+    pub table_ref: TableRef,
+}
+
+impl Footer {
+    /// Takes the last page of the object `name` apart; `None` if it does not start as a footer.
+    #[must_use]
+    pub fn unchecked(name: ObjectName, page: &[u8; PAGE_BYTES]) -> Option<Self> {
+        let mut reader = Reader::new(page);
+        if reader.array() != Some(MAGIC) {
+            return None;
+        }
+        let (crc, format_version) = (reader.u32()?, reader.u32()?);
+        let (file_bytes, meta_offset) = (reader.u64()?, reader.u64()?);
+        let (meta_len, meta_crc) = (reader.u32()?, reader.u32()?);
+        let offset = file_bytes.wrapping_sub(PAGE_BYTES as u64);
+        let checksum_holds = keyed_crc(object_key(&name), offset, &page[FOOTER_CRC_FROM..]) == crc;
+        let table_ref = TableRef { name, file_bytes, meta_offset, meta_len, meta_crc };
+        Some(Self { checksum_holds, format_version, table_ref })
     }
 }
 

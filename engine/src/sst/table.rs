@@ -104,6 +104,18 @@ impl Table {
         &self.properties.largest
     }
 
+    /// The index: counts for tools.
+    #[must_use]
+    pub fn fences(&self) -> &Fences {
+        &self.fences
+    }
+
+    /// One filter per partition.
+    #[must_use]
+    pub fn filters(&self) -> &[Filter] {
+        &self.filters
+    }
+
     /// Bytes of memory behind this table.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

@@ -20,8 +20,7 @@ use crate::sst::extent;
 use crate::sst::fences_builder::FencesBuilder;
 use crate::sst::filter::{Filter, UNIT_HASHES_MAX};
 use crate::sst::layout::{
-    self, PAYLOAD_BYTES_MAX, ROW_OFFSET_BYTES, UNIT_CRC_FROM, UNIT_HEADER_BYTES, UnitCodec,
-    UnitHeader, ValueForm,
+    self, PAYLOAD_BYTES_MAX, ROW_OFFSET_BYTES, UNIT_HEADER_BYTES, UnitCodec, UnitHeader, ValueForm,
 };
 use crate::sst::meta::TableRef;
 use crate::sst::pages::Pages;
@@ -307,8 +306,7 @@ impl TableBuilder {
             let offset = self.pages.end();
             self.fences.place(offset);
             let packed = &mut self.compressed[..bytes];
-            let crc = keyed_crc(self.object_key, offset, &packed[UNIT_CRC_FROM..]);
-            layout::put_unit_crc(packed, crc);
+            layout::seal_unit(self.object_key, offset, packed);
             self.pages.append(packed);
             return;
         }
@@ -316,8 +314,7 @@ impl TableBuilder {
         let offset = self.pages.end();
         self.fences.place(offset);
         unit.resize(PAGE_BYTES, 0);
-        let crc = keyed_crc(self.object_key, offset, &unit[UNIT_CRC_FROM..]);
-        layout::put_unit_crc(unit, crc);
+        layout::seal_unit(self.object_key, offset, unit);
         self.pages.append(unit);
     }
 

@@ -4,11 +4,10 @@
 
 use std::cmp::Ordering;
 
-use crate::codec::crc::keyed_crc;
 use crate::limits::STORED_KEY_BYTES_MAX;
 use crate::sst::extent::ValueExtent;
 use crate::sst::layout::{
-    self, ROW_OFFSET_BYTES, UNIT_CRC_FROM, UNIT_HEADER_BYTES, UnitCodec, UnitHeader, ValueForm,
+    self, ROW_OFFSET_BYTES, UNIT_HEADER_BYTES, UnitCodec, UnitHeader, ValueForm,
 };
 use crate::types::{Error, Result, RowKind};
 
@@ -61,7 +60,7 @@ impl<'a> Unit<'a> {
         let Some(unit) = bytes.get(..header.unit_bytes()) else {
             return Err(fail("ends before its last byte"));
         };
-        if keyed_crc(object_key, offset, &unit[UNIT_CRC_FROM..]) != layout::unit_crc(unit) {
+        if layout::expected_crc(object_key, offset, unit) != layout::unit_crc(unit) {
             return Err(fail("checksum differs"));
         }
         if header.codec == UnitCodec::Raw {

@@ -1,6 +1,5 @@
-use crate::codec::crc::keyed_crc;
 use crate::limits::{FILTER_BITS_LAST, STORED_KEY_BYTES_MAX};
-use crate::sst::layout::{UNIT_CRC_FROM, UNIT_HEADER_BYTES, UnitCodec, UnitHeader, put_unit_crc};
+use crate::sst::layout::{UNIT_HEADER_BYTES, UnitCodec, UnitHeader, seal_unit};
 use crate::sst::testing::{Built, Random, Row, Shape, build, keys, rows};
 use crate::sst::{EntryValue, Extent, Unit};
 use crate::types::RowKind;
@@ -10,8 +9,7 @@ const OBJECT_KEY: u64 = 42;
 
 fn sealed(mut unit: Vec<u8>, offset: u64) -> Vec<u8> {
     unit.resize(4096, 0);
-    let crc = keyed_crc(OBJECT_KEY, offset, &unit[UNIT_CRC_FROM..]);
-    put_unit_crc(&mut unit, crc);
+    seal_unit(OBJECT_KEY, offset, &mut unit);
     unit
 }
 
@@ -155,8 +153,7 @@ fn forged_units_never_panic() {
             }
             let Ok(header) = UnitHeader::check(&forged) else { continue };
             let Some(unit) = forged.get_mut(..header.unit_bytes()) else { continue };
-            let crc = keyed_crc(OBJECT_KEY, offset, &unit[UNIT_CRC_FROM..]);
-            put_unit_crc(unit, crc);
+            seal_unit(OBJECT_KEY, offset, unit);
             let mut scratch = Vec::new();
             if let Ok(unit) = Unit::check(OBJECT_KEY, offset, &forged, &mut scratch) {
                 probe_all(&unit, &probes);

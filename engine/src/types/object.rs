@@ -1,6 +1,9 @@
 //! Names of DFS objects: never overwritten, never reused (FORMAT.md, "Object names").
 
 use std::fmt;
+use std::str::FromStr;
+
+use crate::types::{Error, Result};
 
 /// One opening of a store by one host: the host's epoch and a nonce drawn at open. Two openings
 /// never share a folder, whatever the host's epochs do.
@@ -75,6 +78,45 @@ impl ObjectName {
     }
 }
 
+impl FromStr for ObjectName {
+    type Err = Error;
+
+    /// Reads a path below the DFS root, as `Display` writes it.
+    fn from_str(path: &str) -> Result<Self> {
+        parsed(path).ok_or_else(|| {
+            Error::invalid(format!(
+                "{path} is not the name of an object; one is STORE/EPOCH-NONCE/sst-NUMBER-RANDOM \
+                 or STORE/EPOCH-NONCE/manifest-NUMBER-RANDOM, as it lies below the DFS root"
+            ))
+        })
+    }
+}
+
+fn parsed(path: &str) -> Option<ObjectName> {
+    let mut parts = path.split('/');
+    let (store, incarnation, leaf) = (parts.next()?, parts.next()?, parts.next()?);
+    let (host_epoch, nonce) = incarnation.split_once('-')?;
+    let (kind, numbers) = leaf.split_once('-')?;
+    let (seq, rand) = numbers.split_once('-')?;
+    let number = |digits: &str| u64::from_str_radix(digits, 16).ok();
+    let name = ObjectName {
+        store: number(store)?,
+        incarnation: Incarnation {
+            host_epoch: number(host_epoch)?,
+            nonce: u128::from_str_radix(nonce, 16).ok()?,
+        },
+        kind: match kind {
+            "sst" => ObjectKind::Sst,
+            "manifest" => ObjectKind::Manifest,
+            _ => return None,
+        },
+        seq: number(seq)?,
+        rand: number(rand)?,
+    };
+    // Spelt in any other way, it is another path.
+    (name.to_string() == path).then_some(name)
+}
+
 impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
@@ -88,3 +130,7 @@ impl fmt::Display for ObjectName {
         )
     }
 }
+
+#[cfg(test)]
+#[path = "object_tests.rs"]
+mod tests;

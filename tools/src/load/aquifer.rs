@@ -14,14 +14,15 @@ use aquifer::aec::{Context, Controller, Options};
 use aquifer::shard::statistics::Statistics;
 use aquifer::shard::values::ControlOp;
 use aquifer::state::request::{Batch, Completions, Status};
-use aquifer::state::{Key, Target as At};
+use aquifer::state::{Entries, Key, MapState, Target as At, ValueState};
 
 use self::checkpoints::Last;
-use self::opening::{KEY_GROUPS, Live, Opening};
-use self::records::Records;
+use self::opening::{Home, KEY_GROUPS, Live, Opening};
+use self::records::{Record, Records};
+use super::dataset::MAP_KEY_BYTES;
 use super::session::Setup;
 use super::target::{
-    About, CONTROLLER_TURNS, Checkpoints, DeviceCounts, DfsCounts, OpKind, Ops, Outcome,
+    About, CONTROLLER_TURNS, Checkpoints, DeviceCounts, DfsCounts, Op, OpKind, Ops, Outcome,
     RECORDS_IN_FLIGHT_SUM, Target, TargetStats,
 };
 
@@ -32,7 +33,9 @@ struct Aquifer<F, Fut> {
     batch: Batch,
     /// Between polls it holds what nobody was given yet.
     completions: Completions,
-    controller: Controller<u64, F, Fut>,
+    controller: Controller<Record, F, Fut>,
+    /// Requests in flight that are no record's.
+    direct: usize,
     records: Rc<Records>,
     last: Option<Last>,
     /// The number of the checkpoint that is on its way.
@@ -53,10 +56,11 @@ pub fn open(setup: &Setup) -> Result<Box<dyn Target>> {
     let live = opening
         .open(last.as_ref().map(Last::handle), Duration::ZERO)
         .with_context(|| format!("with --memory {}", setup.args.memory))?;
-    let records = Rc::new(Records::new(setup.data, live.state));
+    let records = Rc::new(Records::new(setup.data, live.home));
     let options = Options { in_flight_max: args.in_flight_all(), key_groups: KEY_GROUPS };
     let shared = Rc::clone(&records);
-    let controller = Controller::new(options, move |ctx, tag| Rc::clone(&shared).change(ctx, tag))?;
+    let controller =
+        Controller::new(options, move |ctx, record| Rc::clone(&shared).run(ctx, record))?;
     let about = About {
         io: live.engine.io().kind.to_string(),
         io_reason: live.engine.io().reason.clone(),
@@ -72,6 +76,7 @@ pub fn open(setup: &Setup) -> Result<Box<dyn Target>> {
         batch: Batch::default(),
         completions: Completions::default(),
         controller,
+        direct: 0,
         records,
         last,
         cutting: None,
@@ -79,38 +84,71 @@ pub fn open(setup: &Setup) -> Result<Box<dyn Target>> {
     }))
 }
 
+/// One request of a record that is the value of its key.
+#[inline]
+fn push_value(batch: &mut Batch, state: ValueState, op: &Op<'_>) -> Result<()> {
+    let key = Key::new(op.key, KEY_GROUPS);
+    let at = At { key, namespace: &[], user_data: op.tag };
+    match op.kind {
+        OpKind::Get => state.request_get(batch, &at)?,
+        OpKind::Put => state.request_put(batch, &at, op.value)?,
+        kind => bail!("{kind:?} of a value"),
+    }
+    Ok(())
+}
+
+/// One request of a record that is an entry of a map.
+fn push_entry(batch: &mut Batch, state: MapState, op: &Op<'_>) -> Result<()> {
+    let (map, entry) = op.key.split_last_chunk::<MAP_KEY_BYTES>().context("a short key")?;
+    let at = At { key: Key::new(map, KEY_GROUPS), namespace: &[], user_data: op.tag };
+    match op.kind {
+        OpKind::Put => state.request_put(batch, &at, entry, op.value)?,
+        OpKind::Scan(limit) => {
+            // A scan begins above a map key; below the first there is the empty one.
+            let before = u64::from_be_bytes(*entry).checked_sub(1).map(u64::to_be_bytes);
+            let after = before.as_ref().map_or(&[][..], |key| &key[..]);
+            state.request_scan(batch, &at, after, limit)?;
+        }
+        kind => bail!("{kind:?} of an entry of a map"),
+    }
+    Ok(())
+}
+
 const CLOSED: &str = "the engine was closed and did not open again";
 
 impl<F, Fut> Aquifer<F, Fut>
 where
-    F: FnMut(Context, u64) -> Fut,
+    F: FnMut(Context, Record) -> Fut,
     Fut: Future<Output = aquifer::types::Result<()>>,
 {
     fn submit_direct(&mut self, ops: Ops<'_>) -> Result<usize> {
         let live = self.live.as_mut().context(CLOSED)?;
         for op in ops.iter() {
-            let key = Key::new(op.key, KEY_GROUPS);
-            let at = At { key, namespace: &[], user_data: op.tag };
-            match op.kind {
-                OpKind::Get => live.state.request_get(&mut self.batch, &at)?,
-                OpKind::Put => live.state.request_put(&mut self.batch, &at, op.value)?,
-                OpKind::Rmw => bail!("a batch mixes read-modify-writes with other operations"),
+            match live.home {
+                Home::Values(state) => push_value(&mut self.batch, state, &op)?,
+                Home::Maps(state) => push_entry(&mut self.batch, state, &op)?,
             }
         }
+        self.direct += ops.len();
         // What the session has no room for stays in the batch and goes with the next poll.
         live.session.submit(&mut self.batch)?;
         Ok(ops.len())
     }
 
-    fn submit_records(&mut self, ops: Ops<'_>) -> usize {
+    fn submit_records(&mut self, ops: Ops<'_>) -> Result<usize> {
         let mut accepted = 0;
         for op in ops.iter() {
-            if self.controller.offer(op.key, op.tag).is_err() {
+            let changes = match op.kind {
+                OpKind::Rmw => true,
+                OpKind::Get => false,
+                kind => bail!("a batch mixes read-modify-writes with {kind:?}"),
+            };
+            if self.controller.offer(op.key, Record { tag: op.tag, changes }).is_err() {
                 break;
             }
             accepted += 1;
         }
-        accepted
+        Ok(accepted)
     }
 
     fn poll_records(
@@ -144,7 +182,13 @@ where
             let outcome = match item.status {
                 Status::Value => Outcome::Value(self.completions.value(item)),
                 Status::Absent => Outcome::Absent,
-                Status::Done | Status::Entries { .. } => Outcome::Done,
+                Status::Done => Outcome::Done,
+                Status::Entries { more } => {
+                    match Entries::check(self.completions.value(item), more) {
+                        Ok(entries) => Outcome::Entries(entries),
+                        Err(error) => Outcome::Failed(error.to_string()),
+                    }
+                }
                 Status::Failed { index } => {
                     Outcome::Failed(self.completions.errors[index as usize].to_string())
                 }
@@ -153,13 +197,14 @@ where
         }
         let count = self.completions.items.len();
         self.completions.clear();
+        self.direct -= count;
         count
     }
 }
 
 impl<F, Fut> Target for Aquifer<F, Fut>
 where
-    F: FnMut(Context, u64) -> Fut,
+    F: FnMut(Context, Record) -> Fut,
     Fut: Future<Output = aquifer::types::Result<()>>,
 {
     fn about(&self) -> About {
@@ -167,9 +212,12 @@ where
     }
 
     fn submit(&mut self, ops: Ops<'_>) -> Result<usize> {
-        match ops.iter().next() {
-            Some(op) if op.kind == OpKind::Rmw => Ok(self.submit_records(ops)),
-            _ => self.submit_direct(ops),
+        // Completions of requests are the controller's or the load generator's, not of both.
+        let as_records = !self.controller.is_idle() || ops.iter().any(|op| op.kind == OpKind::Rmw);
+        match (as_records, self.direct) {
+            (true, 0) => self.submit_records(ops),
+            (true, _) => Ok(0),
+            (false, _) => self.submit_direct(ops),
         }
     }
 

@@ -23,8 +23,14 @@ struct Marker {
     shards: u32,
     /// The seed of the values: reads may come with another.
     seed: u64,
+    /// Records are entries of maps.
+    #[serde(default)]
+    maps: bool,
     /// False until the load has ended.
     loaded: bool,
+    /// Records that were inserted after the load.
+    #[serde(default)]
+    inserted: u64,
 }
 
 /// A directory for one engine's data. A temporary one is removed on drop.
@@ -47,7 +53,9 @@ impl DataDir {
             compressible: args.compressible,
             shards: args.shards,
             seed: args.seed,
+            maps: args.maps(),
             loaded: false,
+            inserted: 0,
         };
         let path = match &args.dir {
             Some(path) => path.clone(),
@@ -96,8 +104,23 @@ impl DataDir {
         self.write_marker()
     }
 
+    /// Records that were inserted after the load.
+    pub(super) fn inserted(&self) -> u64 {
+        self.marker.inserted
+    }
+
+    /// Remembers them, so that a later run inserts others.
+    pub(super) fn set_inserted(&mut self, inserted: u64) -> Result<()> {
+        if self.marker.inserted != inserted {
+            self.marker.inserted = inserted;
+            self.write_marker()?;
+        }
+        Ok(())
+    }
+
     fn adopt(&mut self, found: Marker) -> Result<()> {
-        let wanted = Marker { seed: found.seed, loaded: true, ..self.marker.clone() };
+        let Marker { seed, inserted, .. } = found;
+        let wanted = Marker { seed, inserted, loaded: true, ..self.marker.clone() };
         if found != wanted {
             bail!(
                 "--reuse: {} holds {found:?}, the options ask for {wanted:?}: \

@@ -39,8 +39,9 @@ fn loaded_data_is_found_again_with_the_seed_of_its_values() {
     let mut dir = DataDir::open(&args(&scratch.0, "--reuse --seed 7"), "disk").unwrap();
     assert!(!dir.loaded());
     dir.set_loaded().unwrap();
+    dir.set_inserted(5).unwrap();
     let again = DataDir::open(&args(&scratch.0, "--reuse --seed 8"), "disk").unwrap();
-    assert_eq!((again.loaded(), again.seed()), (true, 7));
+    assert_eq!((again.loaded(), again.seed(), again.inserted()), (true, 7, 5));
 }
 
 #[test]

@@ -12,6 +12,12 @@ use super::rng::{mix64, unmix64};
 pub const KEY_SIZE_BYTES_MIN: u32 = 8;
 /// A value is at least the word that carries its version.
 pub const VALUE_SIZE_BYTES_MIN: u32 = 8;
+/// Entries of a map, where the data set lies in maps: record `i` is the entry `i mod 1000` of the
+/// map `i / 1000`.
+pub const MAP_ENTRIES: u64 = 1000;
+/// Bytes at the end of a record's key that are its map key then: the number of the entry,
+/// big-endian.
+pub const MAP_KEY_BYTES: usize = 8;
 /// Versions fill 40 bits of the first word.
 pub const VERSION_MAX: u64 = (1 << 40) - 1;
 /// Indexes from here on are never loaded: `get-absent` draws its keys there.
@@ -33,6 +39,8 @@ pub struct Dataset {
     pub random_bytes: u32,
     /// Another seed gives other values under the same keys.
     pub seed: u64,
+    /// Records are entries of maps: a key is that of its map and a map key.
+    pub maps: bool,
 }
 
 /// Why a value is not one of this data set.
@@ -63,7 +71,14 @@ impl Dataset {
     /// Writes the key of a record; `out` has the size of a key.
     #[inline]
     pub fn key(&self, index: u64, out: &mut [u8]) {
-        let word = mix64(index);
+        let (number, out) = if self.maps {
+            let (map, entry) = out.split_at_mut(out.len() - MAP_KEY_BYTES);
+            entry.copy_from_slice(&(index % MAP_ENTRIES).to_be_bytes());
+            (index / MAP_ENTRIES, map)
+        } else {
+            (index, out)
+        };
+        let word = mix64(number);
         let (head, filler) = out.split_at_mut(8);
         head.copy_from_slice(&word.to_be_bytes());
         fill_words(filler, word);
@@ -73,7 +88,12 @@ impl Dataset {
     /// this data set.
     #[inline]
     pub fn index_of(&self, key: &[u8]) -> Option<u64> {
-        key.first_chunk().map(|word| unmix64(u64::from_be_bytes(*word)))
+        let number = key.first_chunk().map(|word| unmix64(u64::from_be_bytes(*word)))?;
+        if !self.maps {
+            return Some(number);
+        }
+        let entry = key.last_chunk().map(|entry| u64::from_be_bytes(*entry))?;
+        number.checked_mul(MAP_ENTRIES)?.checked_add(entry)
     }
 
     /// Writes a version of a record's value; `out` has the size of a value.

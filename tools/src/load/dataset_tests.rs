@@ -1,7 +1,7 @@
-use super::{ABSENT_BASE, Dataset, WrongValue};
+use super::{ABSENT_BASE, Dataset, MAP_ENTRIES, WrongValue};
 
 fn dataset(key_size_bytes: u32, value_size_bytes: u32, random_bytes: u32) -> Dataset {
-    Dataset { records: 1000, key_size_bytes, value_size_bytes, random_bytes, seed: 5 }
+    Dataset { records: 1000, key_size_bytes, value_size_bytes, random_bytes, seed: 5, maps: false }
 }
 
 fn value_of(data: &Dataset, index: u64, version: u64) -> Vec<u8> {
@@ -86,4 +86,20 @@ fn versions_share_no_words() {
     let (one, two) = (value_of(&data, 3, 1), value_of(&data, 3, 2));
     let equal = one.chunks(8).zip(two.chunks(8)).filter(|(a, b)| a == b).count();
     assert_eq!(equal, 0);
+}
+
+#[test]
+fn in_maps_a_key_is_that_of_its_map_and_the_number_of_its_entry() {
+    let data = Dataset { maps: true, ..dataset(16, 32, 32) };
+    let key = |index: u64| {
+        let mut key = [0; 16];
+        data.key(index, &mut key);
+        key
+    };
+    assert_eq!(key(0)[..8], key(MAP_ENTRIES - 1)[..8]);
+    assert_ne!(key(0)[..8], key(MAP_ENTRIES)[..8]);
+    assert_eq!(key(MAP_ENTRIES + 7)[8..], 7_u64.to_be_bytes());
+    for index in [0, 7, MAP_ENTRIES, 5 * MAP_ENTRIES + 999] {
+        assert_eq!(data.index_of(&key(index)), Some(index));
+    }
 }

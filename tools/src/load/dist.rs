@@ -1,4 +1,5 @@
-//! Which record an operation touches: `uniform`, `zipf:THETA`, `hotspot:KEYS:OPS`, `sequential`.
+//! Which record an operation touches: `uniform`, `zipf:THETA`, `hotspot:KEYS:OPS`, `latest`,
+//! `sequential`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,12 +26,17 @@ pub enum Dist {
         /// Share of the operations that goes to them.
         ops: f64,
     },
+    /// Like `zipf:0.99`, the newest record most often.
+    Latest,
     /// Every record in turn, in the order in which they were loaded.
     Sequential,
 }
 
-/// What YCSB uses where its workloads name no constant.
-pub const YCSB_DIST: Dist = Dist::Zipf(0.99);
+/// The exponent that YCSB uses where its workloads name no other.
+const YCSB_THETA: f64 = 0.99;
+
+/// What most of its workloads use.
+pub const YCSB_DIST: Dist = Dist::Zipf(YCSB_THETA);
 
 impl FromStr for Dist {
     type Err = String;
@@ -39,7 +45,7 @@ impl FromStr for Dist {
         let wrong = || {
             format!(
                 "unknown distribution '{text}': use uniform, zipf:THETA (0 < THETA <= 10), \
-                 hotspot:KEYS:OPS (shares between 0 and 1) or sequential"
+                 hotspot:KEYS:OPS (shares between 0 and 1), latest or sequential"
             )
         };
         let share =
@@ -47,6 +53,7 @@ impl FromStr for Dist {
         let parts: Vec<&str> = text.split(':').collect();
         match parts[..] {
             ["uniform"] => Ok(Self::Uniform),
+            ["latest"] => Ok(Self::Latest),
             ["sequential"] => Ok(Self::Sequential),
             ["zipf", theta] => {
                 let theta = parse_positive(theta).filter(|theta| *theta <= 10.0);
@@ -66,6 +73,7 @@ impl fmt::Display for Dist {
             Self::Uniform => f.write_str("uniform"),
             Self::Zipf(theta) => write!(f, "zipf:{theta}"),
             Self::Hotspot { keys, ops } => write!(f, "hotspot:{keys}:{ops}"),
+            Self::Latest => f.write_str("latest"),
             Self::Sequential => f.write_str("sequential"),
         }
     }
@@ -75,27 +83,47 @@ impl fmt::Display for Dist {
 /// ideal.
 #[derive(Clone, Debug)]
 pub struct Popularity {
-    /// `None` where ranks are the load order itself.
-    scatter: Option<Scatter>,
+    order: Order,
+}
+
+#[derive(Clone, Debug)]
+enum Order {
+    Scattered(Scatter),
+    /// The load order itself.
+    Loaded,
+    /// From the last of so many records backwards.
+    Newest(u64),
 }
 
 impl Popularity {
     /// Equal arguments give equal orders; other seeds make other records popular.
     pub fn new(dist: Dist, records: u64, seed: u64) -> Self {
-        let scatter = (dist != Dist::Sequential).then(|| Scatter::new(records, seed));
-        Self { scatter }
+        let order = match dist {
+            Dist::Sequential => Order::Loaded,
+            Dist::Latest => Order::Newest(records),
+            _ => Order::Scattered(Scatter::new(records, seed)),
+        };
+        Self { order }
     }
 
     /// The record at a rank.
     #[inline]
     pub fn index_of(&self, rank: u64) -> u64 {
-        self.scatter.as_ref().map_or(rank, |scatter| scatter.index_of(rank))
+        match &self.order {
+            Order::Scattered(scatter) => scatter.index_of(rank),
+            Order::Loaded => rank,
+            Order::Newest(records) => records - 1 - rank,
+        }
     }
 
     /// The rank of a record; 0 is the most popular.
     #[inline]
     pub fn rank_of(&self, index: u64) -> u64 {
-        self.scatter.as_ref().map_or(index, |scatter| scatter.rank_of(index))
+        match &self.order {
+            Order::Scattered(scatter) => scatter.rank_of(index),
+            Order::Loaded => index,
+            Order::Newest(records) => records - 1 - index,
+        }
     }
 }
 
@@ -121,6 +149,7 @@ impl Sampler {
         let ranks = match dist {
             Dist::Uniform => Ranks::Uniform,
             Dist::Zipf(theta) => Ranks::Zipf(Zipf::new(records, theta)),
+            Dist::Latest => Ranks::Zipf(Zipf::new(records, YCSB_THETA)),
             Dist::Hotspot { keys, ops } => {
                 let hot = ((records as f64 * keys) as u64).clamp(1, records);
                 Ranks::Hotspot { hot, ops }
@@ -130,9 +159,10 @@ impl Sampler {
         Self { ranks, records, popularity: Popularity::new(dist, records, seed) }
     }
 
-    /// The record of the next operation.
+    /// The record of the next operation, where `inserted` ones have followed the records. They
+    /// are drawn by `latest` alone.
     #[inline]
-    pub fn sample(&mut self, rng: &mut Rng) -> u64 {
+    pub fn sample(&mut self, rng: &mut Rng, inserted: u64) -> u64 {
         let rank = match &mut self.ranks {
             Ranks::Uniform => rng.below(self.records),
             Ranks::Zipf(zipf) => zipf.sample(rng),
@@ -149,7 +179,8 @@ impl Sampler {
                 rank
             }
         };
-        self.popularity.index_of(rank)
+        let index = self.popularity.index_of(rank);
+        if matches!(self.popularity.order, Order::Newest(_)) { index + inserted } else { index }
     }
 }
 

@@ -1,8 +1,11 @@
 //! What is in flight: a slot per operation, named by its tag, and the checks of what comes back.
 
-use anyhow::{Result, bail, ensure};
+use std::collections::VecDeque;
 
-use super::dataset::{ABSENT_BASE, Dataset};
+use anyhow::{Context, Result, bail, ensure};
+use aquifer::state::Entries;
+
+use super::dataset::{ABSENT_BASE, Dataset, MAP_ENTRIES, MAP_KEY_BYTES};
 use super::source::Draft;
 use super::target::{OpKind, Outcome};
 
@@ -13,6 +16,8 @@ struct Slot {
     version: u64,
     /// The lowest version that is right for this operation to see.
     floor: u32,
+    /// Records that were there when it began: those below this index.
+    there: u64,
     generation: u32,
     kind: OpKind,
 }
@@ -31,8 +36,34 @@ pub(super) struct Tally {
 pub(super) struct Ledger {
     /// The last version given out.
     pub(super) version: u64,
+    /// Records given out to be inserted, all of them acknowledged.
+    pub(super) inserted: u64,
     /// With `--verify`: per record a version that the engine has acknowledged.
     pub(super) floors: Option<Vec<u32>>,
+}
+
+/// Which inserts the engine has acknowledged: nothing reads a record before.
+#[derive(Debug)]
+struct Inserts {
+    /// All records below this index are there.
+    there: u64,
+    /// Whether those from it on are; they are inserted in order and end in any.
+    ended: VecDeque<bool>,
+}
+
+impl Inserts {
+    fn started(&mut self, index: u64) {
+        debug_assert_eq!(index, self.there + self.ended.len() as u64, "inserts are in order");
+        self.ended.push_back(false);
+    }
+
+    fn ended(&mut self, index: u64) {
+        self.ended[(index - self.there) as usize] = true;
+        while self.ended.front() == Some(&true) {
+            self.ended.pop_front();
+            self.there += 1;
+        }
+    }
 }
 
 /// The slots. A tag is slot and generation, so that a completion delivered twice is found.
@@ -43,16 +74,30 @@ pub(super) struct Flight {
     free: Vec<u32>,
     /// With `--verify`: per record a version that the engine has acknowledged.
     floors: Option<Vec<u32>>,
+    inserts: Inserts,
     /// Start times of completions that have no latency yet.
     finished_ns: Vec<u64>,
     tally: Tally,
 }
 
 impl Flight {
-    pub(super) fn new(data: Dataset, in_flight: u32, floors: Option<Vec<u32>>) -> Self {
-        let slot =
-            Slot { index: 0, start_ns: 0, version: 0, floor: 0, generation: 0, kind: OpKind::Get };
+    pub(super) fn new(
+        data: Dataset,
+        in_flight: u32,
+        inserted: u64,
+        floors: Option<Vec<u32>>,
+    ) -> Self {
+        let slot = Slot {
+            index: 0,
+            start_ns: 0,
+            version: 0,
+            floor: 0,
+            there: 0,
+            generation: 0,
+            kind: OpKind::Get,
+        };
         Self {
+            inserts: Inserts { there: data.records + inserted, ended: VecDeque::new() },
             data,
             slots: vec![slot; in_flight as usize],
             free: (0..in_flight).rev().collect(),
@@ -70,6 +115,11 @@ impl Flight {
         self.slots.len() - self.free.len()
     }
 
+    /// All records below this index are there.
+    pub(super) fn there(&self) -> u64 {
+        self.inserts.there
+    }
+
     /// Takes a slot and returns the tag of the operation.
     ///
     /// # Panics
@@ -77,8 +127,17 @@ impl Flight {
     #[inline]
     pub(super) fn start(&mut self, draft: Draft, start_ns: u64) -> u64 {
         let at = self.free.pop().expect("no more operations are started than there is room for");
-        let floor = match &self.floors {
-            Some(floors) if draft.index < ABSENT_BASE => floors[draft.index as usize],
+        if draft.kind == OpKind::Put && draft.index >= self.inserts.there {
+            self.inserts.started(draft.index);
+        }
+        let floor = match &mut self.floors {
+            Some(floors) if draft.index < ABSENT_BASE => {
+                let index = draft.index as usize;
+                if index >= floors.len() {
+                    floors.resize(index + 1, 0);
+                }
+                floors[index]
+            }
             _ => 0,
         };
         let slot = &mut self.slots[at as usize];
@@ -86,6 +145,7 @@ impl Flight {
         slot.start_ns = start_ns;
         slot.version = draft.version;
         slot.floor = floor;
+        slot.there = self.inserts.there;
         slot.kind = draft.kind;
         u64::from(slot.generation) << 32 | u64::from(at)
     }
@@ -105,11 +165,14 @@ impl Flight {
         self.free.push(at as u32);
         self.finished_ns.push(slot.start_ns);
         self.tally.ops += 1;
-        self.tally.writes += u64::from(slot.kind != OpKind::Get);
+        self.tally.writes += u64::from(slot.kind.writes());
         match (slot.kind, outcome) {
             (_, Outcome::Failed(cause)) => bail!("an operation failed: {cause}"),
             (OpKind::Get, Outcome::Absent) => self.absent(&slot),
             (OpKind::Get, Outcome::Value(value)) => self.value(&slot, value),
+            (OpKind::Scan(limit), Outcome::Entries(entries)) => {
+                self.entries(&slot, limit, entries.clone())
+            }
             (OpKind::Put | OpKind::Rmw, Outcome::Done) => {
                 self.acknowledge(&slot);
                 Ok(())
@@ -165,15 +228,52 @@ impl Flight {
         }
     }
 
+    /// What a scan found: the entries from its own on, without a gap among those that were there
+    /// when it began, as many as were asked for or up to the end of the map.
+    fn entries(&mut self, slot: &Slot, limit: u32, entries: Entries<'_>) -> Result<()> {
+        if self.floors.is_none() {
+            return Ok(());
+        }
+        let map_end = (slot.index / MAP_ENTRIES + 1) * MAP_ENTRIES;
+        let (mut next, more) = (slot.index, entries.more());
+        let mut found = 0;
+        self.tally.wrong += 1;
+        for (map_key, value) in entries {
+            let entry = map_key.first_chunk::<MAP_KEY_BYTES>().map(|key| u64::from_be_bytes(*key));
+            let entry =
+                entry.filter(|entry| map_key.len() == MAP_KEY_BYTES && *entry < MAP_ENTRIES);
+            let index = entry.map(|entry| map_end - MAP_ENTRIES + entry);
+            let index = index.filter(|index| *index >= next).with_context(|| {
+                format!("a scan from record {} brought the map key {map_key:?}", slot.index)
+            })?;
+            ensure!(index == next || next >= slot.there, "record {next} is missing in a scan");
+            if let Err(wrong) = self.data.check(index, value) {
+                bail!("the value of record {index} is wrong in a scan: {wrong:?}");
+            }
+            next = index + 1;
+            found += 1;
+        }
+        let due = u64::from(limit).min(map_end.min(slot.there).saturating_sub(slot.index));
+        ensure!(found <= limit, "a scan of at most {limit} entries brought {found}");
+        // One that reached the limit of its bytes goes on where it ended; that is not counted.
+        let whole = u64::from(found) >= due || (more && found > 0);
+        ensure!(whole, "record {next} is missing in a scan: {found} of {due} entries came");
+        self.tally.wrong -= 1;
+        Ok(())
+    }
+
     /// Raises the floor of a record. Concurrent changes of one key may raise it by less than they
     /// should, never by more.
     #[inline]
     fn acknowledge(&mut self, slot: &Slot) {
+        if slot.index >= self.inserts.there {
+            self.inserts.ended(slot.index);
+        }
         let Some(floors) = &mut self.floors else { return };
         let reached = match slot.kind {
             OpKind::Put => u32::try_from(slot.version).unwrap_or(u32::MAX),
             OpKind::Rmw => slot.floor.saturating_add(1),
-            OpKind::Get => return,
+            OpKind::Get | OpKind::Scan(_) => return,
         };
         let floor = &mut floors[slot.index as usize];
         *floor = reached.max(*floor);

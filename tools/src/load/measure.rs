@@ -47,6 +47,8 @@ impl Measured {
             ops_per_s: tally.ops as f64 / seconds,
             cpu_us_per_op: self.per_op(cpu_us),
             latency_us: self.window.latency_us(),
+            latency_spectrum_us: self.window.spectrum_us(),
+            samples: self.window.samples(),
             wrong: tally.wrong,
             missing: tally.missing,
             device: self.device(),

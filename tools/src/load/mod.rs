@@ -15,6 +15,7 @@ mod dataset;
 mod dist;
 mod environment;
 mod flight;
+pub mod html;
 mod live;
 mod measure;
 mod options;
@@ -41,7 +42,7 @@ pub use environment::{Environment, filesystem};
 pub use options::{Driver, LoadArgs};
 pub use report::{
     CheckpointReport, DevicePerOp, DfsReport, LatencyUs, PhaseReport, RestoreReport, RunReport,
-    SCHEMA, Spread, table_head,
+    SCHEMA, Sample, Spread, table_head,
 };
 pub use session::{Setup, run, run_on};
 pub use target::{

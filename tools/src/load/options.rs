@@ -8,7 +8,7 @@ use aquifer::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::dataset::{Dataset, KEY_SIZE_BYTES_MIN, VALUE_SIZE_BYTES_MIN};
+use super::dataset::{Dataset, KEY_SIZE_BYTES_MIN, MAP_KEY_BYTES, VALUE_SIZE_BYTES_MIN};
 use super::dist::Dist;
 use super::workload::Workload;
 use crate::io::Io;
@@ -25,8 +25,10 @@ const AT_LEAST_ONE: RangeInclusive<u64> = 1..=u64::MAX;
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LoadArgs {
-    /// Workloads to run, in this order: load, get, get-absent, put, rmw, ycsb-a, ycsb-b, ycsb-c,
-    /// ycsb-f, checkpoint, restore
+    /// Workloads to run, in this order: load, get, get-absent, put, rmw, ycsb-a to ycsb-f,
+    /// checkpoint, restore. ycsb-d inserts records and reads those inserted last. The engine orders
+    /// rows inside the maps of a key alone: ycsb-e keeps the records in maps of 1000 entries and
+    /// scans 1 to 100 entries of one, at most to its end; beside it goes load alone
     #[arg(value_name = "WORKLOAD", value_delimiter = ',', required = true)]
     pub workloads: Vec<Workload>,
 
@@ -49,7 +51,8 @@ pub struct LoadArgs {
     #[arg(long, value_name = "R")]
     pub compressible: Option<f64>,
 
-    /// uniform, zipf:THETA, hotspot:KEYS:OPS or sequential [default: uniform, for ycsb zipf:0.99]
+    /// uniform, zipf:THETA, hotspot:KEYS:OPS, latest (the newest most often) or sequential
+    /// [default: uniform, for ycsb zipf:0.99, for ycsb-d latest]
     #[arg(long, value_name = "DIST")]
     pub dist: Option<Dist>,
 
@@ -131,6 +134,9 @@ pub struct LoadArgs {
     #[arg(long, value_name = "ADDR")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_addr: Option<Address>,
+    /// Write the report as a page for a browser, with rates, latencies and memory over time
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
 
     /// Write a flame graph of the measured part (per workload, if there are several)
     #[arg(long, value_name = "FILE.svg")]
@@ -167,6 +173,16 @@ impl LoadArgs {
             self.seconds > 0.0 && self.seconds.is_finite() && (0.0..1e9).contains(&self.warmup),
             "--seconds is above 0 and --warmup is 0 or more"
         );
+        let in_maps = |workload: &Workload| [Workload::Load, Workload::YcsbE].contains(workload);
+        ensure!(
+            !self.maps() || self.workloads.iter().all(in_maps),
+            "ycsb-e keeps the records in maps, where no other workload looks: run it in a command \
+             of its own, beside load alone"
+        );
+        ensure!(
+            !self.maps() || self.key_size as usize >= MAP_KEY_BYTES + KEY_SIZE_BYTES_MIN as usize,
+            "ycsb-e needs --key-size 16 or more: 8 bytes are the map key"
+        );
         ensure!(!self.reuse || self.dir.is_some(), "--reuse needs --dir: where the data lies");
         Ok(())
     }
@@ -181,7 +197,13 @@ impl LoadArgs {
             value_size_bytes: self.value_size,
             random_bytes: random_bytes.clamp(VALUE_SIZE_BYTES_MIN, self.value_size),
             seed,
+            maps: self.maps(),
         }
+    }
+
+    /// Whether the records are entries of maps.
+    pub fn maps(&self) -> bool {
+        self.workloads.contains(&Workload::YcsbE)
     }
 
     /// Most requests in flight over all shards.

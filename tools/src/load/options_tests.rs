@@ -46,6 +46,7 @@ fn options_survive_the_report() {
 #[test]
 fn impossible_options_are_refused_with_a_remedy() {
     let cases = [
+        ("ycsb-e", "of its own, beside load alone"),
         ("--records 0", "at least 1"),
         ("--records 5G", "at most 4294967295"),
         ("--key-size 7", "'--key-size <SIZE>': '7' is too small: use at least 8"),

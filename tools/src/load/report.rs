@@ -56,6 +56,12 @@ pub struct PhaseReport {
     pub cpu_us_per_op: f64,
     /// From submit, or from the intended start with `--rate`.
     pub latency_us: LatencyUs,
+    /// Quantiles with their latencies, from 0 towards 1.
+    #[serde(default)]
+    pub latency_spectrum_us: Vec<[f64; 2]>,
+    /// Second by second.
+    #[serde(default)]
+    pub samples: Vec<Sample>,
     /// Values that were not those of their key; looked for with `--verify`.
     pub wrong: u64,
     /// Keys that exist and were not found.
@@ -90,6 +96,23 @@ pub struct PhaseReport {
     /// Only of the workload `restore`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreReport>,
+}
+
+/// A second of a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Its end, from the start of the phase.
+    pub at_s: f64,
+    /// The rate in it.
+    pub ops_per_s: f64,
+    /// Latencies of what completed in it.
+    pub p50_us: f64,
+    /// See [`p50_us`](Self::p50_us).
+    pub p99_us: f64,
+    /// See [`p50_us`](Self::p50_us).
+    pub max_us: f64,
+    /// Resident memory at its end.
+    pub rss_bytes: u64,
 }
 
 /// Checkpoints while operations were in flight.
@@ -189,13 +212,17 @@ pub struct DfsReport {
 }
 
 impl RunReport {
-    /// Writes the report; an earlier one under the same name is replaced as a whole.
+    /// Writes the report; an earlier one under the same name is replaced as a whole. What is no
+    /// file, such as a pipe or `/dev/null`, is written to.
     pub fn write(&self, path: &Path) -> Result<()> {
         let draft = path.with_extension("json.partial");
         let text = serde_json::to_vec_pretty(self)?;
-        fs::write(&draft, text)
-            .and_then(|()| fs::rename(&draft, path))
-            .with_context(|| format!("the report {} cannot be written", path.display()))
+        let written = if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            fs::write(path, text)
+        } else {
+            fs::write(&draft, text).and_then(|()| fs::rename(&draft, path))
+        };
+        written.with_context(|| format!("the report {} cannot be written", path.display()))
     }
 
     /// The settings of the engines and a row per phase, for people.

@@ -9,6 +9,7 @@ use super::flight::{Flight, Ledger};
 use super::live::Live;
 use super::options::LoadArgs;
 use super::pace::Pace;
+use super::probe::resident_bytes;
 use super::source::OpSource;
 use super::target::{OpBatch, OpKind, Target};
 use super::window::Window;
@@ -56,6 +57,7 @@ impl<'a> Runner<'a> {
         source: OpSource,
         floors: Option<Vec<u32>>,
     ) -> Self {
+        let inserted = source.inserted();
         let batch_ops = args.batch_ops() as usize;
         // A load is never paced: the rate is that of the workload under test.
         let rate = args.rate.filter(|_| source.left() == usize::MAX);
@@ -64,7 +66,7 @@ impl<'a> Runner<'a> {
             data,
             source,
             pace: Pace::new(rate, 0),
-            flight: Flight::new(data, args.in_flight_all(), floors),
+            flight: Flight::new(data, args.in_flight_all(), inserted, floors),
             batch: OpBatch::new(batch_ops, data.row_bytes() as usize),
             batch_ops,
             submitted: 0,
@@ -138,7 +140,7 @@ impl<'a> Runner<'a> {
     /// What was recorded since [`open_window`](Self::open_window).
     pub(super) fn close_window(&mut self) -> Window {
         let now_ns = self.now_ns();
-        self.window.close(now_ns);
+        self.window.end(now_ns, resident_bytes().unwrap_or(0));
         self.window.clone()
     }
 
@@ -149,7 +151,11 @@ impl<'a> Runner<'a> {
 
     /// What the next phase has to know.
     pub(super) fn into_ledger(self) -> Ledger {
-        Ledger { version: self.source.version(), floors: self.flight.into_floors() }
+        Ledger {
+            version: self.source.version(),
+            inserted: self.source.inserted(),
+            floors: self.flight.into_floors(),
+        }
     }
 
     fn now_ns(&self) -> u64 {
@@ -174,7 +180,7 @@ impl<'a> Runner<'a> {
         self.batch.clear();
         self.submitted = 0;
         for _ in 0..ops {
-            let draft = self.source.draw();
+            let draft = self.source.draw(self.flight.there());
             let tag = self.flight.start(draft, self.pace.start(now_ns));
             let value_bytes =
                 if draft.kind == OpKind::Put { self.data.value_size_bytes } else { 0 };
@@ -226,6 +232,7 @@ impl<'a> Runner<'a> {
         self.window.record(self.flight.finished_ns(), tally, now_ns);
         self.flight.forget_finished();
         if now_ns - self.progress.shown_ns >= SHOW_EVERY_NS {
+            self.window.sample(now_ns, resident_bytes().unwrap_or(0));
             self.show(now_ns, watch);
         }
         Ok(now_ns)

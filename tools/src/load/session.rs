@@ -13,6 +13,7 @@ use super::dataset::Dataset;
 use super::dist::{Dist, Popularity};
 use super::environment::Environment;
 use super::flight::Ledger;
+use super::html;
 use super::live::Live;
 use super::measure::Measured;
 use super::options::LoadArgs;
@@ -49,8 +50,8 @@ impl Setup {
     }
 }
 
-/// Runs the workloads of `args` against the engine that `open` opens, and writes the JSON report
-/// if one is asked for. Printing it is the caller's.
+/// Runs the workloads of `args` against the engine that `open` opens, and writes the reports that
+/// are asked for. Printing is the caller's.
 pub fn run(
     args: &LoadArgs,
     engine: &str,
@@ -97,8 +98,9 @@ pub fn run_on(
         probe: Probe::new(dir.path()),
         live: Live::start(args.quiet).context("the watch of memory does not start")?,
     };
-    let floors = args.verify.then(|| vec![0; data.records as usize]);
-    let mut ledger = Ledger { version: 0, floors };
+    let inserted = dir.inserted();
+    let floors = args.verify.then(|| vec![0; (data.records + inserted) as usize]);
+    let mut ledger = Ledger { version: 0, inserted, floors };
     let mut phases = Vec::new();
     for (at, &workload) in plan.iter().enumerate() {
         // A workload that is named again is its next round.
@@ -109,6 +111,7 @@ pub fn run_on(
         if workload == Workload::Load {
             dir.set_loaded()?;
         }
+        dir.set_inserted(ledger.inserted)?;
     }
     // Ends the live line before the caller prints, and the engine before its directory goes.
     drop(session);
@@ -121,10 +124,14 @@ pub fn run_on(
         settings: BTreeMap::from([(engine.to_owned(), settings(&about))]),
         phases,
     };
-    match &args.json {
-        Some(path) => report.write(path).map(|()| report),
-        None => Ok(report),
-    }
+    write(args, &report)?;
+    Ok(report)
+}
+
+/// Writes the reports that are asked for.
+fn write(args: &LoadArgs, report: &RunReport) -> Result<()> {
+    args.json.as_ref().map_or(Ok(()), |path| report.write(path))?;
+    args.report.as_ref().map_or(Ok(()), |path| html::write(report, path))
 }
 
 fn settings(about: &About) -> BTreeMap<String, String> {
@@ -283,9 +290,10 @@ impl Session<'_> {
         ledger: &mut Ledger,
         ops: Option<u64>,
     ) -> Runner<'t> {
-        let Ledger { version, floors } = std::mem::take(ledger);
+        let Ledger { version, inserted, floors } = std::mem::take(ledger);
         let dist = phase.workload.dist(self.args.dist);
-        let source = OpSource::new(phase.workload, dist, &self.data, self.args.seed, version);
+        let given = (version, inserted);
+        let source = OpSource::new(phase.workload, dist, &self.data, self.args.seed, given);
         let source = match ops {
             Some(ops) => source.limited_to(ops),
             None => source,

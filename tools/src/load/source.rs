@@ -4,7 +4,10 @@ use super::dataset::{ABSENT_BASE, Dataset};
 use super::dist::{Dist, Sampler};
 use super::rng::Rng;
 use super::target::OpKind;
-use super::workload::{Mix, Workload};
+use super::workload::{Kind, Mix, Workload};
+
+/// Most entries of one scan: the default of YCSB. They are drawn evenly from 1.
+const SCAN_ENTRIES_MAX: u64 = 100;
 
 /// One operation before it has bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +29,9 @@ pub(super) struct OpSource {
     sampler: Sampler,
     rng: Rng,
     index_base: u64,
+    records: u64,
+    /// Records given out to be inserted, in this phase and the ones before.
+    inserted: u64,
     /// Operations left, for a workload that ends by itself.
     left: Option<u64>,
     /// A load writes version 0 of everything.
@@ -34,13 +40,13 @@ pub(super) struct OpSource {
 }
 
 impl OpSource {
-    /// `version` is the last one that the run has given out.
+    /// `version` is the last one that the run has given out, `inserted` how many records.
     pub(super) fn new(
         workload: Workload,
         dist: Dist,
         data: &Dataset,
         seed: u64,
-        version: u64,
+        (version, inserted): (u64, u64),
     ) -> Self {
         let load = workload == Workload::Load;
         Self {
@@ -49,21 +55,37 @@ impl OpSource {
             // The ranks are scattered by the plain seed, which an ideal cache has to know.
             rng: Rng::new(seed ^ 0x6f70_735f_7365_6564),
             index_base: if workload == Workload::GetAbsent { ABSENT_BASE } else { 0 },
+            records: data.records,
+            inserted,
             left: load.then_some(data.records),
             load,
             version: if load { 0 } else { version },
         }
     }
 
+    /// The next operation, where the engine has acknowledged the inserts of records below `there`.
     #[inline]
-    pub(super) fn draw(&mut self) -> Draft {
-        let kind = self.mix.sample(&mut self.rng);
-        let index = self.index_base + self.sampler.sample(&mut self.rng);
+    pub(super) fn draw(&mut self, there: u64) -> Draft {
+        let kind = match self.mix.sample(&mut self.rng) {
+            Kind::Get => OpKind::Get,
+            Kind::Scan => OpKind::Scan(1 + self.rng.below(SCAN_ENTRIES_MAX) as u32),
+            Kind::Put => OpKind::Put,
+            Kind::Rmw => OpKind::Rmw,
+            Kind::Insert => return self.insert(),
+        };
+        let index = self.index_base + self.sampler.sample(&mut self.rng, there - self.records);
         if let Some(left) = &mut self.left {
             *left -= 1;
         }
-        self.version += u64::from(kind != OpKind::Get && !self.load);
+        self.version += u64::from(kind.writes() && !self.load);
         Draft { kind, index, version: self.version }
+    }
+
+    fn insert(&mut self) -> Draft {
+        let index = self.records + self.inserted;
+        self.inserted += 1;
+        self.version += 1;
+        Draft { kind: OpKind::Put, index, version: self.version }
     }
 
     /// The same operations, and no more than `ops` of them.
@@ -79,5 +101,9 @@ impl OpSource {
 
     pub(super) fn version(&self) -> u64 {
         self.version
+    }
+
+    pub(super) fn inserted(&self) -> u64 {
+        self.inserted
     }
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use aquifer::state::Entries;
 
 /// What one operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,9 +13,19 @@ pub enum OpKind {
     Get,
     /// Write a value blindly.
     Put,
+    /// Read at most so many entries of a map, from the one with this key on. Only where the data
+    /// set lies in maps.
+    Scan(u32),
     /// Read a value, change it by [`Dataset::next_value`](super::Dataset::next_value), write it
     /// back. The change is the engine's to call: the load generator never sees the value.
     Rmw,
+}
+
+impl OpKind {
+    /// Whether it changes anything.
+    pub fn writes(self) -> bool {
+        matches!(self, Self::Put | Self::Rmw)
+    }
 }
 
 /// One operation, borrowed from its batch.
@@ -134,6 +145,8 @@ pub enum Outcome<'a> {
     Value(&'a [u8]),
     /// A get found nothing.
     Absent,
+    /// A scan found these.
+    Entries(Entries<'a>),
     /// A put or a read-modify-write took effect.
     Done,
     /// The engine could not do it; ends the run.

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::dist::{Dist, YCSB_DIST};
 use super::rng::Rng;
-use super::target::OpKind;
 
 /// One workload of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +28,10 @@ pub enum Workload {
     YcsbB,
     /// Reads only.
     YcsbC,
+    /// 95 % reads of what was inserted last, 5 % inserts.
+    YcsbD,
+    /// 95 % scans of short ranges of a map, 5 % inserts.
+    YcsbE,
     /// Half reads, half read-modify-writes.
     YcsbF,
     /// Blind updates, and checkpoints while they go on.
@@ -37,7 +40,7 @@ pub enum Workload {
     Restore,
 }
 
-const ALL: [(Workload, &str); 11] = [
+const ALL: [(Workload, &str); 13] = [
     (Workload::Load, "load"),
     (Workload::Get, "get"),
     (Workload::GetAbsent, "get-absent"),
@@ -46,6 +49,8 @@ const ALL: [(Workload, &str); 11] = [
     (Workload::YcsbA, "ycsb-a"),
     (Workload::YcsbB, "ycsb-b"),
     (Workload::YcsbC, "ycsb-c"),
+    (Workload::YcsbD, "ycsb-d"),
+    (Workload::YcsbE, "ycsb-e"),
     (Workload::YcsbF, "ycsb-f"),
     (Workload::Checkpoint, "checkpoint"),
     (Workload::Restore, "restore"),
@@ -59,7 +64,7 @@ impl Workload {
 
     /// Whether any of its operations writes.
     pub fn writes(self) -> bool {
-        self.mix().gets < 1.0
+        self.mix().reads < 1.0
     }
 
     /// Whether it needs an engine with checkpoints.
@@ -71,7 +76,8 @@ impl Workload {
     pub fn dist(self, asked: Option<Dist>) -> Dist {
         let own = match self {
             Self::Load => return Dist::Sequential,
-            Self::YcsbA | Self::YcsbB | Self::YcsbC | Self::YcsbF => YCSB_DIST,
+            Self::YcsbA | Self::YcsbB | Self::YcsbC | Self::YcsbE | Self::YcsbF => YCSB_DIST,
+            Self::YcsbD => Dist::Latest,
             Self::Get | Self::GetAbsent | Self::Put | Self::Rmw => Dist::Uniform,
             Self::Checkpoint | Self::Restore => Dist::Uniform,
         };
@@ -79,32 +85,51 @@ impl Workload {
     }
 
     pub(super) fn mix(self) -> Mix {
-        let (gets, other) = match self {
-            Self::Load | Self::Put | Self::Checkpoint => (0.0, OpKind::Put),
-            Self::Rmw => (0.0, OpKind::Rmw),
-            Self::Get | Self::GetAbsent | Self::YcsbC | Self::Restore => (1.0, OpKind::Get),
-            Self::YcsbA => (0.5, OpKind::Put),
-            Self::YcsbB => (0.95, OpKind::Put),
-            Self::YcsbF => (0.5, OpKind::Rmw),
+        let (reads, other) = match self {
+            Self::Load | Self::Put | Self::Checkpoint => (0.0, Kind::Put),
+            Self::Rmw => (0.0, Kind::Rmw),
+            Self::Get | Self::GetAbsent | Self::YcsbC | Self::Restore => (1.0, Kind::Get),
+            Self::YcsbA => (0.5, Kind::Put),
+            Self::YcsbB => (0.95, Kind::Put),
+            Self::YcsbD | Self::YcsbE => (0.95, Kind::Insert),
+            Self::YcsbF => (0.5, Kind::Rmw),
         };
-        Mix { gets, other }
+        let read = if self == Self::YcsbE { Kind::Scan } else { Kind::Get };
+        Mix { read, reads, other }
     }
+}
+
+/// What a workload draws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A read of a record.
+    Get,
+    /// A read of a record and of some that follow it.
+    Scan,
+    /// A new version of a record.
+    Put,
+    /// A changed version of a record.
+    Rmw,
+    /// A new record.
+    Insert,
 }
 
 /// The kinds of a workload's operations.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mix {
-    /// Share of gets.
-    gets: f64,
+    /// What its reads are.
+    read: Kind,
+    /// Their share.
+    reads: f64,
     /// What the rest is.
-    other: OpKind,
+    other: Kind,
 }
 
 impl Mix {
     #[inline]
-    pub(super) fn sample(self, rng: &mut Rng) -> OpKind {
-        let gets = self.gets >= 1.0 || (self.gets > 0.0 && rng.unit() < self.gets);
-        if gets { OpKind::Get } else { self.other }
+    pub(super) fn sample(self, rng: &mut Rng) -> Kind {
+        let read = self.reads >= 1.0 || (self.reads > 0.0 && rng.unit() < self.reads);
+        if read { self.read } else { self.other }
     }
 }
 

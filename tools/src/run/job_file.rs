@@ -2,7 +2,7 @@
 //! Its writing is the commit of a checkpoint: it is replaced whole or not at all.
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -15,6 +15,9 @@ use crate::run::tally::Tally;
 
 /// Checkpoints a job keeps: the last one, and the one before in case the last is damaged.
 pub const CHECKPOINTS_KEPT: usize = 2;
+
+/// What every version of a job file starts with.
+pub const KIND: &str = "aquifer-wordcount-job";
 
 const MAGIC: &str = "aquifer-wordcount-job 1";
 
@@ -78,6 +81,32 @@ impl Job {
                  start without --resume"
             )
         })
+    }
+
+    /// A fresh job takes the place of an older one, not of any file that is there.
+    ///
+    /// # Errors
+    /// The file is no job file; the file system's refusal.
+    pub fn refuse_other_files(path: &Path) -> Result<()> {
+        let file = path.display();
+        let looked = || format!("looking at {file}, which the job file would replace");
+        match fs::metadata(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(e).with_context(looked),
+            // To look into a pipe would wait for a writer.
+            Ok(found) if !found.is_file() => {
+                bail!("{file} is not a file; name another job file with --job")
+            }
+            Ok(_) => {}
+        }
+        let mut head = Vec::new();
+        File::open(path)
+            .and_then(|opened| opened.take(KIND.len() as u64).read_to_end(&mut head))
+            .with_context(looked)?;
+        if !head.is_empty() && head != KIND.as_bytes() {
+            bail!("{file} is there and is not a job file; name another file with --job");
+        }
+        Ok(())
     }
 
     /// Keeps other processes off the job until the result is dropped or the process dies,

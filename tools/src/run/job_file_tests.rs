@@ -35,6 +35,28 @@ fn a_job_reads_as_it_was_written() {
 }
 
 #[test]
+fn a_fresh_job_replaces_jobs_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.job");
+    Job::refuse_other_files(&path).unwrap();
+    job().save(&path).unwrap();
+    Job::refuse_other_files(&path).unwrap();
+    for (text, refused) in [("", false), ("aquifer", true), ("my only copy of something", true)] {
+        fs::write(&path, text).unwrap();
+        let result = Job::refuse_other_files(&path);
+        assert_eq!(result.is_err(), refused, "{text}");
+        let named = |error: anyhow::Error| error.to_string().contains("with --job");
+        assert!(result.err().is_none_or(named), "{text}");
+    }
+    fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    for other in [path.as_path(), folder.path()] {
+        let error = Job::refuse_other_files(other).unwrap_err().to_string();
+        assert!(error.contains("is not a file"), "{error}");
+    }
+}
+
+#[test]
 fn the_oldest_checkpoints_are_given_up() {
     let mut job = job();
     assert_eq!(job.add(checkpoint(2)), []);

@@ -31,6 +31,8 @@ pub fn plan(args: &Args) -> Result<Planned> {
     if args.resume {
         // Before a claim, which would leave its file beside a job that is not there.
         Job::load(&args.job)?;
+    } else {
+        Job::refuse_other_files(&args.job)?;
     }
     let claim = Job::claim(&args.job)?;
     let job = if args.resume { resumed(args)? } else { fresh(args)? };

@@ -14,6 +14,7 @@ use aquifer::shard::values::{ControlOp, ControlResult};
 use aquifer::types::ObjectName;
 
 use super::opening::Opening;
+use super::records::Record;
 use super::{Aquifer, CLOSED};
 use crate::load::target::{Checkpointed, Checkpoints};
 
@@ -86,7 +87,7 @@ impl<F, Fut> Aquifer<F, Fut> {
 
 impl<F, Fut> Checkpoints for Aquifer<F, Fut>
 where
-    F: FnMut(Context, u64) -> Fut,
+    F: FnMut(Context, Record) -> Fut,
     Fut: Future<Output = aquifer::types::Result<()>>,
 {
     fn start(&mut self) -> Result<Duration> {
@@ -124,12 +125,13 @@ where
         self.live = None;
         self.completions.clear();
         self.cutting = None;
+        self.direct = 0;
     }
 
     fn open_last(&mut self, latency: Duration) -> Result<()> {
         let last = self.last.as_ref().context("there was no checkpoint yet")?;
         let live = self.opening.open(Some(last.handle()), latency)?;
-        self.records.set_state(live.state);
+        self.records.set_home(live.home);
         self.live = Some(live);
         Ok(())
     }

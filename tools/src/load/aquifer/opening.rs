@@ -9,7 +9,7 @@ use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
 use aquifer::shard::session::Session;
 use aquifer::shard::statistics::Statistics;
 use aquifer::state::request::StoreId;
-use aquifer::state::{StateKind, StateTable, ValueState};
+use aquifer::state::{MapState, StateKind, StateTable, ValueState};
 
 use crate::io::Io;
 use crate::load::options::Driver;
@@ -19,13 +19,24 @@ use crate::statistics::Watch;
 /// Maximal parallelism of the store: Flink's default.
 pub(super) const KEY_GROUPS: u32 = 128;
 
+const STATE: &str = "value";
+
 /// An engine that serves.
 pub(super) struct Live {
     // Dropped before the engine.
     pub(super) session: Session,
     pub(super) engine: Engine,
     pub(super) store: StoreId,
-    pub(super) state: ValueState,
+    pub(super) home: Home,
+}
+
+/// Where the records live.
+#[derive(Clone, Copy)]
+pub(super) enum Home {
+    /// A record is the value of its key.
+    Values(ValueState),
+    /// A record is an entry of a map.
+    Maps(MapState),
 }
 
 impl Live {
@@ -48,6 +59,7 @@ pub(super) struct Opening {
     pub(super) handle_file: PathBuf,
     driver: Driver,
     io: Io,
+    maps: bool,
     watch: Watch,
 }
 
@@ -62,6 +74,7 @@ impl Opening {
             handle_file: setup.dir.join("aquifer.handle"),
             driver: setup.args.driver,
             io: setup.args.io,
+            maps: setup.data.maps,
             watch: Watch::start(setup.args.metrics_addr)?,
         })
     }
@@ -82,7 +95,8 @@ impl Opening {
         self.watch.follow(&engine);
         let mut session = engine.session(0)?;
         let mut states = StateTable::default();
-        states.declare("value", StateKind::Value)?;
+        let kind = if self.maps { StateKind::Map } else { StateKind::Value };
+        states.declare(STATE, kind)?;
         let (store, states) = session.open_store(StoreConfig {
             number: 1,
             host_epoch: 0,
@@ -91,8 +105,11 @@ impl Opening {
             states,
             handle: handle.map(<[u8]>::to_vec),
         })?;
-        let state = states.value(store, "value")?;
-        Ok(Live { session, engine, store, state })
+        let home = match self.maps {
+            true => Home::Maps(states.map(store, STATE)?),
+            false => Home::Values(states.value(store, STATE)?),
+        };
+        Ok(Live { session, engine, store, home })
     }
 
     /// The distributed store for looks that are not the engine's, so that its counters and faults

@@ -1,48 +1,80 @@
-//! Read-modify-writes as records of a controller.
+//! Read-modify-writes as records of a controller, and the reads of a workload that mixes both.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use aquifer::aec::Context;
-use aquifer::state::ValueState;
+use aquifer::types::Error;
 
+use super::opening::Home;
 use crate::load::dataset::Dataset;
 use crate::load::target::Outcome;
+
+/// An operation as a record of its key.
+#[derive(Clone, Copy)]
+pub(super) struct Record {
+    pub(super) tag: u64,
+    /// Whether it changes the value that it reads.
+    pub(super) changes: bool,
+}
+
+/// A record that ended, and the value that a read has found.
+struct Ended {
+    record: Record,
+    found: Option<Vec<u8>>,
+}
 
 /// What the records share with the target.
 pub(super) struct Records {
     data: Dataset,
     /// Of the engine that is open.
-    state: Cell<ValueState>,
-    /// Tags of records that ended.
-    ended: RefCell<Vec<u64>>,
-    /// Buffers for new values, of records that ended: so a record allocates nothing.
+    home: Cell<Home>,
+    ended: RefCell<Vec<Ended>>,
+    /// Buffers for values, of records that ended: so a record allocates nothing.
     spare: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Records {
-    pub(super) fn new(data: Dataset, state: ValueState) -> Self {
+    pub(super) fn new(data: Dataset, home: Home) -> Self {
         let (ended, spare) = (RefCell::default(), RefCell::default());
-        Self { data, state: Cell::new(state), ended, spare }
+        Self { data, home: Cell::new(home), ended, spare }
     }
 
     /// Names the state of an engine that was opened again.
-    pub(super) fn set_state(&self, state: ValueState) {
-        self.state.set(state);
+    pub(super) fn set_home(&self, home: Home) {
+        self.home.set(home);
     }
 
-    /// One record: changes the value of its key to the next one.
-    pub(super) async fn change(
+    /// One record: reads the value of its key, or changes it to the next one.
+    pub(super) async fn run(
         self: Rc<Self>,
         ctx: Context,
-        tag: u64,
+        record: Record,
     ) -> aquifer::types::Result<()> {
-        let (key, state) = (ctx.key(), self.state.get());
-        let mut next = self.spare.borrow_mut().pop().unwrap_or_default();
-        state.get_with(&ctx, |now| self.data.next_value(&key, now, &mut next)).await?;
-        state.put(&ctx, &next).await?;
-        self.spare.borrow_mut().push(next);
-        self.ended.borrow_mut().push(tag);
+        let Home::Values(state) = self.home.get() else {
+            return Err(Error::invalid("entries of maps are not changed as records"));
+        };
+        let key = ctx.key();
+        let mut value = self.spare.borrow_mut().pop().unwrap_or_default();
+        let there = state
+            .get_with(&ctx, |now| {
+                if record.changes {
+                    self.data.next_value(&key, now, &mut value);
+                } else {
+                    value.clear();
+                    value.extend_from_slice(now.unwrap_or_default());
+                }
+                now.is_some()
+            })
+            .await?;
+        let found = if record.changes {
+            state.put(&ctx, &value).await?;
+            self.spare.borrow_mut().push(value);
+            None
+        } else {
+            there.then_some(value)
+        };
+        self.ended.borrow_mut().push(Ended { record, found });
         Ok(())
     }
 
@@ -50,7 +82,15 @@ impl Records {
     pub(super) fn hand_out(&self, done: &mut dyn FnMut(u64, Outcome<'_>)) -> usize {
         let mut ended = self.ended.borrow_mut();
         let count = ended.len();
-        ended.drain(..).for_each(|tag| done(tag, Outcome::Done));
+        for Ended { record, found } in ended.drain(..) {
+            let outcome = match &found {
+                Some(value) => Outcome::Value(value),
+                None if record.changes => Outcome::Done,
+                None => Outcome::Absent,
+            };
+            done(record.tag, outcome);
+            self.spare.borrow_mut().extend(found);
+        }
         count
     }
 }

@@ -1,0 +1,68 @@
+//! Handles of checkpoints as people have them: a file of the bytes that a host kept, hexadecimal
+//! digits, or the job file of the word count.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use aquifer::types::Error;
+
+use super::Object;
+use crate::page::unhex;
+use crate::run::job_file::{self, Job};
+
+/// Largest file that is read for handles, bytes: a job file names each input of its job.
+const FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// Handles, and where their objects are.
+#[derive(Debug, Default)]
+pub struct Handles {
+    /// What each is, and its bytes.
+    pub handles: Vec<(String, Vec<u8>)>,
+    /// The DFS, as far as a job file names it.
+    pub dfs: Option<String>,
+}
+
+impl Handles {
+    fn one(bytes: Vec<u8>) -> Self {
+        Self { handles: vec![("handle".to_owned(), bytes)], dfs: None }
+    }
+}
+
+/// The handles that `given` names, a path or digits.
+///
+/// # Errors
+/// It is neither; a job file that is not whole is `Corrupt`.
+pub fn read(given: &str) -> Result<Handles> {
+    let path = Path::new(given);
+    if !path.exists() {
+        let digits = unhex(given).filter(|bytes| !bytes.is_empty());
+        return digits.map(Handles::one).with_context(|| {
+            format!("{given} is neither a file that is there nor a handle in hexadecimal")
+        });
+    }
+    let file = Object::open(path, None)?;
+    if file.bytes() > FILE_BYTES_MAX {
+        bail!("{given} has {} bytes: no handle and no job file is as large", file.bytes());
+    }
+    of_bytes(path, file.read(0, file.bytes() as usize)?)
+}
+
+/// The handles in the bytes of a file.
+///
+/// # Errors
+/// A job file that is not whole is `Corrupt`.
+pub fn of_bytes(path: &Path, bytes: Vec<u8>) -> Result<Handles> {
+    if bytes.starts_with(job_file::KIND.as_bytes()) {
+        let job = Job::load(path).map_err(|error| Error::corrupt(format!("{error:#}")))?;
+        return Ok(of_job(job));
+    }
+    let text = str::from_utf8(&bytes).ok().map(str::trim).filter(|text| !text.is_empty());
+    Ok(Handles::one(text.and_then(unhex).unwrap_or(bytes)))
+}
+
+fn of_job(job: Job) -> Handles {
+    let named = |checkpoint: job_file::Checkpoint| {
+        (format!("checkpoint at word {}", checkpoint.position.records), checkpoint.handle)
+    };
+    Handles { handles: job.checkpoints.into_iter().map(named).collect(), dfs: Some(job.dfs) }
+}
