@@ -58,8 +58,8 @@ pub(crate) struct Entry {
     pub(crate) route: Route,
     pub(crate) bytes: u64,
     pub(crate) faults: Option<Arc<Faults>>,
-    // Reads queued or being carried out: a closed object goes when the last of them ended, so that no
-    // queued read finds a stranger behind its descriptor.
+    // Reads queued or being carried out: a closed object goes when the last of them ended, so that
+    // no queued read finds a stranger behind its descriptor.
     pub(crate) reads: u32,
     closing: bool,
 }
