@@ -8,14 +8,12 @@
 //!
 //! ```
 //! use aquifer::aec::{Context, Controller, Options};
-//! use aquifer::shard::engine::{Config, Engine, IoMode, ShardThread, StoreConfig};
+//! use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
 //! use aquifer::state::request::{Batch, Completions};
 //! use aquifer::state::{StateKind, StateTable};
 //! # fn main() -> aquifer::types::Result<()> {
 //!
-//! let (dfs, thread) = ("memory://words".to_owned(), ShardThread::Inline);
-//! let (memory_bytes, io, statistics_page) = (64 << 20, IoMode::Auto, None);
-//! let config = Config { memory_bytes, dfs, shards: 1, thread, io, statistics_page };
+//! let config = Config { thread: ShardThread::Inline, ..Config::new("memory://words") };
 //! let engine = Engine::open(config)?;
 //! let mut session = engine.session(0)?;
 //!

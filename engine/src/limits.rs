@@ -306,6 +306,10 @@ pub const EXECUTOR_TIDY_NS: u64 = 1_000_000_000;
 /// of two generations. The main job took 39.6 MiB under 32 MiB and 45 to 49 under 48 MiB.
 pub const MEMORY_MIN_BYTES: usize = 48 << 20;
 
+/// Memory of an engine whose host names none, bytes: what a TaskManager of Flink's default gives a
+/// slot, about.
+pub const MEMORY_DEFAULT_BYTES: usize = 256 << 20;
+
 /// Memory of a shard that does not grow with its load, bytes: ring, queues, code, two background
 /// executors and what their allocator keeps. Charged 12 MiB for it, the main job took 67.4 MiB
 /// under a budget of 64, charged 16 MiB 63.1.

@@ -152,16 +152,25 @@ fn number<T: TryFrom<u64>>(value: &str, max: u64) -> Result<T, String> {
     number.ok_or_else(|| format!("use a whole number up to {max}"))
 }
 
+const THREADS: [(&str, ShardThread); 2] =
+    [("owned", ShardThread::Owned), ("inline", ShardThread::Inline)];
+
+const IO_MODES: [(&str, IoMode); 3] =
+    [("auto", IoMode::Auto), ("uring", IoMode::Uring), ("portable", IoMode::Portable)];
+
+fn chosen<T: Copy>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let choice = choices.iter().find(|(name, _)| *name == value);
+    let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+    choice.map(|&(_, choice)| choice).ok_or_else(|| format!("use {}", names.join(" or ")))
+}
+
+fn name_of<T: Copy + PartialEq>(of: T, choices: &[(&'static str, T)]) -> &'static str {
+    choices.iter().find(|(_, choice)| *choice == of).map_or("", |(name, _)| name)
+}
+
 /// The configuration that the text of `aqf_engine_open` says.
 pub fn engine(text: &[u8]) -> Result<Config, Failure> {
-    let mut config = Config {
-        memory_bytes: 256 << 20,
-        dfs: String::new(),
-        shards: 1,
-        thread: ShardThread::Owned,
-        io: IoMode::Auto,
-        statistics_page: None,
-    };
+    let mut config = Config::new("");
     each(text, SCOPE_ENGINE, |name, value| {
         match name {
             "dfs" => value.clone_into(&mut config.dfs),
@@ -171,24 +180,9 @@ pub fn engine(text: &[u8]) -> Result<Config, Failure> {
                     .ok_or("use bytes, or a number with K, M, G or T for KiB, MiB, GiB, TiB")?;
             }
             "shards" => config.shards = number(value, 1024)?,
-            "thread" => {
-                config.thread = match value {
-                    "owned" => ShardThread::Owned,
-                    "inline" => ShardThread::Inline,
-                    _ => return Err("use owned or inline".to_owned()),
-                }
-            }
-            "statistics_page" => {
-                config.statistics_page = (!value.is_empty()).then(|| value.into());
-            }
-            _ => {
-                config.io = match value {
-                    "auto" => IoMode::Auto,
-                    "uring" => IoMode::Uring,
-                    "portable" => IoMode::Portable,
-                    _ => return Err("use auto, uring or portable".to_owned()),
-                }
-            }
+            "thread" => config.thread = chosen(value, &THREADS)?,
+            "io" => config.io = chosen(value, &IO_MODES)?,
+            _ => config.statistics_page = (!value.is_empty()).then(|| value.into()),
         }
         Ok(())
     })?;
@@ -203,15 +197,7 @@ pub fn engine(text: &[u8]) -> Result<Config, Failure> {
 /// A configuration as text.
 pub fn engine_text(config: &Config) -> String {
     let Config { memory_bytes, dfs, shards, thread, io, statistics_page } = config;
-    let thread = match thread {
-        ShardThread::Owned => "owned",
-        ShardThread::Inline => "inline",
-    };
-    let io = match io {
-        IoMode::Auto => "auto",
-        IoMode::Uring => "uring",
-        IoMode::Portable => "portable",
-    };
+    let (thread, io) = (name_of(*thread, &THREADS), name_of(*io, &IO_MODES));
     let page = statistics_page.as_deref().unwrap_or(Path::new("")).display();
     format!(
         "dfs = {dfs}\nmemory = {memory_bytes}\nshards = {shards}\nthread = {thread}\nio = {io}\n\

@@ -79,14 +79,8 @@ impl Victim {
     pub fn new(name: &str, shape: Shape) -> Self {
         let dfs = format!("memory://{name}");
         let (memory_bytes, thread) = (MEMORY_MIN_BYTES, ShardThread::Inline);
-        let config = Config {
-            memory_bytes,
-            dfs: dfs.clone(),
-            shards: 1,
-            thread,
-            io: crate::io_mode(),
-            statistics_page: None,
-        };
+        let io = crate::io_mode();
+        let config = Config { memory_bytes, thread, io, ..Config::new(&dfs) };
         let engine = Engine::open(config).expect("memory is always there");
         let mut session = engine.session(0).expect("the first one");
         let dfs = Dfs::open(&dfs).expect("the same");

@@ -29,7 +29,7 @@ fn store_config(handle: Option<Vec<u8>>) -> StoreConfig {
 fn session(folder: &Path) -> (Engine, Session) {
     let dfs = format!("file://{}", folder.display());
     let (memory_bytes, thread, io) = (64 << 20, ShardThread::Inline, io_mode());
-    let config = Config { memory_bytes, dfs, shards: 1, thread, io, statistics_page: None };
+    let config = Config { memory_bytes, thread, io, ..Config::new(dfs) };
     let engine = Engine::open(config).unwrap();
     let session = engine.session(0).unwrap();
     (engine, session)

@@ -29,8 +29,8 @@ fn store_config(handle: Option<Vec<u8>>) -> StoreConfig {
 }
 
 fn open(dfs: &str, thread: ShardThread) -> (Engine, Session) {
-    let (memory_bytes, dfs, io) = (64 << 20, dfs.into(), io_mode());
-    let config = Config { memory_bytes, dfs, shards: 1, thread, io, statistics_page: None };
+    let (memory_bytes, io) = (64 << 20, io_mode());
+    let config = Config { memory_bytes, thread, io, ..Config::new(dfs) };
     let engine = Engine::open(config).unwrap();
     let session = engine.session(0).unwrap();
     (engine, session)

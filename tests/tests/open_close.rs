@@ -60,8 +60,7 @@ impl Held {
 
 /// Opens an engine, writes, cuts a checkpoint, closes.
 fn open_and_close(dfs: &str, io: IoMode, thread: ShardThread) {
-    let (memory_bytes, dfs, shards) = (48 << 20, dfs.to_owned(), 1);
-    let config = Config { memory_bytes, dfs, shards, thread, io, statistics_page: None };
+    let config = Config { memory_bytes: 48 << 20, thread, io, ..Config::new(dfs) };
     let engine = Engine::open(config).unwrap();
     let mut session = engine.session(0).unwrap();
     let mut states = StateTable::default();
@@ -96,14 +95,8 @@ fn leaves_nothing(dfs: &str, io: IoMode, thread: ShardThread) {
 /// Runs in the child alone.
 fn child(dfs: &str) {
     for io in [IoMode::Uring, IoMode::Portable] {
-        match Engine::open(Config {
-            memory_bytes: 48 << 20,
-            dfs: dfs.to_owned(),
-            shards: 1,
-            thread: ShardThread::Inline,
-            io,
-            statistics_page: None,
-        }) {
+        let (memory_bytes, thread) = (48 << 20, ShardThread::Inline);
+        match Engine::open(Config { memory_bytes, thread, io, ..Config::new(dfs) }) {
             Err(error) if error.kind == ErrorKind::Unsupported => {
                 println!("skipped: {error}");
                 continue;

@@ -14,14 +14,8 @@ const THREADS: [ShardThread; 2] = [ShardThread::Owned, ShardThread::Inline];
 
 fn open(name: &str, thread: ShardThread) -> (Engine, Session) {
     let dfs = format!("memory://sessions-{name}-{thread:?}");
-    let config = Config {
-        memory_bytes: 48 << 20,
-        dfs,
-        shards: 1,
-        thread,
-        io: aquifer_tests::io_mode(),
-        statistics_page: None,
-    };
+    let (memory_bytes, io) = (48 << 20, aquifer_tests::io_mode());
+    let config = Config { memory_bytes, thread, io, ..Config::new(dfs) };
     let engine = Engine::open(config).unwrap();
     let session = engine.session(0).unwrap();
     (engine, session)

@@ -137,7 +137,7 @@ fn open(dfs: &str, thread: ShardThread, handle: Option<Vec<u8>>) -> (Engine, Ses
 
 fn config(dfs: &str, thread: ShardThread, statistics_page: Option<PathBuf>) -> Config {
     let (memory_bytes, io) = (64 << 20, io_mode());
-    Config { memory_bytes, dfs: dfs.to_owned(), shards: 1, thread, io, statistics_page }
+    Config { memory_bytes, thread, io, statistics_page, ..Config::new(dfs) }
 }
 
 fn session(engine: &Engine, handle: Option<Vec<u8>>) -> (Session, ValueState) {

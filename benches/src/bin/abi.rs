@@ -8,7 +8,7 @@
 use std::os::fd::BorrowedFd;
 use std::ptr::null;
 
-use aquifer::shard::engine::{Config, Engine, IoMode, ShardThread, StoreConfig};
+use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
 use aquifer::shard::session::{Armed, Session};
 use aquifer::state::request::{Batch, Completions, Status};
 use aquifer::state::{Key, StateKind, StateTable, Target, ValueState};
@@ -95,16 +95,8 @@ struct Rust {
 
 impl Rust {
     fn open(thread: ShardThread) -> Self {
-        let dfs = "memory://abi-rust".to_owned();
-        let engine = Engine::open(Config {
-            memory_bytes: 256 << 20,
-            dfs,
-            shards: 1,
-            thread,
-            io: IoMode::Auto,
-            statistics_page: None,
-        });
-        let engine = engine.expect("an engine");
+        let config = Config { thread, ..Config::new("memory://abi-rust") };
+        let engine = Engine::open(config).expect("an engine");
         let mut session = engine.session(0).expect("a session");
         let mut states = StateTable::default();
         states.declare("v", StateKind::Value).expect("a state");

@@ -8,7 +8,7 @@ use crate::io::dfs::Dfs;
 pub use crate::io::read_driver::IoKind;
 use crate::io::uring::RingMode;
 use crate::io::{clock, entropy};
-use crate::limits::{CLOSE_LOOK_MS, STATISTICS_WAIT_MS};
+use crate::limits::{CLOSE_LOOK_MS, MEMORY_DEFAULT_BYTES, STATISTICS_WAIT_MS};
 use crate::shard::driver::{self, Driver};
 use crate::shard::owned::OwnedShard;
 use crate::shard::page::StatisticsPage;
@@ -68,6 +68,21 @@ pub struct Config {
     /// replaced as a whole twice a second by a thread of its own, removed when the engine is
     /// dropped, readable for its owner alone. Its folder must exist.
     pub statistics_page: Option<PathBuf>,
+}
+
+impl Config {
+    /// One shard on a thread of its own, with `MEMORY_DEFAULT_BYTES`, whose state lives on `dfs`.
+    #[must_use]
+    pub fn new(dfs: impl Into<String>) -> Self {
+        Self {
+            memory_bytes: MEMORY_DEFAULT_BYTES,
+            dfs: dfs.into(),
+            shards: 1,
+            thread: ShardThread::Owned,
+            io: IoMode::Auto,
+            statistics_page: None,
+        }
+    }
 }
 
 /// A store to open.

@@ -115,11 +115,10 @@ impl Real {
             rng,
             config: Config {
                 memory_bytes: shards * SHARD_BYTES,
-                dfs,
                 shards,
                 thread,
                 io: io_mode(),
-                statistics_page: None,
+                ..Config::new(dfs)
             },
             sessions,
             lanes: Vec::new(),

@@ -46,8 +46,8 @@ fn kernel() -> Finding {
 /// Opens engines as a host would: what opens, works.
 fn rings() -> Vec<Finding> {
     let open = |io, thread| {
-        let (memory_bytes, dfs) = (MEMORY_MIN_BYTES, "memory://doctor".to_owned());
-        let config = Config { memory_bytes, dfs, shards: 1, thread, io, statistics_page: None };
+        let memory_bytes = MEMORY_MIN_BYTES;
+        let config = Config { memory_bytes, thread, io, ..Config::new("memory://doctor") };
         Engine::open(config).map(drop)
     };
     let kinds = [

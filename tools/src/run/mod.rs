@@ -75,11 +75,10 @@ fn run(args: &Args, job: &mut Job, inputs: &Inputs) -> Result<u64> {
     let opens = Instant::now();
     let engine = Engine::open(Config {
         memory_bytes: args.memory as usize,
-        dfs: job.dfs.clone(),
-        shards: 1,
         thread: ShardThread::Inline,
         io: args.io.into(),
         statistics_page: watch.page(),
+        ..Config::new(&job.dfs)
     })
     .with_context(opening)?;
     let opened = opens.elapsed();

@@ -1,6 +1,6 @@
 use std::fs;
 
-use aquifer::shard::engine::{Config, Engine, IoMode, ShardThread};
+use aquifer::shard::engine::{Config, Engine, ShardThread};
 use aquifer::state::request::StoreId;
 
 use super::*;
@@ -36,14 +36,8 @@ impl Counting {
             checkpoints: Vec::new(),
         };
         let inputs = Inputs::new(job.inputs.clone()).unwrap();
-        let config = Config {
-            memory_bytes: 48 << 20,
-            dfs: job.dfs.clone(),
-            shards: 1,
-            thread: ShardThread::Inline,
-            io: IoMode::Auto,
-            statistics_page: None,
-        };
+        let (memory_bytes, thread) = (48 << 20, ShardThread::Inline);
+        let config = Config { memory_bytes, thread, ..Config::new(&job.dfs) };
         let engine = Engine::open(config).unwrap();
         let mut session = engine.session(0).unwrap();
         let (store, states) = session.open_store(store_config(&job).unwrap()).unwrap();

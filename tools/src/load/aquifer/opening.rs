@@ -83,14 +83,13 @@ impl Opening {
     pub(super) fn open(&self, handle: Option<&[u8]>, latency: Duration) -> Result<Live> {
         let engine = Engine::open(Config {
             memory_bytes: usize::try_from(self.memory_bytes)?,
-            dfs: slower(&self.dfs, latency),
-            shards: 1,
             thread: match self.driver {
                 Driver::Inline => ShardThread::Inline,
                 Driver::Owned => ShardThread::Owned,
             },
             io: self.io.into(),
             statistics_page: self.watch.page(),
+            ..Config::new(slower(&self.dfs, latency))
         })?;
         self.watch.follow(&engine);
         let mut session = engine.session(0)?;
