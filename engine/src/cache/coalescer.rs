@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::codec::hash::PlaceHasher;
+use crate::codec::unverified::Unverified;
 use crate::io::values::{IoRequest, ObjectSlot};
 use crate::limits::{MERGED_READ_BYTES_MAX, READS_IN_FLIGHT_MAX};
 use crate::mem::pool::{Buf, Pool};
@@ -78,7 +79,7 @@ pub struct LandedExtent<'b> {
     /// Who asked.
     pub waiters: SmallVec<[Token; 2]>,
     /// Its whole pages; undefined if the read failed.
-    pub pages: &'b [u8],
+    pub pages: Unverified<'b>,
 }
 
 impl Coalescer {
@@ -210,7 +211,7 @@ impl Coalescer {
         let Flight { object, extent, waiters } = flight;
         self.places.remove(&(object, extent.offset, extent.len));
         let at = (extent.offset - landed.offset) as usize;
-        let pages = &buf.bytes()[at..at + extent.len as usize];
+        let pages = buf.unverified().part(at..at + extent.len as usize);
         Some(LandedExtent { place: (object, extent.offset), waiters, pages })
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::codec::hash::hash64;
 use crate::codec::reader::Reader;
+use crate::codec::unverified::Unverified;
 use crate::types::error::ErrorKind;
 use crate::types::object::OBJECT_NAME_BYTES;
 use crate::types::{Error, ObjectKind, ObjectName, Result};
@@ -51,7 +52,8 @@ impl Handle {
     ///
     /// # Errors
     /// `Corrupt`: these bytes are not a handle, or not a whole one. `Unsupported`: a newer one.
-    pub fn decode(bytes: &[u8]) -> Result<Self> {
+    pub fn decode<'a>(bytes: impl Into<Unverified<'a>>) -> Result<Self> {
+        let bytes = bytes.into().to_check();
         if let Some(version) = whole_version(bytes).filter(|&version| version > FORMAT_VERSION) {
             return Err(Error::new(
                 ErrorKind::Unsupported,

@@ -3,4 +3,5 @@
 pub mod crc;
 pub mod hash;
 pub mod reader;
+pub mod unverified;
 pub mod varint;

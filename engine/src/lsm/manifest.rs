@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::codec::crc::{keyed_crc, object_key};
 use crate::codec::reader::Reader;
+use crate::codec::unverified::Unverified;
 use crate::codec::varint;
 use crate::limits::{
     KEY_GROUPS_MAX, MANIFEST_TABLES_MAX, MANIFEST_TABLETS_MAX, STORED_KEY_BYTES_MAX,
@@ -136,7 +137,8 @@ impl Manifest {
     ///
     /// # Errors
     /// `Corrupt`, or `Unsupported` for a newer format.
-    pub fn decode(name: &ObjectName, bytes: &[u8]) -> Result<Self> {
+    pub fn decode<'a>(name: &ObjectName, bytes: impl Into<Unverified<'a>>) -> Result<Self> {
+        let bytes = bytes.into().to_check();
         let fail = |what: &str| Error::damaged(name, what);
         let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(|| fail("too short"))?;
         if !body.starts_with(MAGIC) {

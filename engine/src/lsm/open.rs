@@ -104,7 +104,7 @@ impl Opening {
 
     fn read(&mut self, result: Result<Buf>) {
         let decode = |buf: Buf| {
-            let meta = &buf.bytes()[..self.table_ref.meta_len as usize];
+            let meta = buf.unverified().part(..self.table_ref.meta_len as usize);
             Table::decode(self.table_ref, meta)
         };
         let table = result.and_then(decode);

@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use crate::codec::hash::hash64;
+use crate::codec::unverified::Unverified;
 use crate::codec::varint;
 use crate::limits::SCAN_BYTES_MAX;
 use crate::lsm::lookup::Need;
@@ -253,7 +254,12 @@ impl Scan {
     ///
     /// # Errors
     /// Damage.
-    pub fn land(&mut self, need: &Need, pages: &[u8], scratch: &mut Vec<u8>) -> Result<()> {
+    pub fn land(
+        &mut self,
+        need: &Need,
+        pages: Unverified<'_>,
+        scratch: &mut Vec<u8>,
+    ) -> Result<()> {
         let same = |c: &&mut Cursor| {
             c.need.is_some_and(|n| n.object == need.object && n.extent == need.extent)
         };
@@ -266,7 +272,7 @@ impl Scan {
             return Ok(());
         }
         let from = (need.extent.offset - need.extent.pages().offset) as usize;
-        Unit::check(need.object_key, need.extent.offset, &pages[from..], scratch)
+        Unit::check(need.object_key, need.extent.offset, pages.part(from..), scratch)
             .and_then(|u| cursor.fill(&u, &self.prefix, &self.from, &self.version, self.tablet))
             .map_err(|error| error.in_object(cursor.open.table.name()))
     }

@@ -38,7 +38,7 @@ fn a_scan_ends_with_an_error() {
     let mut scan = Scan::new(version, &prefix, prefix.clone(), 100, Vec::new(), true);
     assert_eq!(scan.step(), ScanStep::Read);
     let need = scan.needs().next().unwrap();
-    let error = scan.land(&need, &unit, &mut Vec::new()).unwrap_err();
+    let error = scan.land(&need, (&unit).into(), &mut Vec::new()).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Corrupt);
     assert!(error.text.contains("row 9") && error.text.contains("sst-"), "{error}");
 }

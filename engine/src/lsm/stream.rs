@@ -232,7 +232,7 @@ impl Stream {
     fn ready_value(&mut self, io: &mut JobIo) -> Result<Ready> {
         let Value::Extent(value) = self.rows[self.row].value else { return Ok(Ready::Row) };
         if let Some(buf) = &self.large {
-            extent::check(self.table.object_key(), value.offset, value.len, buf.bytes())
+            extent::check(self.table.object_key(), value.offset, value.len, buf.unverified())
                 .map_err(|error| error.in_object(self.table.name()))?;
             return Ok(Ready::Row);
         }
@@ -251,11 +251,12 @@ impl Stream {
         self.unit = self.current.units.start;
         self.current.units.start += 1;
         let at = self.table.unit(self.unit).ok_or_else(|| no_unit(&self.table))?;
-        let bytes = self.current.bytes.as_ref().expect("checked by the caller").bytes();
+        let bytes = self.current.bytes.as_ref().expect("checked by the caller");
         let from = (at.offset - self.current.offset) as usize;
         let damaged = |error: Error| error.in_object(self.table.name());
         let key = self.table.object_key();
-        let unit = Unit::check(key, at.offset, &bytes[from..], &mut self.scratch);
+        let bytes = bytes.unverified().part(from..);
+        let unit = Unit::check(key, at.offset, bytes, &mut self.scratch);
         let unit = unit.map_err(damaged)?;
         if let Some(row) = self.rows.last() {
             self.last.clear();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use memmap2::{MmapMut, MmapRaw};
 
+use crate::codec::unverified::Unverified;
 use crate::limits::{MERGED_READ_BYTES_MAX, PAGE_BYTES, READS_IN_FLIGHT_MAX};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Result};
@@ -48,6 +49,13 @@ impl Buf {
         // SAFETY: `start` and `len` name a part of `memory`, which is mapped, zeroed at first and
         // lives as long as this buffer; nobody else has that part.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+
+    /// The bytes that a driver read into it.
+    #[inline]
+    #[must_use]
+    pub fn unverified(&self) -> Unverified<'_> {
+        self.bytes().into()
     }
 
     /// The bytes, for the driver that fills them.

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
+use crate::codec::unverified::Unverified;
 use crate::io::values::{IoDone, ObjectSlot};
 use crate::limits::SCAN_LIMIT_MAX;
 use crate::lsm::lookup::{Answer, Lookup, Need};
@@ -136,7 +137,7 @@ impl Shard {
         let get = get_of(&mut self.cold, token);
         let out = &mut outbox.completions[usize::from(get.session)];
         let first = get.need.is_none();
-        if let Some(store) = self.stores[usize::from(get.store.0)].as_mut() {
+        if let Some(store) = self.stores[get.store.place()].as_mut() {
             let requests = store.requests.of(get.state);
             requests.dfs_gets += u64::from(first && matches!(step, Ok(Step::Read(_))));
             requests.absent += u64::from(matches!(step, Ok(Step::Absent)));
@@ -228,7 +229,7 @@ impl Shard {
         &mut self,
         waiter: Token,
         place: (ObjectSlot, u64),
-        pages: Result<&[u8]>,
+        pages: Result<Unverified<'_>>,
         outbox: &mut Outbox,
     ) {
         if let Some(Waiting::Get(get)) = self.cold.get(waiter) {
@@ -245,7 +246,7 @@ impl Shard {
         self.continue_scan(scan, result, outbox);
     }
 
-    fn resume_get(&mut self, token: Token, pages: Result<&[u8]>, outbox: &mut Outbox) {
+    fn resume_get(&mut self, token: Token, pages: Result<Unverified<'_>>, outbox: &mut Outbox) {
         let answer = pages.and_then(|pages| self.read_answer(token, pages));
         let get = get_of(&mut self.cold, token);
         let step = match answer {
@@ -265,7 +266,7 @@ impl Shard {
         self.settle(token, step, outbox);
     }
 
-    fn read_answer(&mut self, token: Token, pages: &[u8]) -> Result<Answer> {
+    fn read_answer(&mut self, token: Token, pages: Unverified<'_>) -> Result<Answer> {
         let get = get_of(&mut self.cold, token);
         let need = get.need.expect("a get that waited had a need");
         let store = self.stores[get.store.place()].as_ref().ok_or_else(closed)?;
@@ -276,7 +277,7 @@ impl Shard {
             return get.lookup.take_large(&store.ops, key, value, &mut self.value);
         }
         let from = (need.extent.offset - need.extent.pages().offset) as usize;
-        let bytes = &pages[from..];
+        let bytes = pages.part(from..);
         let entry = Unit::check(need.object_key, need.extent.offset, bytes, &mut self.scratch)
             .and_then(|unit| unit.find(key))
             .map_err(|error| get.lookup.damaged(error))?;

@@ -3,6 +3,7 @@
 //! is contiguous, so whole reads need no assembly.
 
 use crate::codec::crc::keyed_crc;
+use crate::codec::unverified::Unverified;
 use crate::limits::{EXTENT_CHECK_BYTES, PAGE_BYTES, VALUE_BYTES_MAX};
 use crate::sst::layout::Extent;
 use crate::types::{Error, Result};
@@ -62,7 +63,13 @@ pub fn value_in(value_len: u32, bytes: &[u8]) -> &[u8] {
 ///
 /// # Errors
 /// `Corrupt`, naming offset and the check that failed; the caller knows the object.
-pub fn check(object_key: u64, offset: u64, value_len: u32, bytes: &[u8]) -> Result<&[u8]> {
+pub fn check<'a>(
+    object_key: u64,
+    offset: u64,
+    value_len: u32,
+    bytes: impl Into<Unverified<'a>>,
+) -> Result<&'a [u8]> {
+    let bytes = bytes.into().to_check();
     let fail = |at: u64, what: &str| {
         Error::corrupt(format!("value of {value_len} bytes at byte {offset}: {what} at {at}"))
     };

@@ -3,6 +3,7 @@
 
 use crate::codec::crc::{keyed_crc, object_key};
 use crate::codec::reader::Reader;
+use crate::codec::unverified::Unverified;
 use crate::codec::varint;
 use crate::limits::{SST_META_BYTES_MAX, STORED_KEY_BYTES_MAX};
 use crate::sst::clears::Clears;
@@ -288,7 +289,8 @@ impl Table {
     ///
     /// # Errors
     /// `Corrupt`, naming the object and the check that failed; `Unsupported` for a newer format.
-    pub fn decode(table_ref: TableRef, meta: &[u8]) -> Result<Self> {
+    pub fn decode<'a>(table_ref: TableRef, meta: impl Into<Unverified<'a>>) -> Result<Self> {
+        let meta = meta.into().to_check();
         let name = table_ref.name;
         let fail = |what: &str| Error::damaged(&name, format!("resident part: {what}"));
         if meta.len() != table_ref.meta_len as usize || meta.len() > SST_META_BYTES_MAX {

@@ -4,6 +4,7 @@
 
 use std::cmp::Ordering;
 
+use crate::codec::unverified::Unverified;
 use crate::limits::STORED_KEY_BYTES_MAX;
 use crate::sst::extent::ValueExtent;
 use crate::sst::layout::{
@@ -52,9 +53,10 @@ impl<'a> Unit<'a> {
     pub fn check(
         object_key: u64,
         offset: u64,
-        bytes: &'a [u8],
+        bytes: impl Into<Unverified<'a>>,
         scratch: &'a mut Vec<u8>,
     ) -> Result<Self> {
+        let bytes = bytes.into().to_check();
         let fail = |what: &str| corrupt(offset, what);
         let header = UnitHeader::check(bytes).map_err(fail)?;
         let Some(unit) = bytes.get(..header.unit_bytes()) else {

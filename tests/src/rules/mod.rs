@@ -296,7 +296,8 @@ pub fn unsafety(source: &Source) -> Vec<Finding> {
         // hold is an argument too, and a name of the C interface is one of its own.
         let above = &lines[line.saturating_sub(7)..line - 1];
         let argued = |text: &&str| ARGUMENTS.iter().any(|start| text.contains(start));
-        let named = lines[line - 1] == EXPORT && lines[line].contains(" aqf_");
+        let next = lines.get(line).copied().unwrap_or_default();
+        let named = lines[line - 1] == EXPORT && next.contains(" aqf_");
         if !named && !above.iter().any(argued) {
             findings.push(source.finding(line, "unsafe without a SAFETY comment above"));
         }

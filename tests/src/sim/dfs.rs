@@ -199,7 +199,7 @@ impl Dfs {
         let handle = Handle::decode(handle)?;
         let bytes = self.object(&handle.manifest)?;
         handle.verify(&bytes)?;
-        let manifest = Manifest::decode(&handle.manifest, &bytes)?;
+        let manifest = Manifest::decode(&handle.manifest, bytes.as_ref())?;
         self.tablets_max = self.tablets_max.max(manifest.tablets.len());
         let tables = manifest.tables.iter().map(|table| table.name);
         Ok(tables.chain([handle.manifest]).collect())

@@ -206,7 +206,7 @@ fn show_unit(page: &mut Page<'_>, object: &Object, offset: u64, flaws: &mut Flaw
         // Under a checksum that holds, to see as much as there is.
         layout::seal_unit(key, offset, unit);
         let mut scratch = Vec::new();
-        match Unit::check(key, offset, unit, &mut scratch) {
+        match Unit::check(key, offset, &*unit, &mut scratch) {
             Ok(unit) => rows(page, &unit),
             Err(_) => Ok(page.bytes("content", unit)?),
         }
