@@ -253,8 +253,8 @@ const _: () = assert!(
     "two waits that double, below a second"
 );
 
-/// Threads of a process that read for its portable drivers. A disk that many reads keep busy needs
-/// as many threads; each takes some 16 KiB.
+/// Threads of a process that read for its portable drivers: a disk sees as many reads at once, and
+/// needs some tens to be busy.
 pub const READ_THREADS_MAX: usize = 64;
 
 /// Longest latency that a DFS url may inject, nanoseconds: ten seconds are beyond any DFS that is
