@@ -44,7 +44,7 @@ const UNSAFE: [(&str, usize); 19] = [
     ("engine/src/shard/driver.rs", 1),
     ("ffi/src/fork.rs", 1),
     ("ffi/src/layout.rs", 1),
-    ("ffi/src/lib.rs", 69),
+    ("ffi/src/lib.rs", 72),
     ("ffi/src/log.rs", 3),
     ("ffi/src/requests.rs", 8),
     ("ffi/tests/abi.rs", 22),

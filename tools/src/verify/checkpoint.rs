@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use aquifer::checkpoint::handle::Handle;
 use aquifer::codec::reader::Reader;
-use aquifer::limits::{KEY_GROUPS_MAX, MANIFEST_BYTES_MAX, PAGE_BYTES};
+use aquifer::limits::{MANIFEST_BYTES_MAX, PAGE_BYTES};
 use aquifer::lsm::manifest::Manifest;
 use aquifer::sst::{Table, TableRef};
 use aquifer::state::StateTable;
@@ -147,12 +147,6 @@ impl Checker {
         let states = StateTable::decode(&mut Reader::new(&manifest.states));
         if let Err(error) = &states {
             checked.error(name, None, error);
-        }
-        let (first, last) = manifest.range;
-        let groups = manifest.key_groups;
-        if groups > KEY_GROUPS_MAX || first > last || u32::from(last) >= groups {
-            let what = format!("key groups {first} to {last} of {groups} are no range");
-            checked.error(name, None, &Error::corrupt(what));
         }
         let states = states.unwrap_or_default();
         checked.tables = manifest.tables.len();
