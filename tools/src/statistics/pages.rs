@@ -12,14 +12,14 @@ use aquifer::shard::statistics::{SCHEMA, Statistics};
 /// A page that was not replaced for so long is old: an engine replaces it twice a second.
 const STALE_SECONDS: u64 = 5;
 
-/// The folder of the pages: below `$XDG_RUNTIME_DIR`, or of this user's own in the temporary
-/// folder.
+/// The folder of the pages: below `$XDG_RUNTIME_DIR`, or of this user's own in `/tmp`, whatever
+/// `$TMPDIR` says: who writes a page and who reads it may have different ones.
 fn folder() -> Result<PathBuf> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     if let Some(runtime) = runtime.filter(|path| path.is_absolute() && path.is_dir()) {
         return Ok(runtime.join("aquifer"));
     }
-    Ok(std::env::temp_dir().join(format!("aquifer-{}", user()?)))
+    Ok(Path::new("/tmp").join(format!("aquifer-{}", user()?)))
 }
 
 fn user() -> Result<u32> {
