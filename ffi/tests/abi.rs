@@ -427,6 +427,21 @@ fn results_live_until_they_are_released() {
 }
 
 #[test]
+fn results_are_those_of_their_session() {
+    let hosts = ["one", "other"].map(|name| Host::open(name, "inline"));
+    let lent = hosts.each_ref().map(|host| {
+        let state = host.state("v", kind::VALUE);
+        host.one(host.on(op::PUT, state, b"k", b"value"));
+        host.submit(&[host.on(op::GET, state, b"k", b"")]);
+        host.try_poll(-1, false).unwrap().1
+    });
+    assert_ne!(lent[0], lent[1]);
+    assert_eq!(aqf_release(hosts[0].session, lent[1]), BAD_HANDLE);
+    assert_eq!(aqf_release(hosts[1].session, lent[1]), OK);
+    hosts.iter().for_each(Host::close);
+}
+
+#[test]
 fn closing_the_engine_completes_what_is_pending() {
     for thread in ["owned", "inline"] {
         let host = Host::open("pending", thread);
