@@ -218,3 +218,7 @@ impl StoreObject {
         closed
     }
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;
