@@ -403,6 +403,13 @@ fn completion(
     }
 }
 
+impl Drop for State {
+    fn drop(&mut self) {
+        // Nobody hears how these restores end: other sessions may restore the stores again.
+        self.pending.take_stores().iter().for_each(|store| store.restore_failed());
+    }
+}
+
 /// Opens an empty store on the session's shard.
 pub fn open_store(state: &mut State, text: &[u8]) -> Result<u64, Failure> {
     let config = options::store(text)?;

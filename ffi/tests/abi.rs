@@ -442,6 +442,29 @@ fn results_are_those_of_their_session() {
 }
 
 #[test]
+fn a_restore_whose_session_was_closed_can_be_made_again() {
+    let host = Host::open("left", "owned");
+    let state = host.state("v", kind::VALUE);
+    host.one(host.on(op::PUT, state, b"k", b"kept"));
+    let handle = host.one(request(op::CHECKPOINT, host.store, 0)).value;
+    let mut other = Host { ..host };
+    // SAFETY: the places are live.
+    unsafe {
+        assert_eq!(aqf_session_open(host.engine, 0, &raw mut other.session), OK);
+        assert_eq!(aqf_store_open(other.session, null(), 0, &raw mut other.store), OK);
+    }
+    let restore = with_key(request(op::RESTORE, other.store, 0), b"", &handle);
+    assert_eq!(other.submit(&[restore]), 1);
+    assert_eq!(aqf_session_close(other.session), OK);
+    other.session = host.session;
+    let again = other.one(restore);
+    assert_eq!(again.status, OK, "{}", again.message);
+    let state = other.state("v", kind::VALUE);
+    assert_eq!(other.one(other.on(op::GET, state, b"k", b"")).value, b"kept");
+    other.close();
+}
+
+#[test]
 fn closing_the_engine_completes_what_is_pending() {
     for thread in ["owned", "inline"] {
         let host = Host::open("pending", thread);
