@@ -226,3 +226,7 @@ impl StoreObject {
         closed
     }
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

@@ -3,8 +3,6 @@
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::status::{Failure, Status};
-
 static FORKED: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn in_child() {
@@ -22,14 +20,11 @@ pub fn watch() {
     });
 }
 
-/// Refuses to work in a forked child.
-pub fn check() -> Result<(), Failure> {
-    if FORKED.load(Ordering::Relaxed) {
-        return Err(Failure::new(
-            Status::Forked,
-            "this process is a forked child of one that opened an engine, whose threads it does \
-             not have; exec a program, or open the engine after fork",
-        ));
-    }
-    Ok(())
+/// The cause and remedy of `AQF_FORKED`.
+pub const REFUSED: &str = "this process is a forked child of one that opened an engine, whose \
+                           threads it does not have; exec a program, or open the engine after fork";
+
+/// True in a forked child.
+pub fn is_child() -> bool {
+    FORKED.load(Ordering::Relaxed)
 }

@@ -36,6 +36,11 @@ impl Kind {
         (self as u64) << 56 | (generation & GENERATION_MASK) << 16 | place as u64
     }
 
+    /// The handle of something that has a number and no place.
+    pub fn numbered(self, number: u64) -> u64 {
+        (self as u64) << 56 | number
+    }
+
     /// Place and generation of a handle of this kind.
     pub fn parse(self, handle: u64) -> Result<(usize, u64), Failure> {
         if handle >> 56 != self as u64 {

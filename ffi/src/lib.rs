@@ -412,7 +412,8 @@ pub unsafe extern "C" fn aqf_submit(
             return Err(Failure::new(Status::Closed, "the engine was closed"));
         }
         let mut taken = 0;
-        while taken < count && state.room() > 0 {
+        // The engine can be closed meanwhile: what was taken completes with that, and no more is.
+        while taken < count && state.room() > 0 && !state.is_ended() {
             // SAFETY: `count` structs of `stride` bytes lie there, as the header says.
             let request = unsafe { &*requests.byte_add(taken * stride) };
             if request.struct_size as usize != stride {

@@ -196,7 +196,8 @@ impl State {
         self.last_store = match at.filter(|&at| self.stores[at].is_now(handle)) {
             Some(at) => at,
             None => {
-                at.map(|at| self.stores.swap_remove(at));
+                // Closed stores go, lest a session that sees many keeps them all.
+                self.stores.retain(|known| known.is_now(known.handle));
                 let object = STORES.get(handle)?;
                 check_home(&object, self)?;
                 self.stores.push(Known::new(handle, object)?);

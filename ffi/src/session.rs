@@ -1,14 +1,13 @@
 //! A session: the ledger of what is pending, and what its polls lent.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
 use aquifer::io::doorbell::Doorbell;
 use aquifer::limits::SESSION_IN_FLIGHT_MAX;
-use aquifer::mem::slab::{Slab, Token};
 use aquifer::shard::engine::opening;
 use aquifer::shard::session::{Armed, Session, Waker};
 use aquifer::shard::values::{ControlDone, ControlOp, ControlResult};
@@ -25,6 +24,9 @@ use crate::{layout, options};
 
 /// Sessions of a process.
 pub static SESSIONS: Table<SessionObject, { 1 << 12 }> = Table::new(Kind::Session);
+
+/// Results lent so far, by all sessions: those of one name nothing in another.
+static RESULTS: AtomicU64 = AtomicU64::new(1);
 
 /// Bytes of keys and values that a session takes before it says that enough are in flight; one
 /// request is always taken.
@@ -56,7 +58,7 @@ pub struct State {
     // What is being handed out, and how much of it was.
     current: Arc<Completions>,
     handed_out: usize,
-    lent: Slab<Arc<Completions>>,
+    lent: BTreeMap<u64, Arc<Completions>>,
     spare: Vec<Completions>,
 }
 
@@ -87,7 +89,7 @@ impl SessionObject {
                     own: Completions::default(),
                     current: Arc::default(),
                     handed_out: 0,
-                    lent: Slab::default(),
+                    lent: BTreeMap::new(),
                     spare: Vec::new(),
                 }),
             });
@@ -329,8 +331,9 @@ impl State {
         }
         self.handed_out = to;
         let results = if lends {
-            let token = self.lent.insert(Arc::clone(&self.current));
-            Kind::Results.handle(token.index(), token.0 >> 32)
+            let results = Kind::Results.numbered(RESULTS.fetch_add(1, Ordering::Relaxed));
+            self.lent.insert(results, Arc::clone(&self.current));
+            results
         } else {
             0
         };
@@ -339,8 +342,7 @@ impl State {
 
     /// Takes results back.
     pub fn release(&mut self, results: u64) -> Outcome {
-        let (index, generation) = Kind::Results.parse(results)?;
-        let lent = self.lent.remove(Token(generation << 32 | index as u64));
+        let lent = self.lent.remove(&results);
         let completions = lent.ok_or_else(|| Kind::Results.bad(results))?;
         self.recycle(completions);
         Ok(Status::Ok)
@@ -398,6 +400,13 @@ fn completion(
         message_len: message.len() as u32,
         flags,
         number: special.number,
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        // Nobody hears how these restores end: other sessions may restore the stores again.
+        self.pending.take_stores().iter().for_each(|store| store.restore_failed());
     }
 }
 

@@ -125,24 +125,28 @@ thread_local! {
 
 /// The text of the last failure of this thread.
 pub fn with_last_error<T>(read: impl FnOnce(&str) -> T) -> T {
+    if fork::is_child() {
+        return read(fork::REFUSED);
+    }
     LAST_ERROR.with_borrow(|text| read(text))
 }
 
 /// The frame of every function that can fail: refuses forked children, keeps panics inside, notes
 /// the failure.
 pub fn call(body: impl FnOnce() -> Outcome) -> i32 {
-    let outcome = match fork::check() {
-        Ok(()) => catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<&str>().copied();
-            let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-            let text = text.unwrap_or("no text");
-            Err(Failure::new(
-                Status::Panic,
-                format!("a bug of the library: {text}; close the session, and please report it"),
-            ))
-        }),
-        Err(failure) => Err(failure),
-    };
+    if fork::is_child() {
+        // Nothing is noted: a thread that the child does not have may hold the allocator.
+        return Status::Forked as i32;
+    }
+    let outcome = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let text = text.unwrap_or("no text");
+        Err(Failure::new(
+            Status::Panic,
+            format!("a bug of the library: {text}; close the session, and please report it"),
+        ))
+    });
     match outcome {
         Ok(status) => status as i32,
         Err(failure) => {

@@ -433,6 +433,44 @@ fn results_live_until_they_are_released() {
 }
 
 #[test]
+fn results_are_those_of_their_session() {
+    let hosts = ["one", "other"].map(|name| Host::open(name, "inline"));
+    let lent = hosts.each_ref().map(|host| {
+        let state = host.state("v", kind::VALUE);
+        host.one(host.on(op::PUT, state, b"k", b"value"));
+        host.submit(&[host.on(op::GET, state, b"k", b"")]);
+        host.try_poll(-1, false).unwrap().1
+    });
+    assert_ne!(lent[0], lent[1]);
+    assert_eq!(aqf_release(hosts[0].session, lent[1]), BAD_HANDLE);
+    assert_eq!(aqf_release(hosts[1].session, lent[1]), OK);
+    hosts.iter().for_each(Host::close);
+}
+
+#[test]
+fn a_restore_whose_session_was_closed_can_be_made_again() {
+    let host = Host::open("left", "owned");
+    let state = host.state("v", kind::VALUE);
+    host.one(host.on(op::PUT, state, b"k", b"kept"));
+    let handle = host.one(request(op::CHECKPOINT, host.store, 0)).value;
+    let mut other = Host { ..host };
+    // SAFETY: the places are live.
+    unsafe {
+        assert_eq!(aqf_session_open(host.engine, 0, &raw mut other.session), OK);
+        assert_eq!(aqf_store_open(other.session, null(), 0, &raw mut other.store), OK);
+    }
+    let restore = with_key(request(op::RESTORE, other.store, 0), b"", &handle);
+    assert_eq!(other.submit(&[restore]), 1);
+    assert_eq!(aqf_session_close(other.session), OK);
+    other.session = host.session;
+    let again = other.one(restore);
+    assert_eq!(again.status, OK, "{}", again.message);
+    let state = other.state("v", kind::VALUE);
+    assert_eq!(other.one(other.on(op::GET, state, b"k", b"")).value, b"kept");
+    other.close();
+}
+
+#[test]
 fn closing_the_engine_completes_what_is_pending() {
     for thread in ["owned", "inline"] {
         let host = Host::open("pending", thread);

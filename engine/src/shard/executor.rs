@@ -268,10 +268,14 @@ impl<J> Lane<J> {
     }
 }
 
-impl<J> Drop for Lane<J> {
+impl<J> Drop for ExecutorLink<J> {
     fn drop(&mut self) {
-        self.core.links.fetch_sub(1, Ordering::Relaxed);
-        self.core.bell.ring();
+        for Lane { orders, core, .. } in self.lanes.drain(..) {
+            // The executor looks for this when the bell rings, and perhaps not again for hours.
+            drop(orders);
+            core.links.fetch_sub(1, Ordering::Relaxed);
+            core.bell.ring();
+        }
     }
 }
 

@@ -57,6 +57,25 @@ fn job_of(finished: Finished<TestJob>) -> (Result<TestJob>, Vec<(ObjectName, Ope
     (job, opened)
 }
 
+#[test]
+fn a_link_is_let_go_when_its_shard_leaves() {
+    for _ in 0..1000 {
+        let (mut link, _bell) = link("memory://left");
+        // The executors drop their ends of these rings with the link.
+        let mut kept = Vec::new();
+        for lane in &mut link.lanes {
+            let (_, another) = RingBuffer::new(1);
+            kept.push(std::mem::replace(&mut lane.finished, another));
+        }
+        drop(link);
+        let start = Instant::now();
+        while !kept.iter().all(Consumer::is_abandoned) {
+            assert!(start.elapsed() < Duration::from_secs(10), "an executor keeps the link");
+            std::thread::yield_now();
+        }
+    }
+}
+
 fn urls(folder: &Folder) -> [String; 2] {
     [folder.url().to_owned(), format!("memory://jobs-{:x}", entropy::nonce().unwrap())]
 }
