@@ -18,9 +18,6 @@ const WARM_UP: u64 = 50;
 /// What the process may have grown by at the end, KiB. The objects lie in a folder: those of a DFS
 /// in memory would be counted.
 const SLACK_KIB: u64 = 2 << 10;
-/// Descriptors and threads that may be more: the threads that serve all engines of a process come
-/// and go with what they hold. What every closing leaves would be 500.
-const SLACK: u64 = 8;
 
 /// Set in the child, which runs without privileges: the folder for objects.
 const CHILD: &str = "AQUIFER_OPEN_CLOSE";
@@ -50,8 +47,8 @@ impl Held {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let now = Self::now();
-            let fits = now.descriptors <= before.descriptors + SLACK
-                && now.threads <= before.threads + SLACK
+            let fits = now.descriptors <= before.descriptors
+                && now.threads <= before.threads
                 && now.rss_kib <= before.rss_kib + SLACK_KIB;
             if fits || Instant::now() >= deadline {
                 return now;
@@ -90,8 +87,8 @@ fn leaves_nothing(dfs: &str, io: IoMode, thread: ShardThread) {
     (0..TIMES).for_each(|_| open_and_close(dfs, io, thread));
     let after = Held::settled(before);
     println!("{io:?} {thread:?}: {before:?}, {TIMES} times later {after:?}");
-    assert!(after.descriptors <= before.descriptors + SLACK, "descriptors are left");
-    assert!(after.threads <= before.threads + SLACK, "threads are left");
+    assert!(after.descriptors <= before.descriptors, "descriptors are left");
+    assert!(after.threads <= before.threads, "threads are left");
     assert!(after.rss_kib <= before.rss_kib + SLACK_KIB, "memory is left");
 }
 

@@ -59,8 +59,8 @@ fn job_of(finished: Finished<TestJob>) -> (Result<TestJob>, Vec<(ObjectName, Ope
 
 #[test]
 fn a_link_is_let_go_when_its_shard_leaves() {
-    for _ in 0..1000 {
-        let (mut link, _bell) = link("memory://left");
+    for round in 0..1000 {
+        let (mut link, _bell) = link(KINDS[round % KINDS.len()], "memory://left");
         // The executors drop their ends of these rings with the link.
         let mut kept = Vec::new();
         for lane in &mut link.lanes {
