@@ -1,9 +1,9 @@
-//! Random programs on the real engine, on a real disk. `AQUIFER_PROGRAMS=n` runs n of them,
-//! `AQUIFER_PROGRAM=s` one.
+//! Random programs on the real engine, on a real disk, through its Rust and its C interface.
+//! `AQUIFER_PROGRAMS=n` runs n of them, `AQUIFER_PROGRAM=s` one.
 
 use aquifer::shard::engine::ShardThread;
-use aquifer_tests::model::real::run;
-use aquifer_tests::model::report::{Report, reached};
+use aquifer_tests::model::real::{run, run_abi};
+use aquifer_tests::model::report::{Report, asked_of_c, reached};
 
 /// Programs of an ordinary test run, for each kind of shard.
 const PROGRAMS: u64 = 8;
@@ -14,7 +14,14 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a seed is a number"))
 }
 
-fn agree_with_the_model(thread: ShardThread) {
+/// How to run a program, and what must be reached.
+type Way =
+    (fn(u64, ShardThread) -> Result<Report, String>, fn(&[Report]) -> Vec<(&'static str, u64)>);
+
+const RUST: Way = (run, reached);
+const C: Way = (run_abi, asked_of_c);
+
+fn agree_with_the_model((run, reached): Way, thread: ShardThread) {
     let one = number("AQUIFER_PROGRAM");
     let count = number("AQUIFER_PROGRAMS").unwrap_or(PROGRAMS);
     let programs = one.map_or(1..=count, |seed| seed..=seed);
@@ -38,10 +45,20 @@ fn agree_with_the_model(thread: ShardThread) {
 
 #[test]
 fn programs_on_an_inline_shard_agree_with_the_model() {
-    agree_with_the_model(ShardThread::Inline);
+    agree_with_the_model(RUST, ShardThread::Inline);
 }
 
 #[test]
 fn programs_on_an_owned_shard_agree_with_the_model() {
-    agree_with_the_model(ShardThread::Owned);
+    agree_with_the_model(RUST, ShardThread::Owned);
+}
+
+#[test]
+fn c_programs_on_an_inline_shard_agree_with_the_model() {
+    agree_with_the_model(C, ShardThread::Inline);
+}
+
+#[test]
+fn c_programs_on_an_owned_shard_agree_with_the_model() {
+    agree_with_the_model(C, ShardThread::Owned);
 }

@@ -1,6 +1,9 @@
-//! The word counts in C and C++ against an installed libaquifer: built with the compilers of users,
-//! run in every mode, compared with the word count of the command; killed and resumed.
+//! Programs in C and C++ against an installed libaquifer, built with the compilers of users. The
+//! word counts run in every mode, are compared with the word count of the command, killed and
+//! resumed. The random calls of `ffi/tests/c/fuzz.c` run under AddressSanitizer:
+//! `AQUIFER_SEQUENCES=n` runs n sequences of them, `AQUIFER_SEQUENCE=s` one.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -44,13 +47,16 @@ fn pkg_config(flags: &[&str]) -> Vec<String> {
     printed.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Builds a host, with `extra` flags.
-fn build(language: &str, extra: &[&str], into: &Path) -> PathBuf {
-    let (compiler, standard, source) = match language {
-        "c" => ("gcc", "-std=c11", "hosts/c/wordcount.c"),
-        _ => ("g++", "-std=c++17", "hosts/cpp/wordcount.cpp"),
-    };
-    let binary = into.join(format!("wordcount-{language}"));
+const WORD_COUNTS: [&str; 2] = ["hosts/c/wordcount.c", "hosts/cpp/wordcount.cpp"];
+
+/// Flags for programs that are to find what they break; what is not freed at the end is found too.
+const SANITIZED: [&str; 2] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+
+/// Builds a program, with `extra` flags.
+fn build(source: &str, extra: &[&str], into: &Path) -> PathBuf {
+    let (compiler, standard) =
+        if source.ends_with(".c") { ("gcc", "-std=c11") } else { ("g++", "-std=c++17") };
+    let binary = into.join(source.replace(['/', '.'], "-"));
     let warnings = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
     let mut command = Command::new(compiler);
     command.arg(standard).args(["-O1", "-g"]).args(warnings).args(extra);
@@ -102,15 +108,13 @@ fn counts_in_every_mode(extra: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let inputs = corpus(folder.path(), 60_000);
     let expected = expected(folder.path(), &inputs);
-    for language in ["c", "cpp"] {
-        let binary = build(language, extra, folder.path());
+    for source in WORD_COUNTS {
+        let binary = build(source, extra, folder.path());
         for modes in [&[][..], &["-i"], &["-e"], &["-i", "-e"]] {
-            let what = format!("{language} {modes:?} {extra:?}");
+            let what = format!("{source} {modes:?} {extra:?}");
             let dfs = folder.path().join(what.replace(['"', ' ', '/'], "_"));
             let mut command = Command::new(&binary);
             command.args(modes).arg(&dfs).args(&inputs).current_dir(folder.path());
-            // The library's threads that live as long as the process are no leak of the host's.
-            command.env("ASAN_OPTIONS", "detect_leaks=0");
             same(&run(&mut command), &expected, &what);
         }
     }
@@ -123,7 +127,7 @@ fn hosts_count_as_the_command_does() {
 
 #[test]
 fn hosts_count_under_address_sanitizer() {
-    counts_in_every_mode(&["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]);
+    counts_in_every_mode(&SANITIZED);
 }
 
 #[test]
@@ -147,7 +151,7 @@ fn cmake_finds_both_libraries() {
 fn a_host_is_told_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let inputs = corpus(folder.path(), 10);
-    let binary = build("c", &[], folder.path());
+    let binary = build(WORD_COUNTS[0], &[], folder.path());
     let mut command = Command::new(binary);
     command.current_dir(folder.path());
     let output = command.arg("ftp://somewhere").args(&inputs).output().unwrap();
@@ -164,7 +168,7 @@ fn a_killed_host_goes_on_from_its_commit() {
     let folder = tempfile::tempdir().unwrap();
     let inputs = corpus(folder.path(), 400_000);
     let expected = expected(folder.path(), &inputs);
-    let binary = build("c", &[], folder.path());
+    let binary = build(WORD_COUNTS[0], &[], folder.path());
     let mut x = 11_u64;
     let (mut killed, mut resumed) = (0, 0);
     while killed < kills {
@@ -198,4 +202,48 @@ fn a_killed_host_goes_on_from_its_commit() {
         fs::remove_dir_all(dfs).unwrap();
     }
     assert!(resumed > 0, "no kill came after a commit");
+}
+
+/// Sequences of random calls in an ordinary test run: about twenty seconds on two busy cores.
+const SEQUENCES: u64 = 1000;
+/// Sequences of one process, which keeps what they wrote to the DFS in memory.
+const SEQUENCES_PER_PROCESS: usize = 250;
+/// What they must have met: a campaign that is refused everything would go on passing.
+const MET: [&str; 10] = [
+    "AQF_OK",
+    "AQF_INVALID",
+    "AQF_TOO_LARGE",
+    "AQF_CORRUPT",
+    "AQF_MISSING_OBJECT",
+    "AQF_CLOSED",
+    "AQF_BAD_HANDLE",
+    "AQF_BUSY",
+    "AQF_FORKED",
+    "AQF_BUFFER_TOO_SMALL",
+];
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
+
+#[test]
+fn random_calls_are_answered() {
+    let one = number("AQUIFER_SEQUENCE");
+    let count = number("AQUIFER_SEQUENCES").unwrap_or(SEQUENCES);
+    let folder = tempfile::tempdir().unwrap();
+    let binary = build("ffi/tests/c/fuzz.c", &SANITIZED, folder.path());
+    let mut met: BTreeMap<String, u64> = BTreeMap::new();
+    for first in one.map_or(1..=count, |seed| seed..=seed).step_by(SEQUENCES_PER_PROCESS) {
+        let left = if one.is_some() { 1 } else { count - first + 1 };
+        let sequences = left.min(SEQUENCES_PER_PROCESS as u64).to_string();
+        let mut command = Command::new(&binary);
+        command.args([&first.to_string(), &sequences]).arg(folder.path());
+        let printed = run(&mut command);
+        for (name, times) in printed.lines().filter_map(|line| line.split_once(' ')) {
+            *met.entry(name.to_owned()).or_default() += times.parse::<u64>().unwrap();
+        }
+    }
+    println!("{met:#?}");
+    let missing: Vec<&&str> = MET.iter().filter(|name| !met.contains_key(**name)).collect();
+    assert!(missing.is_empty() || count < SEQUENCES || one.is_some(), "never met: {missing:?}");
 }

@@ -45,6 +45,11 @@ impl Asked {
         }
     }
 
+    /// The engine is about to close.
+    pub fn all_may_fail(&mut self) {
+        self.0.values_mut().for_each(|asked| asked.may_fail = true);
+    }
+
     /// The oldest request.
     pub fn first(&self) -> Option<(&u64, &Request)> {
         self.0.iter().next()

@@ -1,8 +1,10 @@
-//! Random programs against the simulated engine and the real one, compared with a model of ordered
-//! maps.
+//! Random programs against the simulated engine and the real one, through its Rust and its C
+//! interface, compared with a model of ordered maps.
 
+mod abi;
 mod asked;
 mod finish;
+mod native;
 pub mod oracle;
 pub mod real;
 pub mod report;

@@ -126,19 +126,22 @@ pub struct States {
     max: ReducingState,
 }
 
+/// The states of every store: name and kind.
+pub const STATES: [(State, &str, StateKind); 7] = [
+    (State::Value, "value", StateKind::Value),
+    (State::Other, "other", StateKind::Value),
+    (State::List, "list", StateKind::List),
+    (State::Map, "map", StateKind::Map),
+    (State::Sum, "sum", StateKind::Reducing(MergeOp::Sum)),
+    (State::Min, "min", StateKind::Reducing(MergeOp::Min)),
+    (State::Max, "max", StateKind::Reducing(MergeOp::Max)),
+];
+
 /// The states that every store declares.
 #[must_use]
 pub fn declared() -> StateTable {
     let mut table = StateTable::default();
-    for (name, kind) in [
-        ("value", StateKind::Value),
-        ("other", StateKind::Value),
-        ("list", StateKind::List),
-        ("map", StateKind::Map),
-        ("sum", StateKind::Reducing(MergeOp::Sum)),
-        ("min", StateKind::Reducing(MergeOp::Min)),
-        ("max", StateKind::Reducing(MergeOp::Max)),
-    ] {
+    for (_, name, kind) in STATES {
         table.declare(name, kind).expect("these names are free");
     }
     table
@@ -309,7 +312,8 @@ fn same_map(row: &RowKey, map: &RowKey) -> bool {
     (row.state, row.key, row.namespace) == (map.state, map.key, map.namespace)
 }
 
-fn put_items(list: &mut Vec<u8>, items: &[Vec<u8>]) {
+/// Appends elements as a list stores them.
+pub(super) fn put_items(list: &mut Vec<u8>, items: &[Vec<u8>]) {
     for item in items {
         varint::put(list, item.len() as u64);
         list.extend_from_slice(item);

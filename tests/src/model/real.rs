@@ -2,24 +2,23 @@
 //! the same shapes and against the same model, without faults; time is real, so that a seed fixes
 //! what is asked and not when it is served.
 //!
-//! One thread talks to all stores. A store belongs to one session: only within a session is there
-//! an order of submission.
+//! One thread talks to all stores, through an interface of the engine: `native` or `abi`. A store
+//! belongs to one session: only within a session is there an order of submission.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aquifer::limits::MEMORY_MIN_BYTES;
-use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
-use aquifer::shard::session::Session;
-use aquifer::shard::values::{ControlDone, ControlOp, ControlResult};
-use aquifer::state::request::{Batch, Completions, StoreId};
+use aquifer::shard::engine::{Config, ShardThread, StoreConfig};
 use aquifer::types::error::ErrorKind;
 use tempfile::TempDir;
 
 use crate::io_mode;
+use crate::model::abi::Abi;
 use crate::model::asked::{Asked, Outcome};
 use crate::model::finish::READ_BACK_BATCH;
-use crate::model::oracle::{KEY_GROUPS, Model, Op, States, declared};
+use crate::model::native::Native;
+use crate::model::oracle::{KEY_GROUPS, Model, Op, declared};
 use crate::model::report::Report;
 use crate::model::run::{Kept, PendingControl, some_kept};
 use crate::model::shape::Shape;
@@ -34,17 +33,62 @@ const KEPT_MAX: usize = 6;
 /// others fill.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-/// A session, and where its shard is.
-struct Lane {
-    session: Session,
-    shard: usize,
-    done: Completions,
+/// What ended: its number and how.
+pub(super) type End = (u64, Answer);
+
+/// A request about a store as a whole.
+#[derive(Debug)]
+pub(super) enum About {
+    Checkpoint,
+    Release(Vec<u8>),
+    Drain,
+}
+
+/// An open engine with its sessions, through one of its interfaces. Sessions are named by their
+/// place; requests by numbers, which come back with their ends.
+pub(super) trait Host: Sized {
+    /// An open store.
+    type Store: Copy;
+
+    /// Opens an engine, and a session to each of these shards.
+    fn start(config: &Config, shards: &[usize]) -> Outcome<Self>;
+
+    /// Opens a store on a session for which nothing is in flight.
+    fn open_store(&mut self, session: usize, config: StoreConfig) -> Outcome<Self::Store>;
+
+    /// Closes a store; its requests in flight may fail.
+    fn close_store(&mut self, session: usize, store: Self::Store) -> Outcome<()>;
+
+    /// An operation as the requests that this interface has for it.
+    fn split(op: Op) -> Vec<Op>;
+
+    /// Adds a request to the batch of a session.
+    fn add(&mut self, session: usize, store: Self::Store, op: &Op, number: u64) -> Outcome<()>;
+
+    /// Submits what may be in flight of the session's batch; true if that was all.
+    fn submit(&mut self, session: usize) -> Outcome<bool>;
+
+    /// Starts a request about a store.
+    fn start_about(
+        &mut self,
+        session: usize,
+        store: Self::Store,
+        about: About,
+        number: u64,
+    ) -> Outcome<()>;
+
+    /// What ended; waits for something, though not longer than `patience`.
+    fn poll(&mut self, session: usize, patience: Duration, rng: &mut Rng) -> Outcome<Vec<End>>;
+
+    /// Closes the engine and its sessions with all that is in flight, in some order; the ends of
+    /// all that, if the order lets it end.
+    fn stop(self, rng: &mut Rng, report: &mut Report) -> Outcome<Option<Vec<End>>>;
 }
 
 /// A store; it is open between the steps of the program.
-struct StoreRun {
+struct StoreRun<S> {
     lane: usize,
-    open: Option<(StoreId, States)>,
+    open: Option<S>,
     model: Model,
 }
 
@@ -57,41 +101,41 @@ struct Pace {
     backlog: usize,
 }
 
-struct Real {
+struct Real<H: Host> {
     shape: Shape,
     pace: Pace,
     rng: Rng,
     config: Config,
-    sessions: usize,
-    lanes: Vec<Lane>,
-    engine: Option<Engine>,
-    stores: Vec<StoreRun>,
+    host: Option<H>,
+    // What each session is asked and has not answered.
+    lanes: Vec<usize>,
+    stores: Vec<StoreRun<H::Store>>,
     kept: Vec<Kept>,
     asked: Asked,
-    // By session and number.
-    controls: BTreeMap<(usize, u64), PendingControl>,
+    controls: BTreeMap<u64, PendingControl>,
     report: Report,
     next_number: u64,
     // Dropped last: shards write to it.
     _folder: TempDir,
 }
 
-/// Runs a seed.
+/// Runs a seed through the Rust interface.
 ///
 /// # Errors
 /// What the engine did wrong, for people.
 pub fn run(seed: u64, thread: ShardThread) -> Outcome<Report> {
-    let mut run = Real::new(seed, thread);
-    run.program()?;
-    run.finish()?;
-    Ok(run.report)
+    Real::<Native>::new(seed, thread).run()
 }
 
-fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
+/// Runs a seed through the C interface.
+///
+/// # Errors
+/// As `run`.
+pub fn run_abi(seed: u64, thread: ShardThread) -> Outcome<Report> {
+    Real::<Abi>::new(seed, thread).run()
 }
 
-impl Real {
+impl<H: Host> Real<H> {
     fn new(seed: u64, thread: ShardThread) -> Self {
         let mut rng = Rng::new(seed);
         let shape = Shape::draw_large(&mut rng.fork());
@@ -120,9 +164,8 @@ impl Real {
                 io: io_mode(),
                 ..Config::new(dfs)
             },
-            sessions,
-            lanes: Vec::new(),
-            engine: None,
+            host: None,
+            lanes: vec![0; sessions],
             stores,
             kept: Vec::new(),
             asked: Asked::default(),
@@ -131,6 +174,12 @@ impl Real {
             next_number: 0,
             _folder: folder,
         }
+    }
+
+    fn run(mut self) -> Outcome<Report> {
+        self.program()?;
+        self.finish()?;
+        Ok(self.report)
     }
 
     fn program(&mut self) -> Outcome<()> {
@@ -153,11 +202,11 @@ impl Real {
                 self.release()?;
             }
             if self.rng.chance(self.shape.drain) {
-                self.start_control(store, ControlOp::Drain, PendingControl::Drain)?;
+                self.start_control(store, About::Drain, PendingControl::Drain)?;
             }
             self.submit_batch()?;
             if self.rng.chance(self.pace.poll) {
-                let patience = self.rng.pick(&[Some(Duration::ZERO), Some(PATIENCE)]);
+                let patience = self.rng.pick(&[Duration::ZERO, PATIENCE]);
                 let lane = self.rng.below(self.lanes.len());
                 self.poll(lane, patience)?;
             }
@@ -168,37 +217,35 @@ impl Real {
         self.settle()
     }
 
+    fn host(&mut self) -> &mut H {
+        self.host.as_mut().expect("the engine is open between steps")
+    }
+
     /// Opens the engine and its sessions.
     fn start(&mut self) -> Outcome<()> {
-        let engine = Engine::open(self.config.clone()).map_err(text)?;
-        for at in 0..self.sessions {
-            let shard = at % self.config.shards;
-            let session = engine.session(shard).map_err(text)?;
-            self.lanes.push(Lane { session, shard, done: Completions::default() });
-        }
-        self.engine = Some(engine);
+        let shards: Vec<usize> = (0..self.lanes.len()).map(|at| at % self.config.shards).collect();
+        self.host = Some(H::start(&self.config, &shards)?);
         Ok(())
     }
 
-    /// Drops the engine with all that is in flight.
+    /// Closes the engine with all that is in flight.
     fn stop(&mut self) -> Outcome<()> {
-        for shard in 0..self.config.shards {
-            let lane = self.lanes.iter().find(|lane| lane.shard == shard);
-            let lane = lane.expect("every shard has a session");
-            self.report.add(&lane.session.statistics().map_err(text)?.counters);
+        let host = self.host.take().expect("the engine is open between steps");
+        if let Some(ends) = host.stop(&mut self.rng, &mut self.report)? {
+            self.asked.all_may_fail();
+            ends.into_iter().try_for_each(|end| self.ended(end))?;
+            let (asked, controls) = (self.asked.len(), self.controls.len());
+            if asked + controls > 0 {
+                return Err(format!("{asked} requests and {controls} about stores never ended"));
+            }
         }
-        // A host may drop them in any order.
-        if self.rng.chance(5000) {
-            self.engine = None;
-        }
-        self.lanes.clear();
-        self.engine = None;
         self.asked.clear();
         self.controls.clear();
+        self.lanes.fill(0);
         Ok(())
     }
 
-    /// Drops the engine, opens another and restores its stores.
+    /// Closes the engine, opens another and restores its stores.
     fn crash(&mut self) -> Outcome<()> {
         self.report.crashes += 1;
         self.stop()?;
@@ -221,10 +268,8 @@ impl Real {
             states: declared(),
             handle: from.as_ref().map(|kept| kept.handle.clone()),
         };
-        let (id, table) = self.lanes[lane].session.open_store(config).map_err(text)?;
-        let states = States::of(id, &table).map_err(text)?;
         self.report.restores += u64::from(from.is_some());
-        self.stores[store].open = Some((id, states));
+        self.stores[store].open = Some(self.host().open_store(lane, config)?);
         self.stores[store].model = from.map(|kept| kept.model).unwrap_or_default();
         Ok(())
     }
@@ -238,26 +283,34 @@ impl Real {
 
     fn close(&mut self, store: usize) -> Outcome<()> {
         self.asked.may_fail(store);
-        self.start_control(store, ControlOp::Close, PendingControl::Other)
+        let (lane, open) = self.opened(store);
+        self.host().close_store(lane, open)
+    }
+
+    // The session of a store, and the store there.
+    fn opened(&self, store: usize) -> (usize, H::Store) {
+        let StoreRun { lane, open, .. } = &self.stores[store];
+        (*lane, open.expect("stores are open between steps"))
     }
 
     fn start_control(
         &mut self,
         store: usize,
-        op: impl FnOnce(StoreId) -> ControlOp,
+        about: About,
         pending: PendingControl,
     ) -> Outcome<()> {
-        let StoreRun { lane, open, .. } = &self.stores[store];
-        let (id, _) = open.expect("stores are open between steps");
-        let number = self.lanes[*lane].session.start_control(op(id)).map_err(text)?;
-        self.controls.insert((*lane, number), pending);
+        let (lane, open) = self.opened(store);
+        self.next_number += 1;
+        let number = self.next_number;
+        self.host().start_about(lane, open, about, number)?;
+        self.lanes[lane] += 1;
+        self.controls.insert(number, pending);
         Ok(())
     }
 
     fn start_checkpoint(&mut self, store: usize) -> Outcome<()> {
         let model = self.stores[store].model.clone();
-        let pending = PendingControl::Checkpoint { store, model };
-        self.start_control(store, ControlOp::Checkpoint, pending)
+        self.start_control(store, About::Checkpoint, PendingControl::Checkpoint { store, model })
     }
 
     fn release(&mut self) -> Outcome<()> {
@@ -266,90 +319,82 @@ impl Real {
         }
         let at = self.rng.below(self.kept.len());
         let Kept { store, handle, .. } = self.kept.swap_remove(at);
-        self.start_control(store, |id| ControlOp::Release(id, handle), PendingControl::Other)
+        self.start_control(store, About::Release(handle), PendingControl::Other)
     }
 
     fn submit_batch(&mut self) -> Outcome<()> {
         let lane = self.rng.below(self.lanes.len());
         let mine: Vec<usize> =
             (0..self.stores.len()).filter(|&store| self.stores[store].lane == lane).collect();
-        let mut batch = Batch::default();
         for _ in 0..self.rng.between(1, self.shape.batch_max) {
             let store = self.rng.pick(&mine);
             let op = self.shape.op(&mut self.rng, &self.stores[store].model);
-            self.add(&mut batch, store, &op)?;
+            self.add(store, op)?;
         }
-        self.submit(lane, batch)
+        self.submit(lane)
     }
 
-    /// Adds an operation to a batch and to the model.
-    fn add(&mut self, batch: &mut Batch, store: usize, op: &Op) -> Outcome<()> {
-        self.next_number += 1;
-        let slot = &mut self.stores[store];
-        let (_, states) = slot.open.expect("stores are open between steps");
-        let asked = states.request(batch, op, self.next_number);
-        asked.map_err(|error| format!("{op:?}: {error}"))?;
-        let expected = slot.model.apply(op);
-        self.asked.add(self.next_number, store, op, expected, false);
+    /// Adds an operation to the batch of its session and to the model.
+    fn add(&mut self, store: usize, op: Op) -> Outcome<()> {
+        let (lane, open) = self.opened(store);
+        for op in H::split(op) {
+            self.next_number += 1;
+            let number = self.next_number;
+            self.host().add(lane, open, &op, number)?;
+            self.lanes[lane] += 1;
+            let expected = self.stores[store].model.apply(&op);
+            self.asked.add(number, store, &op, expected, false);
+        }
         Ok(())
     }
 
-    fn submit(&mut self, lane: usize, mut batch: Batch) -> Outcome<()> {
-        loop {
-            self.lanes[lane].session.submit(&mut batch).map_err(text)?;
-            if batch.requests.is_empty() {
-                return Ok(());
-            }
-            self.poll(lane, Some(PATIENCE))?;
+    fn submit(&mut self, lane: usize) -> Outcome<()> {
+        while !self.host().submit(lane)? {
+            self.poll(lane, PATIENCE)?;
         }
+        Ok(())
     }
 
     /// Checks what a session brings; how many ends that were.
-    fn poll(&mut self, at: usize, patience: Option<Duration>) -> Outcome<usize> {
-        let lane = &mut self.lanes[at];
-        lane.session.poll(patience, &mut lane.done).map_err(text)?;
-        let mut ends = lane.done.items.len();
-        self.report.requests += ends as u64;
-        for item in &lane.done.items {
-            let asked = self.asked.take(item.user_data)?;
-            asked.judge(item.user_data, &Answer::of(&lane.done, item))?;
-        }
-        while let Some(done) = self.lanes[at].session.finished_control() {
-            ends += 1;
-            self.control_done(at, done)?;
-        }
-        Ok(ends)
+    fn poll(&mut self, lane: usize, patience: Duration) -> Outcome<usize> {
+        let host = self.host.as_mut().expect("the engine is open between steps");
+        let ends = host.poll(lane, patience, &mut self.rng)?;
+        let count = ends.len();
+        ends.into_iter().try_for_each(|end| self.ended(end))?;
+        self.lanes[lane] -= count;
+        Ok(count)
     }
 
-    fn control_done(&mut self, lane: usize, done: ControlDone) -> Outcome<()> {
-        let number = done.user_data;
-        let Some(pending) = self.controls.remove(&(lane, number)) else {
-            return Err(format!("control {number} ended and nobody waits for it"));
-        };
-        match (pending, done.result) {
-            (PendingControl::Checkpoint { store, model }, Ok(ControlResult::Handle(handle))) => {
+    fn ended(&mut self, (number, answer): End) -> Outcome<()> {
+        if let Some(pending) = self.controls.remove(&number) {
+            return self.control_done(pending, answer);
+        }
+        self.report.requests += 1;
+        self.report.failed += u64::from(matches!(answer, Answer::Failed(..)));
+        self.asked.take(number)?.judge(number, &answer)
+    }
+
+    fn control_done(&mut self, pending: PendingControl, answer: Answer) -> Outcome<()> {
+        match (pending, answer) {
+            (PendingControl::Checkpoint { store, model }, Answer::Value(handle)) => {
                 self.report.checkpoints += 1;
                 self.kept.push(Kept { store, handle, model });
                 Ok(())
             }
-            (PendingControl::Drain | PendingControl::Other, Ok(ControlResult::Done)) => Ok(()),
+            (PendingControl::Drain | PendingControl::Other, Answer::Done) => Ok(()),
             // The store was closed under it.
-            (_, Err(error)) if error.kind == ErrorKind::Closed => Ok(()),
-            (pending, result) => Err(format!("{pending:.100?} was answered with {result:?}")),
+            (_, Answer::Failed(ErrorKind::Closed, _)) => Ok(()),
+            (pending, answer) => Err(format!("{pending:.100?} was answered with {answer:?}")),
         }
     }
 
     /// Polls a session until everything asked of it was answered.
     fn settle_lane(&mut self, lane: usize) -> Outcome<()> {
-        let waits = |run: &Self| {
-            run.lanes[lane].session.in_flight() > 0
-                || run.controls.keys().any(|&(of, _)| of == lane)
-        };
-        while waits(self) {
-            if self.poll(lane, Some(PATIENCE))? == 0 {
+        while self.lanes[lane] > 0 {
+            if self.poll(lane, PATIENCE)? == 0 {
                 let first = format!("{:?}", self.asked.first());
-                let statistics = self.lanes[lane].session.statistics();
-                return Err(format!("stuck; the first request: {first:.200}; {statistics:?}"));
+                let left = self.lanes[lane];
+                return Err(format!("stuck with {left} requests; the first: {first:.200}"));
             }
         }
         Ok(())
@@ -362,7 +407,7 @@ impl Real {
     /// Reads everything back, then restores every kept checkpoint.
     fn finish(&mut self) -> Outcome<()> {
         for store in 0..self.stores.len() {
-            self.start_control(store, ControlOp::Drain, PendingControl::Drain)?;
+            self.start_control(store, About::Drain, PendingControl::Drain)?;
             self.read_back(store)?;
             self.start_checkpoint(store)?;
         }
@@ -382,11 +427,8 @@ impl Real {
     fn read_back(&mut self, store: usize) -> Outcome<()> {
         let lane = self.stores[store].lane;
         for ops in self.shape.read_back(&mut self.rng).chunks(READ_BACK_BATCH) {
-            let mut batch = Batch::default();
-            for op in ops {
-                self.add(&mut batch, store, op)?;
-            }
-            self.submit(lane, batch)?;
+            ops.iter().try_for_each(|op| self.add(store, op.clone()))?;
+            self.submit(lane)?;
             self.settle_lane(lane)?;
         }
         Ok(())

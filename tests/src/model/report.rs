@@ -41,22 +41,42 @@ impl Report {
     }
 }
 
-/// What runs did together, by name.
+fn sum(reports: &[Report], of: fn(&Report) -> u64) -> u64 {
+    reports.iter().map(of).sum()
+}
+
+/// What runs asked for together, by name.
+#[must_use]
+fn asked_for(reports: &[Report]) -> Vec<(&'static str, u64)> {
+    vec![
+        ("requests", sum(reports, |r| r.requests)),
+        ("checkpoints", sum(reports, |r| r.checkpoints)),
+        ("crashes", sum(reports, |r| r.crashes)),
+        ("restores", sum(reports, |r| r.restores)),
+    ]
+}
+
+/// That, and what it had shards do.
 #[must_use]
 pub fn reached(reports: &[Report]) -> Vec<(&'static str, u64)> {
-    let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum();
-    vec![
-        ("requests", sum(|r| r.requests)),
-        ("checkpoints", sum(|r| r.checkpoints)),
-        ("crashes", sum(|r| r.crashes)),
-        ("restores", sum(|r| r.restores)),
-        ("flushes", sum(|r| r.counters.flushes)),
-        ("merges", sum(|r| r.counters.merges)),
-        ("stalls", sum(|r| r.counters.stalls)),
-        ("rows evicted", sum(|r| r.counters.rows_evicted)),
-        ("hits in memory", sum(|r| r.counters.requests.row_hits)),
-        ("reads", sum(|r| r.counters.coalescer.reads)),
-        ("joined reads", sum(|r| r.counters.coalescer.joins)),
-        ("merged reads", sum(|r| r.counters.coalescer.merged)),
-    ]
+    let mut all = asked_for(reports);
+    all.extend([
+        ("flushes", sum(reports, |r| r.counters.flushes)),
+        ("merges", sum(reports, |r| r.counters.merges)),
+        ("stalls", sum(reports, |r| r.counters.stalls)),
+        ("rows evicted", sum(reports, |r| r.counters.rows_evicted)),
+        ("hits in memory", sum(reports, |r| r.counters.requests.row_hits)),
+        ("reads", sum(reports, |r| r.counters.coalescer.reads)),
+        ("joined reads", sum(reports, |r| r.counters.coalescer.joins)),
+        ("merged reads", sum(reports, |r| r.counters.coalescer.merged)),
+    ]);
+    all
+}
+
+/// What programs through the C interface asked for; it has no counters of shards.
+#[must_use]
+pub fn asked_of_c(reports: &[Report]) -> Vec<(&'static str, u64)> {
+    let mut all = asked_for(reports);
+    all.push(("requests that a close ended", sum(reports, |r| r.failed)));
+    all
 }

@@ -32,7 +32,7 @@ const FLOORS: [&[&str]; 10] = [
 
 /// The files that are unsafe, and how often. Each use makes a claim that the compiler cannot
 /// check: a new one needs a reason why no safe package makes it.
-const UNSAFE: [(&str, usize); 19] = [
+const UNSAFE: [(&str, usize); 21] = [
     ("benches/src/bare.rs", 2),
     ("benches/src/bin/abi.rs", 6),
     ("engine/src/io/ring_open.rs", 1),
@@ -42,14 +42,16 @@ const UNSAFE: [(&str, usize); 19] = [
     ("engine/src/mem/pool.rs", 4),
     ("engine/src/mem/prefetch.rs", 1),
     ("engine/src/shard/driver.rs", 1),
+    ("ffi/src/engine_tests.rs", 4),
     ("ffi/src/fork.rs", 1),
     ("ffi/src/layout.rs", 1),
     ("ffi/src/lib.rs", 72),
     ("ffi/src/log.rs", 3),
     ("ffi/src/requests.rs", 8),
-    ("ffi/tests/abi.rs", 22),
+    ("ffi/tests/abi.rs", 23),
     ("ffi/tests/header.rs", 1),
     ("ffi/tests/signals.rs", 1),
+    ("tests/src/model/abi.rs", 10),
     ("tools/src/load/probe.rs", 2),
     ("tools/tests/environments.rs", 1),
 ];
