@@ -12,6 +12,7 @@ use crate::io::reads::{Read, ReadCounters, Reads, Sleep, Wait};
 use crate::io::sys;
 use crate::io::threads::{Ended, Threads, Work};
 use crate::io::values::{IoDone, ObjectSlot};
+use crate::limits::{READ_THREADS_MAX, WAIT_READS_MAX};
 use crate::types::{Error, Nanos, Result};
 
 /// See the module. Used by one thread at a time, not always the same. It blocks in a turn that
@@ -98,7 +99,10 @@ impl Portable {
         let rung = if polled { self.awake() } else { self.doorbell.take_rung() };
         self.reads.take_ready(now, done);
         self.hand_over();
-        self.reap(now, done);
+        // Each end counts while the threads are not all busy.
+        let share = (self.away / READ_THREADS_MAX).clamp(1, WAIT_READS_MAX);
+        let wanted = if wait == Wait::No { usize::MAX } else { share };
+        self.reap(now, wanted, done);
         let idle = !rung && done.len() == before && self.reads.queue.is_empty();
         let sleep = self.reads.sleep(now, if idle { wait } else { Wait::No });
         if sleep == Sleep::No || !self.doorbell.try_sleep() {
@@ -109,7 +113,7 @@ impl Portable {
         let slept = sys::wait_readable(&self.doorbell, timeout);
         self.awake();
         slept.map_err(|e| Error::io("waiting for the doorbell (ppoll)", &e))?;
-        self.reap(now, done);
+        self.reap(now, usize::MAX, done);
         Ok(())
     }
 
@@ -120,7 +124,7 @@ impl Portable {
     pub fn wait_on_number(&mut self) -> Result<bool> {
         self.reads.check_process()?;
         self.hand_over();
-        if self.reads.is_ready() || !self.ended.is_empty() || !self.doorbell.try_sleep() {
+        if self.reads.is_ready() || !self.ended.is_empty_so_ring() || !self.doorbell.try_sleep() {
             return Ok(false);
         }
         self.host_polls = true;
@@ -157,8 +161,8 @@ impl Portable {
         self.threads.carry_out(queue.drain(..).map(work));
     }
 
-    fn reap(&mut self, now: Nanos, done: &mut Vec<IoDone>) {
-        let mut ended = self.ended.take(std::mem::take(&mut self.spare));
+    fn reap(&mut self, now: Nanos, wanted: usize, done: &mut Vec<IoDone>) {
+        let mut ended = self.ended.take(std::mem::take(&mut self.spare), wanted);
         self.away -= ended.len();
         for (op, result) in ended.drain(..) {
             self.reads.complete(op, result, now, done);

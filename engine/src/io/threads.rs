@@ -21,27 +21,45 @@ pub(crate) struct Work {
 
 /// Reads of one driver that were carried out, each with its result.
 pub(crate) struct Ended {
-    ops: Mutex<Vec<(Op, i32)>>,
+    list: Mutex<EndedList>,
     doorbell: Doorbell,
+}
+
+struct EndedList {
+    ops: Vec<(Op, i32)>,
+    // The bell rings once so many are there.
+    wanted: usize,
 }
 
 impl Ended {
     pub(crate) fn new(doorbell: Doorbell) -> Self {
-        Self { ops: Mutex::default(), doorbell }
+        let list = EndedList { ops: Vec::new(), wanted: usize::MAX };
+        Self { list: Mutex::new(list), doorbell }
     }
 
-    /// Takes what is there by exchanging it for `empty`. The bell rings with each that ends.
-    pub(crate) fn take(&self, empty: Vec<(Op, i32)>) -> Vec<(Op, i32)> {
-        std::mem::replace(&mut *locked(&self.ops), empty)
+    /// Takes what is there by exchanging it for `empty`. The bell rings once `wanted` more have
+    /// ended.
+    pub(crate) fn take(&self, empty: Vec<(Op, i32)>, wanted: usize) -> Vec<(Op, i32)> {
+        let mut list = locked(&self.list);
+        list.wanted = wanted;
+        std::mem::replace(&mut list.ops, empty)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        locked(&self.ops).is_empty()
+    /// True if nothing is there; then the bell rings with the first that ends.
+    pub(crate) fn is_empty_so_ring(&self) -> bool {
+        let mut list = locked(&self.list);
+        list.wanted = 1;
+        list.ops.is_empty()
     }
 
     fn push(&self, op: Op, result: i32) {
-        locked(&self.ops).push((op, result));
-        self.doorbell.ring();
+        let mut list = locked(&self.list);
+        list.ops.push((op, result));
+        let enough = list.ops.len() >= list.wanted;
+        drop(list);
+        if enough {
+            self.doorbell.ring();
+        }
     }
 }
 
