@@ -203,8 +203,10 @@ pub const SST_META_BYTES_MAX: usize = 256 << 20;
 /// a larger ring would lock more of the 8 MiB that a user without privileges has in all.
 pub const RING_SQ_ENTRIES: u32 = 256;
 
-/// A parked inline shard wakes when one in this many of its reads in flight has ended: at depth 256
-/// sixteen reads share an entry into the kernel, and a lone read waits for nothing.
+/// An inline shard that is parked on its ring wakes when one in this many of its reads in flight
+/// has ended: at depth 256 sixteen reads share an entry into the kernel, and a lone read waits for
+/// nothing. Where threads read, to wait for several of 64 kept the disk less busy: there
+/// `READ_THREADS_MAX` takes the place of this.
 pub const WAIT_SHARE: usize = 16;
 
 /// Most reads that a parked shard waits for: beyond, an entry costs next to nothing per read.

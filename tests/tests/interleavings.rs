@@ -6,18 +6,21 @@
 mod io {
     pub mod bell;
     pub mod handoff;
+    pub mod queue;
     pub mod vacancy;
 
     pub mod sync {
         pub use std::sync::PoisonError;
 
         pub use loom::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-        pub use loom::sync::{Mutex, MutexGuard};
+        pub use loom::sync::{Condvar, Mutex, MutexGuard};
+        pub use loom::thread::yield_now;
     }
 }
 
 use io::bell::Bell;
 use io::handoff::Handoff;
+use io::queue::Queue;
 use io::vacancy::Vacancy;
 use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use loom::sync::{Arc, Mutex};
@@ -240,5 +243,39 @@ fn a_shard_that_found_no_place_is_told_of_one() {
             }
         }
         shard.join().unwrap();
+    });
+}
+
+#[test]
+fn each_read_finds_a_thread_that_is_free() {
+    model(|| {
+        let queue = Arc::new(Queue::new());
+        // A thread that took a read is away as long as the disk wants.
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                let queue = Arc::clone(&queue);
+                thread::spawn(move || queue.take())
+            })
+            .collect();
+        queue.extend(std::iter::once(1));
+        queue.extend(std::iter::once(2));
+        let taken = readers.into_iter().map(|reader| reader.join().unwrap());
+        assert_eq!(taken.map(Option::unwrap).sum::<i32>(), 3);
+    });
+}
+
+#[test]
+fn a_queue_that_closes_keeps_nobody() {
+    model(|| {
+        let queue = Arc::new(Queue::new());
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                let queue = Arc::clone(&queue);
+                thread::spawn(move || while queue.take().is_some() {})
+            })
+            .collect();
+        assert!(queue.extend(std::iter::once(())) <= 1, "one thing lacks one thread at most");
+        queue.close();
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
     });
 }

@@ -10,9 +10,9 @@ use std::sync::OnceLock;
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, apply_filter,
+    SeccompRule, TargetArch, apply_filter, compile_from_json,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Most that an engine may take to find out how it reaches its files, milliseconds.
@@ -27,7 +27,7 @@ struct Hostile {
     /// Limits, as a shell sets them.
     limits: &'static str,
     /// Calls that fail.
-    filter: Option<BpfProgram>,
+    filters: Vec<BpfProgram>,
     /// Runs as a user without privileges.
     nobody: bool,
 }
@@ -63,7 +63,7 @@ impl Place {
         if hostile.nobody {
             command.uid(NOBODY).gid(NOBODY);
         }
-        if let Some(filter) = hostile.filter.clone() {
+        for filter in hostile.filters.clone() {
             let install = move || apply_filter(&filter).map_err(std::io::Error::other);
             // SAFETY: between fork and exec the filter, which is there already, is handed to the
             // kernel by two system calls; nothing is allocated unless one of them fails.
@@ -116,25 +116,71 @@ fn survives(place: &Place, hostile: &Hostile, mode: &str, io: &str, why: &str) {
 }
 
 /// Answers calls: all, or those whose third argument has the bits of `mask`.
-fn answering(calls: &[i64], answer: SeccompAction, mask: Option<u64>) -> Option<BpfProgram> {
+fn answering(calls: &[i64], answer: SeccompAction, mask: Option<u64>) -> Vec<BpfProgram> {
     let rules = mask.map_or_else(Vec::new, |mask| {
         let (width, op) = (SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(mask));
         let condition = SeccompCondition::new(2, width, op, mask).unwrap();
         vec![SeccompRule::new(vec![condition]).unwrap()]
     });
     let rules = calls.iter().map(|&call| (call, rules.clone())).collect();
-    let arch: TargetArch = std::env::consts::ARCH.try_into().unwrap();
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, answer, arch).unwrap();
-    Some(filter.try_into().unwrap())
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, answer, arch()).unwrap();
+    vec![filter.try_into().unwrap()]
 }
 
-fn failing(calls: &[i64], errno: i32, mask: Option<u64>) -> Option<BpfProgram> {
+fn arch() -> TargetArch {
+    std::env::consts::ARCH.try_into().unwrap()
+}
+
+fn failing(calls: &[i64], errno: i32, mask: Option<u64>) -> Vec<BpfProgram> {
     answering(calls, SeccompAction::Errno(errno as u32), mask)
+}
+
+/// `deploy/seccomp.json` as a runtime applies it: a filter for each answer that is neither of the
+/// usual two, and one of what is allowed.
+fn profile() -> Vec<BpfProgram> {
+    let profile: Value = serde_json::from_str(include_str!("../../deploy/seccomp.json")).unwrap();
+    assert_eq!(profile["defaultAction"], "SCMP_ACT_ERRNO");
+    let (allow, refuse) = (json!("allow"), json!({"errno": profile["defaultErrnoRet"]}));
+    let (mut filters, mut allowed) = (Vec::new(), Vec::new());
+    for rule in profile["syscalls"].as_array().unwrap() {
+        let names = rule["names"].as_array().unwrap();
+        assert!(names.is_sorted_by_key(|name| name.as_str().unwrap()), "{rule}");
+        let args: Option<Vec<Value>> =
+            rule["args"].as_array().map(|args| args.iter().map(condition).collect());
+        let calls = names.iter().map(|name| json!({"syscall": name, "args": args}));
+        // Those that this machine has: the profile is for others too.
+        let known = |call: &Value| compiled(&refuse, &allow, &[call.clone()]).is_some();
+        let calls: Vec<Value> = calls.filter(known).collect();
+        if rule["action"] != "SCMP_ACT_ALLOW" {
+            let answer = json!({"errno": rule["errnoRet"]});
+            filters.push(compiled(&allow, &answer, &calls).unwrap());
+        }
+        allowed.extend(calls);
+    }
+    filters.extend(compiled(&refuse, &allow, &allowed));
+    filters
+}
+
+fn condition(arg: &Value) -> Value {
+    let (op, value) = match arg["op"].as_str().unwrap() {
+        "SCMP_CMP_EQ" => (json!("eq"), &arg["value"]),
+        "SCMP_CMP_LT" => (json!("lt"), &arg["value"]),
+        "SCMP_CMP_MASKED_EQ" => (json!({"masked_eq": arg["value"]}), &arg["valueTwo"]),
+        op => panic!("{op}"),
+    };
+    json!({"index": arg["index"], "type": "qword", "op": op, "val": value})
+}
+
+/// A filter that answers some calls so, and others otherwise; `None` if there is no such call.
+fn compiled(otherwise: &Value, answer: &Value, calls: &[Value]) -> Option<BpfProgram> {
+    let filter = json!({"mismatch_action": otherwise, "match_action": answer, "filter": calls});
+    let filters = json!({"": filter}).to_string();
+    compile_from_json(filters.as_bytes(), arch()).ok()?.remove("")
 }
 
 fn without_rings(errno: i32) -> Hostile {
     let calls = [libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
-    Hostile { filter: failing(&calls, errno, None), ..Hostile::default() }
+    Hostile { filters: failing(&calls, errno, None), ..Hostile::default() }
 }
 
 fn is_root() -> bool {
@@ -156,10 +202,54 @@ fn a_seccomp_profile_forbids_rings() {
 }
 
 #[test]
+fn the_profile_for_containers_allows_rings() {
+    let hostile = || Hostile { filters: profile(), ..Hostile::default() };
+    survives(&Place::new(disk(), false), &hostile(), &undisturbed().1, &undisturbed().1, "");
+}
+
+#[test]
+fn the_profile_for_containers_refuses_what_leads_out_of_them() {
+    let (refused, unknown) = (Err(libc::EPERM), Err(libc::ENOSYS));
+    let calls = [
+        (libc::SYS_unshare, 0, refused),
+        (libc::SYS_mount, 0, refused),
+        (libc::SYS_umount2, 0, refused),
+        (libc::SYS_setns, u64::MAX, refused),
+        (libc::SYS_ptrace, u64::MAX, refused),
+        (libc::SYS_process_vm_readv, u64::MAX, refused),
+        (libc::SYS_bpf, u64::MAX, refused),
+        (libc::SYS_clone, (libc::CLONE_NEWUSER | libc::CLONE_FS) as u64, refused),
+        (libc::SYS_clone3, 0, unknown),
+        (libc::SYS_socket, libc::AF_ALG as u64, refused),
+        (libc::SYS_socket, libc::AF_VSOCK as u64, refused),
+        // The kernel looks at the lower half alone.
+        (libc::SYS_socket, (1 << 32) | libc::AF_VSOCK as u64, refused),
+        (libc::SYS_personality, libc::ADDR_NO_RANDOMIZE as u64, refused),
+        (libc::SYS_personality, 0xffff_ffff, Ok(())),
+        (libc::SYS_io_uring_setup, 0, Err(libc::EFAULT)),
+        (libc::SYS_io_uring_enter, i32::MAX as u64, Err(libc::EBADF)),
+        (libc::SYS_io_uring_register, i32::MAX as u64, Err(libc::EBADF)),
+    ];
+    // The filters are those of one thread.
+    let under_it = std::thread::spawn(move || {
+        profile().iter().for_each(|filter| apply_filter(filter).unwrap());
+        for (call, first, expected) in calls {
+            // SAFETY: each call takes no pointer or refuses null, and none makes a process.
+            let answer = match unsafe { libc::syscall(call, first, 0, 0, 0, 0, 0) } {
+                -1 => Err(std::io::Error::last_os_error().raw_os_error().unwrap()),
+                _ => Ok(()),
+            };
+            assert_eq!(answer, expected, "call {call} of {first:#x}");
+        }
+    });
+    under_it.join().unwrap();
+}
+
+#[test]
 fn who_asks_for_threads_makes_no_ring() {
     let kill = SeccompAction::KillProcess;
-    let filter = answering(&[libc::SYS_io_uring_setup], kill, None);
-    let hostile = Hostile { filter, ..Hostile::default() };
+    let filters = answering(&[libc::SYS_io_uring_setup], kill, None);
+    let hostile = Hostile { filters, ..Hostile::default() };
     survives(&Place::new(disk(), false), &hostile, "portable", "portable", "");
 }
 
@@ -197,7 +287,7 @@ fn state_in_memory_of_the_system() {
 fn a_file_system_without_direct_io() {
     let calls = [libc::SYS_openat, libc::SYS_fcntl];
     let hostile = || Hostile {
-        filter: failing(&calls, libc::EINVAL, Some(libc::O_DIRECT as u64)),
+        filters: failing(&calls, libc::EINVAL, Some(libc::O_DIRECT as u64)),
         ..Hostile::default()
     };
     let (place, why) = (Place::new(disk(), false), "refuses direct I/O (O_DIRECT)");

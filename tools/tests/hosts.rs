@@ -238,6 +238,8 @@ fn random_calls_are_answered() {
         let sequences = left.min(SEQUENCES_PER_PROCESS as u64).to_string();
         let mut command = Command::new(&binary);
         command.args([&first.to_string(), &sequences]).arg(folder.path());
+        // Options that are cut short name folders of here.
+        command.current_dir(folder.path());
         let printed = run(&mut command);
         for (name, times) in printed.lines().filter_map(|line| line.split_once(' ')) {
             *met.entry(name.to_owned()).or_default() += times.parse::<u64>().unwrap();

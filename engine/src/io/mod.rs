@@ -12,6 +12,7 @@ pub(crate) mod handoff;
 mod objects;
 pub(crate) mod page;
 pub mod portable;
+mod queue;
 pub mod read_driver;
 mod read_op;
 pub mod reads;

@@ -12,7 +12,7 @@ use crate::io::reads::{Read, ReadCounters, Reads, Sleep, Wait};
 use crate::io::sys;
 use crate::io::threads::{Ended, Threads, Work};
 use crate::io::values::{IoDone, ObjectSlot};
-use crate::limits::{WAIT_READS_MAX, WAIT_SHARE};
+use crate::limits::{READ_THREADS_MAX, WAIT_READS_MAX};
 use crate::types::{Error, Nanos, Result};
 
 /// See the module. Used by one thread at a time, not always the same. It blocks in a turn that
@@ -99,7 +99,8 @@ impl Portable {
         let rung = if polled { self.awake() } else { self.doorbell.take_rung() };
         self.reads.take_ready(now, done);
         self.hand_over();
-        let share = (self.away / WAIT_SHARE).clamp(1, WAIT_READS_MAX);
+        // Each end counts while the threads are not all busy.
+        let share = (self.away / READ_THREADS_MAX).clamp(1, WAIT_READS_MAX);
         let wanted = if wait == Wait::No { usize::MAX } else { share };
         self.reap(now, wanted, done);
         let idle = !rung && done.len() == before && self.reads.queue.is_empty();

@@ -1,11 +1,12 @@
 //! The threads that read for the portable drivers of this process. They are shared by all shards,
 //! start as reads need them, and end when the last driver is dropped.
 
-use std::collections::VecDeque;
 use std::fs::File;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use crate::io::doorbell::Doorbell;
+use crate::io::handoff::locked;
+use crate::io::queue::Queue;
 use crate::io::read_op::Op;
 use crate::io::sys;
 use crate::limits::READ_THREADS_MAX;
@@ -65,21 +66,8 @@ impl Ended {
 /// See the module. Dropping the last one ends the threads; a read that hangs in the kernel keeps
 /// its thread and its buffer until it ends.
 pub(crate) struct Threads {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    state: Mutex<State>,
-    work: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    queue: VecDeque<Work>,
-    // Threads that wait for work, those included that were woken and have not looked yet.
-    idle: usize,
-    started: usize,
-    over: bool,
+    queue: Arc<Queue<Work>>,
+    started: Mutex<usize>,
 }
 
 impl Threads {
@@ -90,9 +78,8 @@ impl Threads {
         if let Some(threads) = known.upgrade() {
             return Ok(threads);
         }
-        let shared = Arc::new(Shared { state: Mutex::default(), work: Condvar::new() });
-        let threads = Arc::new(Self { shared });
-        threads.start_one(&mut locked(&threads.shared.state)).map_err(|e| {
+        let threads = Arc::new(Self { queue: Arc::new(Queue::new()), started: Mutex::new(0) });
+        threads.start(1).map_err(|e| {
             let what = "starting a thread that reads (raise the limit of processes, ulimit -u, or \
                         the container's limit of pids)";
             Error::io(what, &e)
@@ -103,72 +90,37 @@ impl Threads {
 
     /// Carries out reads, begun in their order. Never blocks on the disk.
     pub(crate) fn carry_out(&self, works: impl Iterator<Item = Work>) {
-        let mut state = locked(&self.shared.state);
-        let before = state.queue.len();
-        state.queue.extend(works);
-        let fresh = state.queue.len() - before;
-        let lacking = state.queue.len().saturating_sub(state.idle);
-        for _ in 0..lacking.min(READ_THREADS_MAX - state.started) {
-            if self.start_one(&mut state).is_err() {
-                // Those there are do the work.
-                break;
-            }
-        }
-        let woken = fresh.min(state.idle);
-        drop(state);
-        for _ in 0..woken {
-            self.shared.work.notify_one();
+        let lacking = self.queue.extend(works);
+        if lacking > 0 {
+            // If no thread starts, those there are do the work.
+            let _no_thread_left = self.start(lacking);
         }
     }
 
-    fn start_one(&self, state: &mut State) -> std::io::Result<()> {
-        let shared = self.shared.clone();
-        let name = format!("aquifer-r{:02}", state.started);
-        std::thread::Builder::new().name(name).spawn(move || shared.run())?;
-        state.started += 1;
+    fn start(&self, lacking: usize) -> std::io::Result<()> {
+        let mut started = locked(&self.started);
+        for _ in 0..lacking.min(READ_THREADS_MAX - *started) {
+            let queue = self.queue.clone();
+            let name = format!("aquifer-r{started:02}");
+            std::thread::Builder::new().name(name).spawn(move || run(&queue))?;
+            *started += 1;
+        }
         Ok(())
     }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        let mut state = locked(&self.shared.state);
-        state.over = true;
-        state.queue.clear();
-        drop(state);
-        self.shared.work.notify_all();
+        self.queue.close();
     }
 }
 
-impl Shared {
-    fn run(&self) {
-        sys::block_signals();
-        while let Some(Work { mut op, file, ended }) = self.next() {
-            let result = op.read(&file);
-            // Before the driver learns of it: it may close the object then.
-            drop(file);
-            ended.push(op, result);
-        }
+fn run(queue: &Queue<Work>) {
+    sys::block_signals();
+    while let Some(Work { mut op, file, ended }) = queue.take() {
+        let result = op.read(&file);
+        // Before the driver learns of it: it may close the object then.
+        drop(file);
+        ended.push(op, result);
     }
-
-    /// The next read; `None` if there will be none.
-    fn next(&self) -> Option<Work> {
-        let mut state = locked(&self.state);
-        loop {
-            if state.over {
-                return None;
-            }
-            if let Some(work) = state.queue.pop_front() {
-                return Some(work);
-            }
-            state.idle += 1;
-            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.idle -= 1;
-        }
-    }
-}
-
-/// No code that can panic runs under these locks.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,6 +2,7 @@
 //! `aqf_poll` or on the doorbell; some results are kept for a while, and must not have changed when
 //! they are released; what is submitted is overwritten as soon as it was.
 
+use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::ptr::null;
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ use crate::sim::rng::Rng;
 
 /// Results that a session keeps at most.
 const HELD_MAX: usize = 6;
+/// Requests given to one `aqf_submit`: what a program has asked for may be far more.
+const SUBMIT_MAX: usize = 400;
 /// A close or the opening of a store that takes longer has failed, milliseconds.
 const CLOSE_MS: u32 = 600_000;
 /// A request without an end for this long while a store is opened or an engine closed is lost.
@@ -56,7 +59,7 @@ pub(super) struct Abi {
 struct Lane {
     session: u64,
     doorbell: i32,
-    batch: Vec<Call>,
+    batch: VecDeque<Call>,
     in_flight: usize,
     held: Vec<Held>,
 }
@@ -187,31 +190,34 @@ impl Lane {
             done(aqf_session_open(engine, shard as u32, &raw mut session), "opening a session")?;
             done(aqf_session_doorbell(session, &raw mut doorbell), "a doorbell")?;
         }
-        Ok(Self { session, doorbell, batch: Vec::new(), in_flight: 0, held: Vec::new() })
+        Ok(Self { session, doorbell, batch: VecDeque::new(), in_flight: 0, held: Vec::new() })
     }
 
     /// Submits what the session takes; what it took is overwritten.
     fn submit(&mut self) -> Outcome<bool> {
-        if self.batch.is_empty() {
-            return Ok(true);
+        while !self.batch.is_empty() {
+            let requests: Vec<Request> =
+                self.batch.iter().take(SUBMIT_MAX).map(Call::request).collect();
+            let mut accepted = 0;
+            // SAFETY: the requests and their bytes are live.
+            let status = unsafe {
+                aqf_submit(self.session, requests.as_ptr(), requests.len(), &raw mut accepted)
+            };
+            done(status, "submitting")?;
+            self.in_flight += accepted;
+            for mut call in self.batch.drain(..accepted) {
+                call.bytes.iter_mut().for_each(|bytes| bytes.fill(0xee));
+            }
+            if accepted < requests.len() {
+                return Ok(false);
+            }
         }
-        let requests: Vec<Request> = self.batch.iter().map(Call::request).collect();
-        let mut accepted = 0;
-        // SAFETY: the requests and their bytes are live.
-        let status = unsafe {
-            aqf_submit(self.session, requests.as_ptr(), requests.len(), &raw mut accepted)
-        };
-        done(status, "submitting")?;
-        self.in_flight += accepted;
-        for mut call in self.batch.drain(..accepted) {
-            call.bytes.iter_mut().for_each(|bytes| bytes.fill(0xee));
-        }
-        Ok(self.batch.is_empty())
+        Ok(true)
     }
 
     /// Submits one request behind what the session did not take yet.
     fn start(&mut self, call: Call) -> Outcome<bool> {
-        self.batch.push(call);
+        self.batch.push_back(call);
         self.submit()
     }
 
@@ -269,7 +275,9 @@ impl Lane {
         loop {
             self.submit()?;
             let ends = self.poll(capacity, inside)?;
-            if !ends.is_empty() || Instant::now() >= deadline {
+            // A poll for nothing does not wait.
+            let waits = ends.is_empty() && self.in_flight > 0;
+            if !waits || Instant::now() >= deadline {
                 while self.held.len() > HELD_MAX || (!self.held.is_empty() && rng.chance(5000)) {
                     let at = rng.below(self.held.len());
                     self.release(at)?;
@@ -407,7 +415,7 @@ impl Host for Abi {
     }
 
     fn add(&mut self, session: usize, store: Store, op: &Op, number: u64) -> Outcome<()> {
-        self.lanes[session].batch.push(Call::of(store, op, number)?);
+        self.lanes[session].batch.push_back(Call::of(store, op, number)?);
         Ok(())
     }
 
