@@ -149,7 +149,7 @@ fn profile() -> Vec<BpfProgram> {
             rule["args"].as_array().map(|args| args.iter().map(condition).collect());
         let calls = names.iter().map(|name| json!({"syscall": name, "args": args}));
         // Those that this machine has: the profile is for others too.
-        let known = |call: &Value| compiled(&refuse, &allow, &[call.clone()]).is_some();
+        let known = |call: &Value| compiled(&refuse, &allow, std::slice::from_ref(call)).is_some();
         let calls: Vec<Value> = calls.filter(known).collect();
         if rule["action"] != "SCMP_ACT_ALLOW" {
             let answer = json!({"errno": rule["errnoRet"]});
