@@ -1,14 +1,14 @@
 //! Engines and stores: what stands behind their handles.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use aquifer::shard::engine::{Config, Engine, StatisticsSource, StoreConfig};
 use aquifer::state::StateTable;
 use aquifer::state::request::StoreId;
 
-use crate::handles::{Kind, Table};
+use crate::handles::{Kind, Table, locked};
 use crate::session::SessionObject;
 use crate::status::{Failure, Outcome, Status};
 use crate::{fork, options};
@@ -29,11 +29,6 @@ pub struct EngineObject {
     statistics: StatisticsSource,
     engine: Mutex<Option<Engine>>,
     sessions: Mutex<Vec<Weak<SessionObject>>>,
-}
-
-pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What these locks guard is whole at any time.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Opens an engine.
@@ -59,9 +54,7 @@ impl EngineObject {
     pub fn open_session(self: &Arc<Self>, shard: u32) -> Result<u64, Failure> {
         let engine = locked(&self.engine);
         let engine = engine.as_ref().ok_or_else(|| Kind::Engine.bad(self.handle))?;
-        let session = engine.session(shard as usize)?;
-        let handle = SessionObject::insert(self, shard, session)?;
-        Ok(handle)
+        SessionObject::insert(self, shard, engine.session(shard as usize)?)
     }
 
     /// Remembers a session, to wake it at the end.
@@ -104,10 +97,8 @@ pub struct Home {
 /// Behind an `aqf_store`.
 pub struct StoreObject {
     pub home: Home,
-    pub key_groups: u32,
-    pub range: (u16, u16),
-    number: u64,
-    host_epoch: u64,
+    /// What it was opened with: no states, and no handle.
+    pub config: StoreConfig,
     /// Counts changes of `inner`, which sessions keep copies of.
     pub version: AtomicU64,
     inner: Mutex<Inner>,
@@ -133,13 +124,10 @@ pub enum StoreState {
 
 impl StoreObject {
     /// A store that the engine opened.
-    pub fn new(home: Home, config: &StoreConfig, id: StoreId) -> Self {
+    pub fn new(home: Home, config: StoreConfig, id: StoreId) -> Self {
         Self {
             home,
-            key_groups: config.key_groups,
-            range: config.range,
-            number: config.number,
-            host_epoch: config.host_epoch,
+            config,
             version: AtomicU64::new(1),
             inner: Mutex::new(Inner { state: StoreState::Open(id), states: StateTable::default() }),
         }
@@ -173,15 +161,8 @@ impl StoreObject {
         if let Some(refused) = refused {
             return Err(Failure::invalid(refused));
         }
-        let config = StoreConfig {
-            number: self.number,
-            host_epoch: self.host_epoch,
-            key_groups: self.key_groups,
-            range: self.range,
-            states: StateTable::default(),
-            handle: Some(handle.to_vec()),
-        };
-        Ok((config, replaced))
+        let handle = Some(handle.to_vec());
+        Ok((StoreConfig { handle, ..self.config.clone() }, replaced))
     }
 
     /// The restore ended. False if the store was closed meanwhile.

@@ -6,34 +6,16 @@ use std::time::Duration;
 use aquifer::limits::SESSION_IN_FLIGHT_MAX;
 
 use super::{ENGINES, locked, open};
-use crate::layout::{Completion, KEY_GROUP_AUTO, Request, op};
+use crate::layout::{Completion, Request, op};
 use crate::status::Status;
 use crate::{aqf_poll, aqf_session_close, aqf_session_open, aqf_store_open, aqf_submit};
 
 fn request(op: u16, store: u64, user_data: u64) -> Request {
-    Request {
-        struct_size: size_of::<Request>() as u32,
-        op,
-        state: 1,
-        key_group: KEY_GROUP_AUTO,
-        limit: 0,
-        store,
-        user_data,
-        key: null(),
-        ns: null(),
-        map_key: null(),
-        value: null(),
-        key_len: 0,
-        ns_len: 0,
-        map_key_len: 0,
-        value_len: 0,
-    }
+    Request { state: 1, ..Request::new(op, store, user_data) }
 }
 
 fn poll(session: u64) -> Vec<(u64, i32)> {
-    // SAFETY: of numbers and pointers, which may be zero.
-    let mut done: [Completion; 16] = unsafe { std::mem::zeroed() };
-    done[0].struct_size = size_of::<Completion>() as u32;
+    let mut done = [Completion::INIT; 16];
     let (mut count, mut results) = (0, 0);
     // SAFETY: the places are live, and the capacity is theirs.
     let status =

@@ -76,8 +76,8 @@ struct Place<T> {
     thing: Option<Arc<T>>,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What the locks guard is whole at any time.
+/// The lock of a mutex whose content is whole at any time, also if a holder panicked.
+pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

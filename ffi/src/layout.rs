@@ -1,6 +1,7 @@
 //! The structs and numbers of `include/aquifer.h`, as Rust sees them.
 
 use std::ffi::{c_char, c_void};
+use std::ptr::null;
 
 /// `AQF_ABI_VERSION`.
 pub const ABI_VERSION: u32 = 1;
@@ -65,6 +66,30 @@ pub struct Request {
     pub value_len: u32,
 }
 
+impl Request {
+    /// `AQF_INIT` with what every request has; the key group is left to the engine.
+    #[must_use]
+    pub const fn new(op: u16, store: u64, user_data: u64) -> Self {
+        Self {
+            struct_size: size_of::<Self>() as u32,
+            op,
+            state: 0,
+            key_group: KEY_GROUP_AUTO,
+            limit: 0,
+            store,
+            user_data,
+            key: null(),
+            ns: null(),
+            map_key: null(),
+            value: null(),
+            key_len: 0,
+            ns_len: 0,
+            map_key_len: 0,
+            value_len: 0,
+        }
+    }
+}
+
 /// `aqf_completion`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +104,21 @@ pub struct Completion {
     pub message_len: u32,
     pub flags: u32,
     pub number: u32,
+}
+
+impl Completion {
+    /// `AQF_INIT`.
+    pub const INIT: Self = Self {
+        struct_size: size_of::<Self>() as u32,
+        status: 0,
+        user_data: 0,
+        value: null(),
+        message: null(),
+        value_len: 0,
+        message_len: 0,
+        flags: 0,
+        number: 0,
+    };
 }
 
 /// `aqf_option`.

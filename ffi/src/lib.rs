@@ -409,7 +409,7 @@ pub unsafe extern "C" fn aqf_submit(
         let session = SESSIONS.get(session)?;
         let mut state = session.enter()?;
         if state.is_ended() {
-            return Err(Failure::new(Status::Closed, "the engine was closed"));
+            return Err(session::engine_closed().into());
         }
         let mut taken = 0;
         // The engine can be closed meanwhile: what was taken completes with that, and no more is.

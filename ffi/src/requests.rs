@@ -257,12 +257,12 @@ impl State {
 #[inline]
 fn key_of<'a>(r: &Request, bytes: &'a [u8], store: &StoreObject) -> Result<Key<'a>, Failure> {
     let key = if r.key_group == KEY_GROUP_AUTO {
-        Key::new(bytes, store.key_groups)
+        Key::new(bytes, store.config.key_groups)
     } else {
         let group = KeyGroup::try_from(r.key_group).unwrap_or(KeyGroup::MAX);
         Key { group, bytes }
     };
-    let (first, last) = store.range;
+    let (first, last) = store.config.range;
     if key.group < first || key.group > last {
         return Err(Failure::invalid(format!(
             "the key is of key group {}, and the store has {first} to {last}",

@@ -62,6 +62,11 @@ pub struct State {
     spare: Vec<Completions>,
 }
 
+/// The error of what comes after the end of an engine.
+pub fn engine_closed() -> Error {
+    Error::new(ErrorKind::Closed, "the engine was closed")
+}
+
 impl SessionObject {
     /// Takes a session of the engine in.
     pub fn insert(
@@ -127,10 +132,15 @@ impl SessionObject {
                 ));
             }
         };
-        if self.engine.closed.load(Ordering::Acquire) {
-            state.end(&Error::new(ErrorKind::Closed, "the engine was closed"));
-        }
+        self.end_with_engine(&mut state);
         Ok(state)
+    }
+
+    // Once the engine was closed, whatever is pending completes with that.
+    fn end_with_engine(&self, state: &mut State) {
+        if self.engine.closed.load(Ordering::Acquire) {
+            state.end(&engine_closed());
+        }
     }
 
     /// Polls: fills `out` from the first place on, and says how many places it filled and what is
@@ -147,9 +157,7 @@ impl SessionObject {
             if self.closing.load(Ordering::Acquire) {
                 return Err(Failure::new(Status::Closed, "the session was closed"));
             }
-            if self.engine.closed.load(Ordering::Acquire) {
-                state.end(&Error::new(ErrorKind::Closed, "the engine was closed"));
-            }
+            self.end_with_engine(&mut state);
         }
         Ok(state.hand_out(capacity, put))
     }
@@ -210,8 +218,7 @@ impl State {
     /// Runs a control request to its end; other ends are kept for the next poll.
     pub fn run(&mut self, op: ControlOp) -> Result<ControlResult, Error> {
         self.flush();
-        let closed = || Error::new(ErrorKind::Closed, "the engine was closed");
-        self.session.as_mut().ok_or_else(closed)?.run_control(op)
+        self.session.as_mut().ok_or_else(engine_closed)?.run_control(op)
     }
 
     /// The shard is gone: whatever is pending completes with `error`.
@@ -415,7 +422,7 @@ pub fn open_store(state: &mut State, text: &[u8]) -> Result<u64, Failure> {
     let config = options::store(text)?;
     match state.run(opening(config.clone())?)? {
         ControlResult::Opened(id, _) => {
-            STORES.insert(|_| Arc::new(StoreObject::new(state.home, &config, id)))
+            STORES.insert(|_| Arc::new(StoreObject::new(state.home, config, id)))
         }
         other => Err(Failure::new(Status::Poisoned, format!("the shard answered {other:?}"))),
     }

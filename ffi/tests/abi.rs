@@ -5,7 +5,7 @@ use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aquifer_ffi::layout::{Completion, KEY_GROUP_AUTO, Option_, Request, kind, op};
+use aquifer_ffi::layout::{Completion, Option_, Request, kind, op};
 use aquifer_ffi::*;
 
 const OK: i32 = 0;
@@ -53,26 +53,6 @@ struct Done {
     message: String,
 }
 
-fn request(op: u16, store: u64, user_data: u64) -> Request {
-    Request {
-        struct_size: size_of::<Request>() as u32,
-        op,
-        state: 0,
-        key_group: KEY_GROUP_AUTO,
-        limit: 0,
-        store,
-        user_data,
-        key: null(),
-        ns: null(),
-        map_key: null(),
-        value: null(),
-        key_len: 0,
-        ns_len: 0,
-        map_key_len: 0,
-        value_len: 0,
-    }
-}
-
 /// Sets a pointer and a length of a request.
 fn with_key<'a>(mut r: Request, key: &'a [u8], value: &'a [u8]) -> Request {
     (r.key, r.key_len) = (key.as_ptr().cast(), key.len() as u32);
@@ -113,17 +93,7 @@ impl Host {
     }
 
     fn try_poll(&self, timeout_ns: i64, release: bool) -> Result<(Vec<Done>, u64), i32> {
-        let empty = Completion {
-            struct_size: size_of::<Completion>() as u32,
-            status: 99,
-            user_data: 0,
-            value: null(),
-            message: null(),
-            value_len: 0,
-            message_len: 0,
-            flags: 0,
-            number: 0,
-        };
+        let empty = Completion { status: 99, ..Completion::INIT };
         let mut completions = [empty; 64];
         let (mut count, mut results) = (0, 0);
         // SAFETY: the places are live, and the capacity is theirs.
@@ -170,7 +140,7 @@ impl Host {
     }
 
     fn state(&self, name: &str, kind: u32) -> u16 {
-        let mut r = with_key(request(op::OPEN_STATE, self.store, 0), name.as_bytes(), &[]);
+        let mut r = with_key(Request::new(op::OPEN_STATE, self.store, 0), name.as_bytes(), &[]);
         r.limit = kind;
         let done = self.one(r);
         assert_eq!(done.status, OK, "{}", done.message);
@@ -178,7 +148,7 @@ impl Host {
     }
 
     fn on(&self, op: u16, state: u16, key: &[u8], value: &[u8]) -> Request {
-        Request { state, ..with_key(request(op, self.store, 0), key, value) }
+        Request { state, ..with_key(Request::new(op, self.store, 0), key, value) }
     }
 
     fn close(&self) {
@@ -286,14 +256,14 @@ fn a_checkpoint_restores_into_an_empty_store_only() {
         let host = Host::open("restore", thread);
         let state = host.state("v", kind::VALUE);
         host.one(host.on(op::PUT, state, b"k", b"kept"));
-        let handle = host.one(request(op::CHECKPOINT, host.store, 0)).value;
+        let handle = host.one(Request::new(op::CHECKPOINT, host.store, 0)).value;
         assert!(!handle.is_empty() && handle.len() <= 1024);
         host.one(host.on(op::PUT, state, b"k", b"forgotten"));
-        let listed = with_key(request(op::LIST_OBJECTS, host.store, 0), b"", &handle);
+        let listed = with_key(Request::new(op::LIST_OBJECTS, host.store, 0), b"", &handle);
         let listed = String::from_utf8(host.one(listed).value).unwrap();
         assert!(listed.lines().count() >= 2 && listed.contains("/manifest-"), "{listed}");
 
-        let restore = |handle| with_key(request(op::RESTORE, host.store, 0), b"", handle);
+        let restore = |handle| with_key(Request::new(op::RESTORE, host.store, 0), b"", handle);
         let late = host.one(restore(&handle));
         assert_eq!(late.status, INVALID, "{}", late.message);
         assert_eq!(aqf_store_close(host.session, host.store), OK);
@@ -302,9 +272,9 @@ fn a_checkpoint_restores_into_an_empty_store_only() {
         let mut other = Host { store: 0, ..host };
         // SAFETY: the place is live.
         assert_eq!(unsafe { aqf_store_open(other.session, null(), 0, &raw mut other.store) }, OK);
-        let restore = |handle| with_key(request(op::RESTORE, other.store, 0), b"", handle);
+        let restore = |handle| with_key(Request::new(op::RESTORE, other.store, 0), b"", handle);
         assert_eq!(other.one(restore(&handle[1..])).status, CORRUPT);
-        let broken = other.one(with_key(request(op::OPEN_STATE, other.store, 0), b"v", b""));
+        let broken = other.one(with_key(Request::new(op::OPEN_STATE, other.store, 0), b"v", b""));
         assert_eq!(broken.status, INVALID);
         assert!(broken.message.contains("another checkpoint"), "{}", broken.message);
         assert_eq!(other.one(restore(&handle)).status, OK);
@@ -335,7 +305,7 @@ fn handles_that_name_nothing_are_a_status_everywhere() {
             assert_eq!(aqf_session_doorbell(bad, &raw mut fd), BAD_HANDLE, "{bad:#x}");
             assert_eq!(aqf_session_arm(bad, &raw mut ns), BAD_HANDLE, "{bad:#x}");
             assert_eq!(aqf_store_open(bad, null(), 0, &raw mut number), BAD_HANDLE, "{bad:#x}");
-            let r = request(op::GET, host.store, 0);
+            let r = Request::new(op::GET, host.store, 0);
             assert_eq!(aqf_submit(bad, &raw const r, 1, &raw mut size), BAD_HANDLE, "{bad:#x}");
         }
         assert_eq!(aqf_session_wake(bad), BAD_HANDLE, "{bad:#x}");
@@ -352,7 +322,7 @@ fn handles_that_name_nothing_are_a_status_everywhere() {
 #[test]
 fn null_pointers_and_wrong_sizes_are_a_status() {
     let host = Host::open("null", "inline");
-    let r = request(op::CHECKPOINT, host.store, 0);
+    let r = Request::new(op::CHECKPOINT, host.store, 0);
     let (mut number, mut size) = (0, 0);
     // SAFETY: what is not null is live.
     unsafe {
@@ -452,14 +422,14 @@ fn a_restore_whose_session_was_closed_can_be_made_again() {
     let host = Host::open("left", "owned");
     let state = host.state("v", kind::VALUE);
     host.one(host.on(op::PUT, state, b"k", b"kept"));
-    let handle = host.one(request(op::CHECKPOINT, host.store, 0)).value;
+    let handle = host.one(Request::new(op::CHECKPOINT, host.store, 0)).value;
     let mut other = Host { ..host };
     // SAFETY: the places are live.
     unsafe {
         assert_eq!(aqf_session_open(host.engine, 0, &raw mut other.session), OK);
         assert_eq!(aqf_store_open(other.session, null(), 0, &raw mut other.store), OK);
     }
-    let restore = with_key(request(op::RESTORE, other.store, 0), b"", &handle);
+    let restore = with_key(Request::new(op::RESTORE, other.store, 0), b"", &handle);
     assert_eq!(other.submit(&[restore]), 1);
     assert_eq!(aqf_session_close(other.session), OK);
     other.session = host.session;
@@ -478,7 +448,7 @@ fn closing_the_engine_completes_what_is_pending() {
         let mut all: Vec<Request> = (0..5000)
             .map(|i| Request { user_data: i, ..host.on(op::PUT, state, b"k", b"v") })
             .collect();
-        all.push(request(op::DRAIN, host.store, 5000));
+        all.push(Request::new(op::DRAIN, host.store, 5000));
         assert_eq!(host.submit(&all), all.len());
         assert_eq!(aqf_engine_close(host.engine, 10_000), OK, "{}", last_error());
         let mut seen: Vec<u64> = Vec::new();
@@ -490,7 +460,7 @@ fn closing_the_engine_completes_what_is_pending() {
         seen.sort_unstable();
         assert!((0..=5000).eq(seen), "each completes once");
         assert_eq!(host.try_poll(-1, true).unwrap().0, [], "a poll for nothing does not wait");
-        let (mut accepted, r) = (9, request(op::GET, host.store, 0));
+        let (mut accepted, r) = (9, Request::new(op::GET, host.store, 0));
         // SAFETY: the places are live.
         let late = unsafe { aqf_submit(host.session, &raw const r, 1, &raw mut accepted) };
         assert_eq!((late, accepted), (CLOSED, 0));
@@ -511,7 +481,7 @@ fn a_second_thread_is_refused_and_may_wake_and_close() {
                 // SAFETY: the place is live.
                 let opened = unsafe { aqf_store_open(host.session, null(), 0, &raw mut store) };
                 assert_eq!(opened, OK);
-                host.submit(&[with_key(request(op::RESTORE, store, 0), b"", &missing)]);
+                host.submit(&[with_key(Request::new(op::RESTORE, store, 0), b"", &missing)]);
                 loop {
                     polls.fetch_add(1, Ordering::Relaxed);
                     match host.try_poll(-1, true) {
@@ -547,7 +517,7 @@ fn a_second_thread_is_refused_and_may_wake_and_close() {
 // A whole handle of a manifest that does not exist.
 fn aquifer_handle() -> Vec<u8> {
     let host = Host::open("missing", "inline");
-    let handle = host.one(request(op::CHECKPOINT, host.store, 0)).value;
+    let handle = host.one(Request::new(op::CHECKPOINT, host.store, 0)).value;
     host.close();
     handle
 }

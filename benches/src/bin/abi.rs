@@ -12,7 +12,7 @@ use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
 use aquifer::shard::session::{Armed, Session};
 use aquifer::state::request::{Batch, Completions, Status};
 use aquifer::state::{Key, StateKind, StateTable, Target, ValueState};
-use aquifer_ffi::layout::{Completion, KEY_GROUP_AUTO, Request, kind, op};
+use aquifer_ffi::layout::{Completion, Request, kind, op};
 use aquifer_ffi::{
     aqf_engine_open, aqf_last_error, aqf_poll, aqf_release, aqf_session_arm, aqf_session_doorbell,
     aqf_session_open, aqf_store_open, aqf_submit,
@@ -184,19 +184,7 @@ impl C {
             check(aqf_session_doorbell(session, &raw mut doorbell));
             check(aqf_store_open(session, null(), 0, &raw mut store));
         }
-        let struct_size = size_of::<Completion>() as u32;
-        let empty = Completion {
-            struct_size,
-            status: 0,
-            user_data: 0,
-            value: null(),
-            message: null(),
-            value_len: 0,
-            message_len: 0,
-            flags: 0,
-            number: 0,
-        };
-        let completions = vec![empty; 256];
+        let completions = vec![Completion::INIT; 256];
         let (requests, keys) = (Vec::new(), Vec::new());
         let mut c = Self { session, store, state: 0, doorbell, requests, keys, completions };
         let name = *b"v";
@@ -213,23 +201,7 @@ impl C {
     }
 
     fn request(&self, op: u16, user_data: u64) -> Request {
-        Request {
-            struct_size: size_of::<Request>() as u32,
-            op,
-            state: self.state,
-            key_group: KEY_GROUP_AUTO,
-            limit: 0,
-            store: self.store,
-            user_data,
-            key: null(),
-            ns: null(),
-            map_key: null(),
-            value: null(),
-            key_len: 0,
-            ns_len: 0,
-            map_key_len: 0,
-            value_len: 0,
-        }
+        Request { state: self.state, ..Request::new(op, self.store, user_data) }
     }
 
     fn submit(&mut self) {

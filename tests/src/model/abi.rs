@@ -4,14 +4,13 @@
 
 use std::collections::VecDeque;
 use std::ffi::c_void;
-use std::ptr::null;
 use std::time::{Duration, Instant};
 
 use aquifer::shard::engine::{Config, ShardThread, StoreConfig};
 use aquifer::state::StateKind;
 use aquifer::types::MergeOp;
 use aquifer::types::error::ErrorKind;
-use aquifer_ffi::layout::{Completion, KEY_GROUP_AUTO, MORE, Request, kind, op};
+use aquifer_ffi::layout::{Completion, MORE, Request, kind, op};
 use aquifer_ffi::{
     aqf_engine_close, aqf_engine_open, aqf_key_group, aqf_last_error, aqf_poll, aqf_release,
     aqf_session_arm, aqf_session_close, aqf_session_doorbell, aqf_session_open, aqf_store_close,
@@ -115,23 +114,7 @@ fn copied(data: *const c_void, len: usize) -> Vec<u8> {
 
 impl Call {
     fn new(op: u16, store: u64, number: u64, brings: Brings) -> Self {
-        let request = Request {
-            struct_size: size_of::<Request>() as u32,
-            op,
-            state: 0,
-            key_group: KEY_GROUP_AUTO,
-            limit: 0,
-            store,
-            user_data: number << 2 | brings as u64,
-            key: null(),
-            ns: null(),
-            map_key: null(),
-            value: null(),
-            key_len: 0,
-            ns_len: 0,
-            map_key_len: 0,
-            value_len: 0,
-        };
+        let request = Request::new(op, store, number << 2 | brings as u64);
         Self { request, bytes: Default::default() }
     }
 
@@ -223,17 +206,7 @@ impl Lane {
 
     /// One `aqf_poll`.
     fn poll(&mut self, capacity: usize, timeout_ns: i64) -> Outcome<Vec<(Completion, Answer)>> {
-        let empty = Completion {
-            struct_size: size_of::<Completion>() as u32,
-            status: 99,
-            user_data: 0,
-            value: null(),
-            message: null(),
-            value_len: 0,
-            message_len: 0,
-            flags: 0,
-            number: 0,
-        };
+        let empty = Completion { status: 99, ..Completion::INIT };
         let mut filled = vec![empty; capacity];
         let (mut count, mut results) = (0, 0);
         let to = filled.as_mut_ptr();
