@@ -88,6 +88,27 @@ fn a_wake_ends_a_poll_and_an_arm() {
 }
 
 #[test]
+fn a_wake_that_a_blocking_call_slept_through_ends_the_next_poll() {
+    // A restore waits for its manifest, which this DFS brings long after.
+    let dfs = "memory://sessions-slept?latency=3s";
+    let (memory_bytes, io) = (48 << 20, aquifer_tests::io_mode());
+    for thread in THREADS {
+        let config = Config { memory_bytes, thread, io, ..Config::new(dfs) };
+        let engine = Engine::open(config).unwrap();
+        let mut session = engine.session(0).unwrap();
+        let (store, _) = open_store(&mut session, 1);
+        let handle = session.checkpoint(store).unwrap();
+        session.start_control(ControlOp::List(handle)).unwrap();
+        session.waker().wake();
+        // It looks at the bell, which rang, and goes on until it has its own answer.
+        session.run_control(ControlOp::Close(store)).unwrap();
+        let mut done = Completions::default();
+        assert_eq!(session.poll(None, &mut done).unwrap(), 0);
+        assert!(session.finished_control().is_none(), "the poll waited ({thread:?})");
+    }
+}
+
+#[test]
 fn a_request_for_a_closed_store_does_not_reach_the_one_in_its_place() {
     for thread in THREADS {
         let (_engine, mut session) = open("stale", thread);

@@ -133,7 +133,9 @@ impl Session {
             std::mem::swap(into, &mut self.completions);
         }
         let asked = self.in_flight > 0 || self.controls_in_flight > self.controls.len();
-        let waits = asked && !arrived && patience != Some(Duration::ZERO);
+        // The bell of a wake may have been heard by a call that goes on waiting.
+        let woken = self.woken.load(Ordering::Acquire);
+        let waits = asked && !arrived && !woken && patience != Some(Duration::ZERO);
         let known = self.controls.len();
         let deadline = patience
             .filter(|_| waits)
