@@ -19,8 +19,8 @@
 //!
 //! let mut states = StateTable::default();
 //! states.declare("count", StateKind::Value)?;
-//! let (number, host_epoch, key_groups, range) = (1, 1, 128, (0, 127));
-//! let config = StoreConfig { number, host_epoch, key_groups, range, states, handle: None };
+//! let key_groups = 128; // the most subtasks that this operator will ever have
+//! let config = StoreConfig { states, ..StoreConfig::new(1, key_groups) };
 //! let (store, states) = session.open_store(config)?;
 //! let counts = states.value(store, "count")?;
 //!

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use aquifer::limits::KEY_GROUPS_MAX;
 use aquifer::shard::engine::{Config, IoMode, ShardThread, StoreConfig};
-use aquifer::state::StateTable;
 use aquifer::types::nearest::nearest;
 use aquifer::types::size;
 
@@ -232,14 +231,8 @@ pub fn store(text: &[u8]) -> Result<StoreConfig, Failure> {
         );
         return Err(Failure::invalid(text));
     }
-    Ok(StoreConfig {
-        number: store_number,
-        host_epoch,
-        key_groups,
-        range: (first, last),
-        states: StateTable::default(),
-        handle: None,
-    })
+    let range = (first, last);
+    Ok(StoreConfig { host_epoch, range, ..StoreConfig::new(store_number, key_groups) })
 }
 
 #[cfg(test)]

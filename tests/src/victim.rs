@@ -160,14 +160,7 @@ impl Victim {
 }
 
 fn store_config(handle: Option<Vec<u8>>) -> StoreConfig {
-    StoreConfig {
-        number: 1,
-        host_epoch: 1,
-        key_groups: KEY_GROUPS,
-        range: (0, (KEY_GROUPS - 1) as u16),
-        states: declared(),
-        handle,
-    }
+    StoreConfig { states: declared(), handle, ..StoreConfig::new(1, KEY_GROUPS) }
 }
 
 fn row(state: State, key: u8, map_key: &[u8]) -> RowKey {

@@ -16,14 +16,7 @@ const KEY_GROUPS: u32 = 16;
 fn store_config(handle: Option<Vec<u8>>) -> StoreConfig {
     let mut states = StateTable::default();
     states.declare("v", StateKind::Value).unwrap();
-    StoreConfig {
-        number: 1,
-        host_epoch: 1,
-        key_groups: KEY_GROUPS,
-        range: (0, (KEY_GROUPS - 1) as u16),
-        states,
-        handle,
-    }
+    StoreConfig { states, handle, ..StoreConfig::new(1, KEY_GROUPS) }
 }
 
 fn session(folder: &Path) -> (Engine, Session) {

@@ -18,14 +18,7 @@ fn states() -> StateTable {
 }
 
 fn store_config(handle: Option<Vec<u8>>) -> StoreConfig {
-    StoreConfig {
-        number: 1,
-        host_epoch: 1,
-        key_groups: KEY_GROUPS,
-        range: (0, (KEY_GROUPS - 1) as u16),
-        states: states(),
-        handle,
-    }
+    StoreConfig { states: states(), handle, ..StoreConfig::new(1, KEY_GROUPS) }
 }
 
 fn open(dfs: &str, thread: ShardThread) -> (Engine, Session) {

@@ -65,8 +65,8 @@ fn open_and_close(dfs: &str, io: IoMode, thread: ShardThread) {
     let mut session = engine.session(0).unwrap();
     let mut states = StateTable::default();
     states.declare("v", StateKind::Value).unwrap();
-    let (number, host_epoch, key_groups, range) = (1, 1, 1, (0, 0));
-    let config = StoreConfig { number, host_epoch, key_groups, range, states, handle: None };
+    let key_groups = 1;
+    let config = StoreConfig { states, ..StoreConfig::new(1, key_groups) };
     let (store, states) = session.open_store(config).unwrap();
     let state = states.value(store, "v").unwrap();
     let (mut batch, mut done) = (Batch::default(), Completions::default());

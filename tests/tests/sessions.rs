@@ -24,9 +24,7 @@ fn open(name: &str, thread: ShardThread) -> (Engine, Session) {
 fn open_store(session: &mut Session, number: u64) -> (StoreId, StateTable) {
     let mut states = StateTable::default();
     states.declare("v", StateKind::Value).unwrap();
-    let range = (0, (KEY_GROUPS - 1) as u16);
-    let config =
-        StoreConfig { number, host_epoch: 1, key_groups: KEY_GROUPS, range, states, handle: None };
+    let config = StoreConfig { states, ..StoreConfig::new(number, KEY_GROUPS) };
     session.open_store(config).unwrap()
 }
 
@@ -156,10 +154,7 @@ fn states_can_be_declared_after_writes_and_are_in_the_checkpoint() {
     let broken = session.run_control(ControlOp::List(handle[1..].to_vec())).unwrap_err();
     assert_eq!(broken.kind, ErrorKind::Corrupt);
 
-    let range = (0, (KEY_GROUPS - 1) as u16);
-    let (states, handle) = (StateTable::default(), Some(handle));
-    let config =
-        StoreConfig { number: 1, host_epoch: 2, key_groups: KEY_GROUPS, range, states, handle };
+    let config = StoreConfig { handle: Some(handle), ..StoreConfig::new(1, KEY_GROUPS) };
     let (store, states) = session.open_store(config).unwrap();
     assert_eq!(states.len(), 2);
     let bytes = 2_u64.to_be_bytes();

@@ -144,8 +144,7 @@ fn session(engine: &Engine, handle: Option<Vec<u8>>) -> (Session, ValueState) {
     let mut session = engine.session(0).unwrap();
     let mut states = StateTable::default();
     states.declare("v", StateKind::Value).unwrap();
-    let (number, host_epoch, range) = (1, 1, (0, (KEY_GROUPS - 1) as u16));
-    let config = StoreConfig { number, host_epoch, key_groups: KEY_GROUPS, range, states, handle };
+    let config = StoreConfig { states, handle, ..StoreConfig::new(1, KEY_GROUPS) };
     let (store, states) = session.open_store(config).unwrap();
     assert_eq!(store.0, 0);
     (session, states.value(store, "v").unwrap())

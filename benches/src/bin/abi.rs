@@ -100,15 +100,7 @@ impl Rust {
         let mut session = engine.session(0).expect("a session");
         let mut states = StateTable::default();
         states.declare("v", StateKind::Value).expect("a state");
-        let range = (0, (KEY_GROUPS - 1) as u16);
-        let config = StoreConfig {
-            number: 1,
-            host_epoch: 1,
-            key_groups: KEY_GROUPS,
-            range,
-            states,
-            handle: None,
-        };
+        let config = StoreConfig { states, ..StoreConfig::new(1, KEY_GROUPS) };
         let (store, states) = session.open_store(config).expect("a store");
         let state = states.value(store, "v").expect("a state");
         let (batch, done) = (Batch::default(), Completions::default());

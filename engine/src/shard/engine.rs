@@ -102,6 +102,22 @@ pub struct StoreConfig {
     pub handle: Option<Vec<u8>>,
 }
 
+impl StoreConfig {
+    /// The store `number` of all key groups, empty and without states.
+    #[must_use]
+    pub fn new(number: u64, key_groups: u32) -> Self {
+        Self {
+            number,
+            host_epoch: 0,
+            key_groups,
+            // No groups at all are refused when it is opened.
+            range: (0, key_groups.saturating_sub(1) as u16),
+            states: StateTable::default(),
+            handle: None,
+        }
+    }
+}
+
 /// The engine.
 pub struct Engine {
     io: Io,

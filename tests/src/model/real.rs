@@ -261,12 +261,10 @@ impl<H: Host> Real<H> {
         let lane = self.stores[store].lane;
         self.settle_lane(lane)?;
         let config = StoreConfig {
-            number: 100 + store as u64,
             host_epoch: self.report.crashes,
-            key_groups: KEY_GROUPS,
-            range: (0, (KEY_GROUPS - 1) as u16),
             states: declared(),
             handle: from.as_ref().map(|kept| kept.handle.clone()),
+            ..StoreConfig::new(100 + store as u64, KEY_GROUPS)
         };
         self.report.restores += u64::from(from.is_some());
         self.stores[store].open = Some(self.host().open_store(lane, config)?);

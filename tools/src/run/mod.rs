@@ -157,11 +157,9 @@ fn store_config(job: &Job) -> Result<StoreConfig> {
     states.declare(STATE, StateKind::Value)?;
     let handle = job.last().handle;
     Ok(StoreConfig {
-        number: STORE,
         host_epoch: job.attempt,
-        key_groups: KEY_GROUPS,
-        range: (0, (KEY_GROUPS - 1) as u16),
         states,
         handle: (!handle.is_empty()).then_some(handle),
+        ..StoreConfig::new(STORE, KEY_GROUPS)
     })
 }

@@ -96,14 +96,9 @@ impl Opening {
         let mut states = StateTable::default();
         let kind = if self.maps { StateKind::Map } else { StateKind::Value };
         states.declare(STATE, kind)?;
-        let (store, states) = session.open_store(StoreConfig {
-            number: 1,
-            host_epoch: 0,
-            key_groups: KEY_GROUPS,
-            range: (0, (KEY_GROUPS - 1) as u16),
-            states,
-            handle: handle.map(<[u8]>::to_vec),
-        })?;
+        let handle = handle.map(<[u8]>::to_vec);
+        let config = StoreConfig { states, handle, ..StoreConfig::new(1, KEY_GROUPS) };
+        let (store, states) = session.open_store(config)?;
         let home = match self.maps {
             true => Home::Maps(states.map(store, STATE)?),
             false => Home::Values(states.value(store, STATE)?),
