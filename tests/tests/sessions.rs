@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
+use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig, opening};
 use aquifer::shard::session::{Armed, Session};
 use aquifer::shard::values::{ControlOp, ControlResult};
 use aquifer::state::request::{Batch, Completions, Status, StoreId};
@@ -72,22 +72,14 @@ fn a_wake_ends_a_poll_and_an_arm() {
         put(&mut batch, store, &states, "v", 1);
         session.submit(&mut batch).unwrap();
         assert_eq!(session.poll(None, &mut done).unwrap(), 1);
-        let other = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(20));
-            waker.wake();
-        });
-        session.start_control(ControlOp::Drain(store)).unwrap();
-        while session.finished_control().is_none() {
-            session.poll(None, &mut done).unwrap();
-        }
-        other.join().unwrap();
+        std::thread::spawn(move || waker.wake()).join().unwrap();
         assert_eq!(session.arm().unwrap(), Armed::Ready, "the wake came");
     }
 }
 
 #[test]
-fn a_wake_that_a_blocking_call_slept_through_ends_the_next_poll() {
-    // A restore waits for its manifest, which this DFS brings long after.
+fn a_wake_ends_a_poll_that_waits_and_the_one_behind_a_call_that_slept_through_it() {
+    // A list waits for its manifest, which this DFS brings long after.
     let dfs = "memory://sessions-slept?latency=3s";
     let (memory_bytes, io) = (48 << 20, aquifer_tests::io_mode());
     for thread in THREADS {
@@ -97,10 +89,17 @@ fn a_wake_that_a_blocking_call_slept_through_ends_the_next_poll() {
         let (store, _) = open_store(&mut session, 1);
         let handle = session.checkpoint(store).unwrap();
         session.start_control(ControlOp::List(handle)).unwrap();
+        let (waker, mut done) = (session.waker(), Completions::default());
+        let other = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            waker.wake();
+        });
+        assert_eq!(session.poll(None, &mut done).unwrap(), 0);
+        assert!(session.finished_control().is_none(), "the poll slept on ({thread:?})");
+        other.join().unwrap();
         session.waker().wake();
         // It looks at the bell, which rang, and goes on until it has its own answer.
         session.run_control(ControlOp::Close(store)).unwrap();
-        let mut done = Completions::default();
         assert_eq!(session.poll(None, &mut done).unwrap(), 0);
         assert!(session.finished_control().is_none(), "the poll waited ({thread:?})");
     }
@@ -181,4 +180,26 @@ fn an_engine_that_closes_ends_the_polls_of_its_sessions() {
     engine.close(Duration::from_secs(10)).unwrap();
     let (first, second) = host.join().unwrap();
     assert_eq!((first.kind, second.kind), (ErrorKind::Closed, ErrorKind::Closed));
+}
+
+#[test]
+fn a_store_that_opens_after_its_session_left_is_closed() {
+    let name = "memory://sessions-left?latency=100ms";
+    let (memory_bytes, io) = (48 << 20, aquifer_tests::io_mode());
+    let engine = Engine::open(Config { memory_bytes, io, ..Config::new(name) }).unwrap();
+    let (mut leaves, mut stays) = (engine.session(0).unwrap(), engine.session(0).unwrap());
+    let (store, _) = open_store(&mut stays, 1);
+    let handle = stays.checkpoint(store).unwrap();
+    stays.run_control(ControlOp::Close(store)).unwrap();
+    let config = StoreConfig { handle: Some(handle.clone()), ..StoreConfig::new(1, KEY_GROUPS) };
+    leaves.start_control(opening(config).unwrap()).unwrap();
+    drop(leaves);
+    // It loads the same manifest, so it ends behind the restore.
+    stays.run_control(ControlOp::List(handle)).unwrap();
+    let stores = || engine.statistics().shards[0].stores.len();
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while stores() > 0 && std::time::Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(stores(), 0);
 }

@@ -2,6 +2,7 @@
 //! it. Batches and completions cross as boxes and go back empty, so nothing is copied.
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -21,7 +22,7 @@ use crate::limits::{SESSION_RING_SLOTS, SHARD_SPIN_NS};
 use crate::shard::driver::Driver;
 use crate::shard::session::take_completions;
 use crate::shard::statistics::Slot;
-use crate::shard::values::{Control, ControlDone, ControlOp};
+use crate::shard::values::{Control, ControlDone, ControlOp, ControlResult};
 use crate::state::request::{Batch, Completions};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos, Result};
@@ -43,12 +44,30 @@ pub(super) struct Remote {
     answers: Consumer<FromShard>,
     // What the ring had no room for; the host keeps polling, so it drains.
     backlog: VecDeque<ToShard>,
-    shard: Arc<Shared>,
     bell: Doorbell,
     // The host polls the bell's number.
     armed: bool,
     // Of places in `answers`.
     vacancy: Arc<Vacancy>,
+    // Dropped last: the shard is rung when the rings are gone.
+    shard: Link,
+}
+
+/// A session's way to its shard, which hears when the session leaves.
+struct Link(Arc<Shared>);
+
+impl Deref for Link {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.0.doorbell.ring();
+    }
 }
 
 /// The shard's end.
@@ -129,9 +148,9 @@ impl OwnedShard {
         };
         self.shared.new_peers.put(peer);
         self.shared.doorbell.ring();
-        let shard = Arc::clone(&self.shared);
+        let shard = Link(Arc::clone(&self.shared));
         let backlog = VecDeque::new();
-        Ok(Remote { requests, answers, backlog, shard, bell, armed: false, vacancy })
+        Ok(Remote { requests, answers, backlog, bell, armed: false, vacancy, shard })
     }
 
     /// Has the shard end soon.
@@ -375,12 +394,7 @@ impl Loop<'_> {
                 peer.backlog.push_back(FromShard::Completions(done));
             }
         }
-        for done in self.driver.outbox.controls.drain(..) {
-            if let Some(Some(peer)) = self.peers.get_mut(usize::from(done.session)) {
-                peer.owed -= 1;
-                peer.backlog.push_back(FromShard::Control(done));
-            }
-        }
+        worked |= self.deliver_controls();
         for slot in self.peers.iter_mut() {
             let Some(peer) = slot else { continue };
             worked |= peer.flush();
@@ -391,6 +405,27 @@ impl Loop<'_> {
             }
         }
         worked
+    }
+
+    // True if something is left to do: a store that was opened for a session that has left is
+    // closed again, since nobody knows of it.
+    fn deliver_controls(&mut self) -> bool {
+        let Driver { inbox, outbox, .. } = &mut self.driver;
+        for done in outbox.controls.drain(..) {
+            let session = done.session;
+            let Some(Some(peer)) = self.peers.get_mut(usize::from(session)) else { continue };
+            match done.result {
+                Ok(ControlResult::Opened(store, _)) if peer.requests.is_abandoned() => {
+                    let (user_data, op) = (done.user_data, ControlOp::Close(store));
+                    inbox.controls.push(Control { session, user_data, after: 0, op });
+                }
+                _ => {
+                    peer.owed -= 1;
+                    peer.backlog.push_back(FromShard::Control(done));
+                }
+            }
+        }
+        !inbox.controls.is_empty()
     }
 }
 

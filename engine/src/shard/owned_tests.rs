@@ -8,9 +8,8 @@ fn session() -> (Arc<Shared>, Remote) {
     let (requests, _) = RingBuffer::new(1);
     let (_, answers) = RingBuffer::new(1);
     let (bell, vacancy) = (Doorbell::new().unwrap(), Arc::new(Vacancy::new()));
-    let (backlog, remote_shard) = (VecDeque::new(), Arc::clone(&shard));
-    let remote =
-        Remote { requests, answers, backlog, shard: remote_shard, bell, armed: false, vacancy };
+    let (backlog, link) = (VecDeque::new(), Link(Arc::clone(&shard)));
+    let remote = Remote { requests, answers, backlog, bell, armed: false, vacancy, shard: link };
     (shard, remote)
 }
 
@@ -34,4 +33,12 @@ fn sessions_hear_why_a_shard_ended() {
     let (shard, remote) = session();
     shard.serve(|| Err(Error::new(ErrorKind::Io, "the ring broke")));
     assert_eq!(remote.check_alive().unwrap_err().kind, ErrorKind::Io);
+}
+
+#[test]
+fn a_shard_hears_that_a_session_left() {
+    let (shard, remote) = session();
+    assert!(shard.doorbell.try_sleep());
+    drop(remote);
+    assert!(shard.doorbell.wake(), "the shard sleeps on");
 }
