@@ -13,6 +13,7 @@ use aquifer::state::StateTable;
 use aquifer::state::decode::{Entries, Items, number};
 use aquifer::types::key::{collection_prefix, key_parts};
 use aquifer::types::{Incarnation, ObjectKind, ObjectName};
+use aquifer_tools::run::job_file::{Job, sealed};
 
 /// Units of an accepted table that a body looks at.
 const UNITS_MAX: u32 = 2048;
@@ -41,6 +42,16 @@ pub(super) fn handle(data: &[u8]) {
             assert_eq!(handle.encode(), bytes);
             let _other = handle.verify(data);
         }
+    }
+}
+
+pub(super) fn job(data: &[u8]) {
+    let body = String::from_utf8_lossy(data);
+    for bytes in [data, sealed(&body).as_bytes()] {
+        let Ok(mut job) = Job::parse(bytes) else { continue };
+        let again = serde_json::to_string(&job).expect("it was read");
+        assert_eq!(Job::parse(sealed(&again).as_bytes()).expect("it was written"), job);
+        let _next = (job.last(), job.remedy(), job.go_back());
     }
 }
 

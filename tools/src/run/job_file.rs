@@ -59,8 +59,7 @@ impl Job {
     /// The file system's refusal. The file is then the old or the new one.
     pub fn save(&self, path: &Path) -> Result<()> {
         let body = serde_json::to_string(self).context("encoding the job")?;
-        let text = format!("{MAGIC} {:016x}\n{body}\n", hash64(body.as_bytes()));
-        write_atomically(path, text.as_bytes())
+        write_atomically(path, sealed(&body).as_bytes())
             .with_context(|| format!("writing the job file {}", path.display()))
     }
 
@@ -136,7 +135,7 @@ impl Job {
     ///
     /// # Errors
     /// What is not of a job file.
-    fn parse(bytes: &[u8]) -> Result<Self> {
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
         let text = str::from_utf8(bytes).map_err(|_| anyhow!("it is not text"))?;
         let (head, body) = text.split_once('\n').ok_or_else(|| anyhow!("it has no first line"))?;
         let check = head
@@ -190,6 +189,12 @@ impl Job {
         let excess = self.checkpoints.len().saturating_sub(CHECKPOINTS_KEPT);
         self.checkpoints.drain(..excess).collect()
     }
+}
+
+/// The text of a job file under its first line, which names its kind, version and checksum.
+#[must_use]
+pub fn sealed(body: &str) -> String {
+    format!("{MAGIC} {:016x}\n{body}\n", hash64(body.as_bytes()))
 }
 
 /// The name a job file has while it is written.

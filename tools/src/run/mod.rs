@@ -9,7 +9,7 @@ mod cli;
 mod count;
 mod input;
 mod inputs;
-pub(crate) mod job_file;
+pub mod job_file;
 mod merge;
 mod plan;
 mod progress;
