@@ -64,7 +64,7 @@ impl Rig {
     fn open(mode: RingMode, dfs: &Dfs) -> Self {
         let (mut ring, mut pool) = (Uring::open(mode).expect("a ring"), Pool::default());
         ring.register_memory(pool.pages().expect("memory"));
-        let object = ring.open_object(dfs.open_object(&object_name()).expect("it was put"));
+        let object = ring.open_object(dfs.open_object(&object_name(), 0).expect("it was put"));
         Self { ring, pool, object, done: Vec::new(), turn: 0 }
     }
 

@@ -83,7 +83,7 @@ struct Rig {
 impl Rig {
     fn open(dfs: &Dfs, pages: usize) -> Result<Self> {
         let mut driver = ReadDriver::open(IoKind::Portable, RingMode::Inline)?;
-        let object = driver.open_object(dfs.open_object(&object_name())?);
+        let object = driver.open_object(dfs.open_object(&object_name(), 0)?);
         Ok(Self { driver, pool: Pool::default(), object, pages: pages as u64, turn: 0 })
     }
 

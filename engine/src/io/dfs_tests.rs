@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 use crate::io::clock;
 use crate::io::test_support::{Folder, name};
@@ -13,7 +15,7 @@ fn put_load_delete() {
     both(|dfs| {
         let object = name(1);
         assert_eq!(dfs.load(&object, 10).unwrap_err().kind, ErrorKind::MissingObject);
-        assert_eq!(dfs.open_object(&object).unwrap_err().kind, ErrorKind::MissingObject);
+        assert_eq!(dfs.open_object(&object, 0).unwrap_err().kind, ErrorKind::MissingObject);
         dfs.put(&object, b"state").unwrap();
         assert_eq!(dfs.load(&object, 5).unwrap(), b"state");
         let error = dfs.load(&object, 4).unwrap_err();
@@ -49,7 +51,7 @@ fn no_temporary_file_is_left_behind() {
     dfs.put(&name(3), b"a").unwrap();
     dfs.put(&name(3), b"a").unwrap();
     dfs.put(&name(3), b"b").unwrap_err();
-    let path = dfs.path(&name(3)).unwrap();
+    let path = folder.path().join(name(3).to_string());
     let files = fs::read_dir(path.parent().unwrap()).unwrap();
     let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
     assert_eq!(files, [path]);
@@ -118,7 +120,8 @@ fn what_is_no_file_in_place_of_an_object_is_damage() {
     let path = folder.path().join(pipe.to_string());
     assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
     for (object, what) in [(directory, "it is a folder"), (pipe, "it is no file")] {
-        for error in [dfs.load(&object, 10).unwrap_err(), dfs.open_object(&object).unwrap_err()] {
+        for error in [dfs.load(&object, 10).unwrap_err(), dfs.open_object(&object, 0).unwrap_err()]
+        {
             assert_eq!(error.kind, ErrorKind::Corrupt, "{error}");
             assert!(
                 error.text.contains(&format!("{object} below the DFS root: {what}")),

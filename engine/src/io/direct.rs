@@ -16,7 +16,7 @@ use std::task::Poll;
 
 use glommio::io::{DmaBuffer, DmaFile};
 
-use crate::io::dfs::Dfs;
+use crate::io::folder::Folder;
 use crate::io::task;
 use crate::mem::pool::Buf;
 
@@ -44,30 +44,30 @@ type Spare<T> = RefCell<Vec<T>>;
 
 impl DirectFile {
     /// Opens a file for reading.
-    pub(crate) async fn open(dfs: &Dfs, path: &Path) -> io::Result<Self> {
+    pub(crate) async fn open(folder: &Arc<Folder>, path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.read(true);
         let ring = glommio::io::OpenOptions::new().read(true).clone();
-        Self::with(dfs, path, options, ring).await
+        Self::with(folder, path, options, ring).await
     }
 
     /// Creates a file for writing.
-    pub(crate) async fn create(dfs: &Dfs, path: &Path) -> io::Result<Self> {
+    pub(crate) async fn create(folder: &Arc<Folder>, path: &Path) -> io::Result<Self> {
         // Its name is random. It may exist: a file system that refuses direct I/O does so after
         // it created the file.
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true);
         let ring = glommio::io::OpenOptions::new().write(true).create_new(true).clone();
-        Self::with(dfs, path, options, ring).await
+        Self::with(folder, path, options, ring).await
     }
 
     async fn with(
-        dfs: &Dfs,
+        folder: &Arc<Folder>,
         path: &Path,
         options: OpenOptions,
         ring: glommio::io::OpenOptions,
     ) -> io::Result<Self> {
-        if task::on_ring() && dfs.takes_direct_io() {
+        if task::on_ring() && folder.takes_direct_io() {
             match open_dma(ring.dma_open(path)).await {
                 Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {}
                 opened => {
@@ -76,8 +76,8 @@ impl DirectFile {
                 }
             }
         }
-        let (dfs, path) = (dfs.clone(), path.to_owned());
-        let file = task::blocking(move || dfs.open_file(options, &path)).await?;
+        let (folder, path) = (folder.clone(), path.to_owned());
+        let file = task::blocking(move || folder.open_file(options, &path)).await?;
         Ok(Self::Threads(ThreadsFile { file: Arc::new(file), spare: Spare::default() }))
     }
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use crate::io::faults::Faults;
+use crate::io::remote::Remote;
 use crate::io::values::ObjectSlot;
 use crate::limits::OBJECTS_OPEN_MAX;
 use crate::types::error::ErrorKind;
@@ -38,6 +39,13 @@ pub(crate) enum Source {
     },
     /// The bytes themselves, of a DFS in memory.
     Memory(Arc<Vec<u8>>),
+    /// An object of a store that is reached by HTTP.
+    Remote {
+        /// The store.
+        remote: Remote,
+        /// Its size, as whoever wrote it says.
+        bytes: u64,
+    },
 }
 
 /// How a driver reads an object.
@@ -49,6 +57,8 @@ pub(crate) enum Route {
     Descriptor(Arc<File>),
     /// A copy from memory.
     Memory(Arc<Vec<u8>>),
+    /// The thread that talks to stores.
+    Remote(Remote),
 }
 
 /// An open object of a driver.

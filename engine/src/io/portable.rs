@@ -37,7 +37,7 @@ impl Portable {
     pub fn open() -> Result<Self> {
         let doorbell = Doorbell::new()?;
         Ok(Self {
-            reads: Reads::new(),
+            reads: Reads::new(doorbell.clone()),
             away: 0,
             threads: Threads::of_process()?,
             ended: Arc::new(Ended::new(doorbell.clone())),
@@ -72,6 +72,7 @@ impl Portable {
     pub fn open_object(&mut self, object: OpenObject) -> ObjectSlot {
         let (route, bytes) = match &object.source {
             Source::Memory(bytes) => (Route::Memory(bytes.clone()), bytes.len() as u64),
+            Source::Remote { remote, bytes } => (Route::Remote(remote.clone()), *bytes),
             Source::File { file, bytes } => (Route::Descriptor(file.clone()), *bytes),
         };
         self.reads.open(object, route, bytes)
@@ -154,7 +155,7 @@ impl Portable {
         let ended = &self.ended;
         let work = |op: Op| {
             let Route::Descriptor(file) = &objects.of_read(op.object).route else {
-                unreachable!("memory is copied at submission, and nothing is registered")
+                unreachable!("only reads of files are queued, and nothing is registered")
             };
             Work { file: file.clone(), op, ended: ended.clone() }
         };

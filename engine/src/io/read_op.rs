@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use io_uring::types::{Fd, Fixed};
 use io_uring::{opcode, squeue};
+use opendal::Buffer;
 
 use crate::io::objects::{self, Route};
 use crate::io::values::ObjectSlot;
@@ -47,7 +48,7 @@ impl Op {
                 return opcode::Read::new(Fd(file.as_raw_fd()), to, len).offset(offset).build();
             }
             Route::Registered => Fixed(objects::index(self.object)),
-            Route::Memory(_) => unreachable!("memory is copied at submission"),
+            Route::Memory(_) | Route::Remote(_) => unreachable!("only reads of files are queued"),
         };
         if registered {
             opcode::ReadFixed::new(file, to, len, READ_MEMORY).offset(offset).build()
@@ -143,6 +144,15 @@ impl Why {
 pub(crate) fn past_end(name: ObjectName, offset: u64) -> Error {
     let what = format!("it ends at or before byte {offset}, inside a read: it was truncated");
     Error::damaged(&name, what)
+}
+
+/// Copies what a store brought, which is as long as `to`.
+pub(crate) fn fill(mut to: &mut [u8], bytes: Buffer) {
+    for part in bytes {
+        let (here, rest) = to.split_at_mut(part.len());
+        here.copy_from_slice(&part);
+        to = rest;
+    }
 }
 
 /// Serves a read from memory.

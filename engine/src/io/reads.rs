@@ -2,7 +2,10 @@
 //! latency or a failure of the moment holds back, what is answered.
 
 use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
 
+use crate::io::doorbell::Doorbell;
+use crate::io::handoff::Handoff;
 use crate::io::objects::{Objects, OpenObject, Route};
 use crate::io::read_op::{self, Op, Verdict};
 use crate::io::retry;
@@ -71,7 +74,7 @@ pub(crate) enum Sleep {
 }
 
 /// See the module. A read lies in `queue`, with whoever carries it out, or in `held`; never in two
-/// of them.
+/// of them. The buffer of a read that the thread of stores carries out travels with it.
 pub(crate) struct Reads {
     pub(crate) objects: Objects,
     /// To be carried out, in order.
@@ -83,6 +86,10 @@ pub(crate) struct Reads {
     ready: Vec<IoDone>,
     held: BinaryHeap<Held>,
     held_count: u64,
+    // Of stores: reads that their thread has, and those that it has ended.
+    away: usize,
+    arrived: Arc<Handoff<(Op, Result<()>)>>,
+    doorbell: Doorbell,
     process: u32,
 }
 
@@ -119,7 +126,8 @@ impl Ord for Held {
 }
 
 impl Reads {
-    pub(crate) fn new() -> Self {
+    /// The doorbell is that of the shard: it rings when something arrived.
+    pub(crate) fn new(doorbell: Doorbell) -> Self {
         Self {
             objects: Objects::default(),
             queue: VecDeque::new(),
@@ -128,13 +136,16 @@ impl Reads {
             ready: Vec::new(),
             held: BinaryHeap::new(),
             held_count: 0,
+            away: 0,
+            arrived: Arc::new(Handoff::new()),
+            doorbell,
             process: std::process::id(),
         }
     }
 
     /// Reads taken over and not answered, those apart that are being carried out.
     pub(crate) fn waiting(&self) -> usize {
-        self.queue.len() + self.ready.len() + self.held.len()
+        self.queue.len() + self.ready.len() + self.held.len() + self.away
     }
 
     /// True if an answer can be taken.
@@ -178,6 +189,16 @@ impl Reads {
             _ if fate.is_err() => fate,
             Route::Memory(bytes) => read_op::copy(entry.name, bytes, op.offset, op.buf.bytes_mut()),
             Route::Registered | Route::Descriptor(_) => return self.queue.push_back(op),
+            Route::Remote(remote) => {
+                let read = remote.read(entry.name, op.offset, op.buf.bytes().len());
+                let (arrived, doorbell) = (self.arrived.clone(), self.doorbell.clone());
+                self.away += 1;
+                return remote.spawn(async move {
+                    let result = read.await.map(|bytes| read_op::fill(op.buf.bytes_mut(), bytes));
+                    arrived.put((op, result));
+                    doorbell.ring();
+                });
+            }
         };
         let done = self.end(op, ended, now);
         self.ready.extend(done);
@@ -237,6 +258,11 @@ impl Reads {
 
     /// Moves the answers that are there to `done`; reads whose next try is due go to `queue`.
     pub(crate) fn take_ready(&mut self, now: Nanos, done: &mut Vec<IoDone>) {
+        for (op, result) in self.arrived.take() {
+            self.away -= 1;
+            let answered = self.end(op, result, now);
+            done.extend(answered);
+        }
         while self.held.peek().is_some_and(|held| held.due <= now) {
             match self.held.pop().map(|held| held.what) {
                 Some(Late::Done(done)) => self.ready.push(done),

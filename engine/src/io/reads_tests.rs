@@ -92,7 +92,7 @@ fn many_reads_in_flight_bring_their_pages() {
     let dfs = dfs_with(folder.url(), &bytes);
     for way in DRIVERS {
         let mut rig = Rig::new(way);
-        let slot = rig.driver.open_object(dfs.open_object(&name(1)).unwrap());
+        let slot = rig.driver.open_object(dfs.open_object(&name(1), 0).unwrap());
         // More than the submission ring and than the kernel may hold, of several sizes.
         let count = RING_READS_MAX + 1000;
         let read_pages = |i: usize| i % 7 + 1;
@@ -121,7 +121,7 @@ fn a_truncated_object_is_corrupt() {
         {
             let dfs = dfs_with(&url, bytes);
             let mut rig = Rig::new(way);
-            let slot = rig.driver.open_object(dfs.open_object(&name(1)).unwrap());
+            let slot = rig.driver.open_object(dfs.open_object(&name(1), 0).unwrap());
             for (offset, len) in [(2, 3), (4, 1), (900, 1)] {
                 rig.read(slot, offset * PAGE_BYTES as u64, len * PAGE_BYTES, 0);
                 let error = rig.error();
@@ -140,7 +140,7 @@ fn a_stale_slot_finds_no_stranger() {
     for way in DRIVERS {
         for url in [folder.url().to_owned(), memory_url()] {
             let dfs = dfs_with(&url, &pages(1));
-            let open = || dfs.open_object(&name(1)).unwrap();
+            let open = || dfs.open_object(&name(1), 0).unwrap();
             let mut rig = Rig::new(way);
             let old = rig.driver.open_object(open());
             rig.driver.close_object(old);
@@ -168,7 +168,7 @@ fn injected_latency_holds_answers_in_virtual_time() {
         for base in [folder.url().to_owned(), memory_url()] {
             let dfs = dfs_with(&format!("{base}?latency=2ms"), &pages(2));
             let mut rig = Rig::new(way);
-            let slot = rig.driver.open_object(dfs.open_now(&name(1)).unwrap());
+            let slot = rig.driver.open_object(dfs.open_now(&name(1), 0).unwrap());
             rig.read(slot, 0, PAGE_BYTES, 1_000);
             rig.read(slot, PAGE_BYTES as u64, PAGE_BYTES, 500_000);
             while rig.driver.counters().reads < 2 {
@@ -206,7 +206,7 @@ fn failures_of_the_moment_are_waited_out() {
         for url in [folder.url().to_owned(), memory_url()] {
             let dfs = dfs_with(&format!("{url}?fail=0.5&seed=3"), &pages(2));
             let mut rig = Rig::new(way);
-            let slot = rig.driver.open_object(dfs.open_now(&name(1)).unwrap());
+            let slot = rig.driver.open_object(dfs.open_now(&name(1), 0).unwrap());
             for i in 0..100 {
                 rig.read(slot, i % 2 * PAGE_BYTES as u64, PAGE_BYTES, 0);
             }
@@ -230,7 +230,7 @@ fn failures_that_stay_are_answered() {
         for url in [folder.url().to_owned(), memory_url()] {
             let dfs = dfs_with(&format!("{url}?fail=1"), &pages(1));
             let mut rig = Rig::new(way);
-            let slot = rig.driver.open_object(dfs.open_now(&name(1)).unwrap());
+            let slot = rig.driver.open_object(dfs.open_now(&name(1), 0).unwrap());
             rig.read(slot, 0, PAGE_BYTES, 0);
             let took = settle(&mut rig);
             assert!(took > 10_000_000_000, "{took} ns");
@@ -292,7 +292,7 @@ fn a_driver_outlives_the_threads_that_drive_it() {
     let dfs = dfs_with(folder.url(), &bytes);
     for way in DRIVERS.into_iter().filter(|(_, mode)| *mode == RingMode::Inline) {
         let mut rig = Rig::new(way);
-        let slot = rig.driver.open_object(dfs.open_object(&name(1)).unwrap());
+        let slot = rig.driver.open_object(dfs.open_object(&name(1), 0).unwrap());
         for round in 0..20u64 {
             let driver = std::thread::spawn(move || {
                 for i in 0..64 {
@@ -316,7 +316,7 @@ fn a_polled_number_tells_of_reads_and_rings() {
     let dfs = dfs_with(folder.url(), &pages(1));
     for way in DRIVERS.into_iter().filter(|(_, mode)| *mode == RingMode::Inline) {
         let mut rig = Rig::new(way);
-        let slot = rig.driver.open_object(dfs.open_object(&name(1)).unwrap());
+        let slot = rig.driver.open_object(dfs.open_object(&name(1), 0).unwrap());
         let bell = rig.driver.doorbell();
         // Stands for the host's poll: its own descriptor of the same eventfd.
         let number =
@@ -355,7 +355,7 @@ fn dropping_a_driver_takes_no_buffer_from_the_kernel() {
     let dfs = dfs_with(folder.url(), &pages(256));
     for way in DRIVERS {
         let mut rig = Rig::new(way);
-        let slot = rig.driver.open_object(dfs.open_object(&name(1)).unwrap());
+        let slot = rig.driver.open_object(dfs.open_object(&name(1), 0).unwrap());
         for i in 0..200 {
             let pages = if i % 2 == 0 { 1 } else { 16 };
             rig.read(slot, i * PAGE_BYTES as u64, pages * PAGE_BYTES, 0);

@@ -83,7 +83,7 @@ impl Uring {
             thread: std::thread::current().id(),
             registered_max,
             read_memory: None,
-            reads: Reads::new(),
+            reads: Reads::new(doorbell.clone()),
             ops: Slab::default(),
             doorbell,
             doorbell_armed: false,
@@ -129,6 +129,7 @@ impl Uring {
         self.close_routes();
         let (route, bytes) = match &object.source {
             Source::Memory(bytes) => (Route::Memory(bytes.clone()), bytes.len() as u64),
+            Source::Remote { remote, bytes } => (Route::Remote(remote.clone()), *bytes),
             Source::File { file, bytes } => {
                 let index = self.reads.objects.next_index();
                 let registrar = self.ring.submitter();

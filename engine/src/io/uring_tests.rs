@@ -26,7 +26,7 @@ fn objects_beyond_the_registered_table_are_read_through_descriptors() {
     let dfs = dfs_with(folder.url(), &pages(2));
     let mut rig = Rig::new(OWNED);
     ring(&mut rig).registered_max = 1;
-    let slots = [0, 1, 2].map(|_| rig.driver.open_object(dfs.open_object(&name(1)).unwrap()));
+    let slots = [0, 1, 2].map(|_| rig.driver.open_object(dfs.open_object(&name(1), 0).unwrap()));
     for slot in slots {
         rig.read(slot, PAGE_BYTES as u64, PAGE_BYTES, 0);
         assert_eq!(rig.answers(1)[0].1.as_ref().unwrap()[..], pages(2)[PAGE_BYTES..]);

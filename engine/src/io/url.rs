@@ -1,14 +1,16 @@
-//! Urls of a DFS: `file:///path`, a bare path, `memory://name`, each with injected faults as
-//! query parameters.
+//! Urls of a DFS: `file:///path`, a bare path, `memory://name`, and stores that are reached by HTTP
+//! (`remote/place.rs`), each with injected faults as query parameters.
 
 use std::path::PathBuf;
 
+use crate::io::remote::place::{RemotePlace, Scheme};
 use crate::limits::INJECTED_LATENCY_NS_MAX;
+use crate::types::nearest::nearest;
 use crate::types::{Error, Nanos, Result};
 
 /// Schemes that `parse` knows.
-const SCHEMES: [&str; 2] = ["file", "memory"];
-/// Query parameters that `parse` knows.
+const SCHEMES: [&str; 6] = ["file", "memory", "s3", "gs", "abfs", "webhdfs"];
+/// Query parameters of every place.
 const PARAMETERS: [&str; 3] = ["latency", "fail", "seed"];
 
 /// Where the objects are.
@@ -18,6 +20,8 @@ pub enum Place {
     Folder(PathBuf),
     /// Memory of this process, by name.
     Memory(String),
+    /// A store that is reached by HTTP.
+    Remote(Box<RemotePlace>),
 }
 
 /// A url taken apart.
@@ -33,22 +37,31 @@ pub struct DfsUrl {
     pub seed: Option<u64>,
 }
 
-/// Takes a url apart. Pure.
+/// Takes a url apart. Pure. Its errors do not repeat what a url should not hold and might: user
+/// names, passwords, values of parameters that are not known.
 ///
 /// # Errors
 /// `Invalid`, naming what is known and what was probably meant.
 pub fn parse(url: &str) -> Result<DfsUrl> {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
-    let mut parsed = DfsUrl { place: place(url, base)?, latency: 0, fail: 0.0, seed: None };
+    let mut parsed = DfsUrl { place: place(base)?, latency: 0, fail: 0.0, seed: None };
+    let url = base;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        match name {
-            "latency" => parsed.latency = latency(url, value)?,
-            "fail" => parsed.fail = probability(url, value)?,
-            "seed" => {
+        match (name, &mut parsed.place) {
+            ("latency", _) => parsed.latency = latency(url, value)?,
+            ("fail", _) => parsed.fail = probability(url, value)?,
+            ("seed", _) => {
                 parsed.seed = Some(value.parse().map_err(|_| {
                     Error::invalid(format!("DFS url {url}: seed={value} is not a whole number"))
                 })?);
+            }
+            (_, Place::Remote(place)) => {
+                if !place.set(url, name, &decode(url, value)?)? {
+                    let known: Vec<_> = place.parameters().iter().chain(&PARAMETERS).collect();
+                    let known: Vec<&str> = known.into_iter().copied().collect();
+                    return Err(remote_parameter(url, name, &known));
+                }
             }
             _ => return Err(unknown(url, "parameter", name, &PARAMETERS)),
         }
@@ -56,34 +69,48 @@ pub fn parse(url: &str) -> Result<DfsUrl> {
     Ok(parsed)
 }
 
-fn place(url: &str, base: &str) -> Result<Place> {
+fn remote_parameter(url: &str, name: &str, known: &[&str]) -> Error {
+    let secret = ["key", "secret", "token", "password", "sas"];
+    if secret.iter().any(|word| name.to_ascii_lowercase().contains(word)) {
+        return Error::invalid(format!(
+            "DFS url {url}: '{name}' belongs into the environment, as the tools of that store \
+             read it, and never into a url"
+        ));
+    }
+    unknown(url, "parameter", name, known)
+}
+
+fn place(base: &str) -> Result<Place> {
     let Some((scheme, rest)) = base.split_once("://") else {
         // `file:/path` is how Java prints a file url.
         let path =
-            base.strip_prefix("file:").map_or_else(|| Ok(base.to_owned()), |p| decode(url, p))?;
-        return folder(url, &path);
+            base.strip_prefix("file:").map_or_else(|| Ok(base.to_owned()), |p| decode(base, p))?;
+        return folder(base, &path);
     };
     match scheme {
-        "file" if rest.starts_with('/') => folder(url, &decode(url, rest)?),
+        "file" if rest.starts_with('/') => folder(base, &decode(base, rest)?),
         "file" => match rest.strip_prefix("localhost/") {
-            Some(path) => folder(url, &format!("/{}", decode(url, path)?)),
+            Some(path) => folder(base, &format!("/{}", decode(base, path)?)),
             None => Err(Error::invalid(format!(
-                "DFS url {url}: a file url has three slashes, as in file:///{rest}; a relative \
+                "DFS url {base}: a file url has three slashes, as in file:///{rest}; a relative \
                  path is written without file://"
             ))),
         },
         "memory" if rest.is_empty() => Err(Error::invalid(format!(
-            "DFS url {url}: memory:// needs a name, as in memory://test"
+            "DFS url {base}: memory:// needs a name, as in memory://test"
         ))),
         "memory" => Ok(Place::Memory(rest.to_owned())),
-        _ => Err(unknown(url, "scheme", scheme, &SCHEMES)),
+        _ => match Scheme::of(scheme) {
+            Some(scheme) => Ok(Place::Remote(Box::new(RemotePlace::parse(scheme, rest)?))),
+            None => Err(unknown(&format!("{scheme}://"), "scheme", scheme, &SCHEMES)),
+        },
     }
 }
 
 fn folder(url: &str, path: &str) -> Result<Place> {
     if path.is_empty() {
         return Err(Error::invalid(format!(
-            "DFS url '{url}' names no folder; write file:///path, a path, or memory://name"
+            "DFS url '{url}' names no folder; write file:///path, a path, memory://name or s3://bucket/prefix"
         )));
     }
     // Absolute from here on: the host may change its working directory.
@@ -138,31 +165,10 @@ fn probability(url: &str, value: &str) -> Result<f64> {
 }
 
 fn unknown(url: &str, what: &str, name: &str, known: &[&str]) -> Error {
-    let nearest = known.iter().min_by_key(|k| distance(name, k)).expect("some are known");
-    let hint = if distance(name, nearest) <= 2 {
-        format!("; did you mean {nearest}?")
-    } else {
-        String::new()
-    };
-    Error::invalid(format!(
-        "DFS url {url}: unknown {what} '{name}'; known: {}{hint}",
-        known.join(", ")
-    ))
-}
-
-/// Edits that turn one word into the other (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.chars().enumerate() {
-            let replaced = diagonal + usize::from(ca != cb);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.chars().count()]
+    let hint = nearest(name, known.iter().copied());
+    let hint = hint.map_or_else(String::new, |hint| format!("; did you mean {hint}?"));
+    let known = known.join(", ");
+    Error::invalid(format!("DFS url {url}: unknown {what} '{name}'; known: {known}{hint}"))
 }
 
 #[cfg(test)]

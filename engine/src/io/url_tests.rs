@@ -32,7 +32,12 @@ fn refused_urls_name_the_remedy() {
         ("file://a/b", "file:///a/b"),
         ("file:///a%2", "write % as %25"),
         ("memory://", "needs a name"),
-        ("s3://bucket", "unknown scheme 's3'; known: file, memory"),
+        ("s4://bucket", "unknown scheme 's4'; known: file, memory, s3"),
+        ("s4://me:hunter2@bucket", "unknown scheme 's4'"),
+        ("s3://me:hunter2@bucket/x", "belong into the environment"),
+        ("s3://bucket?secret_key=hunter2", "'secret_key' belongs into the environment"),
+        ("s3://bucket?zone=hunter2", "known: endpoint, region, credentials, latency"),
+        ("s3://bucket?endpont=http://x", "did you mean endpoint?"),
         ("flie:///a", "did you mean file?"),
         ("/a?latncy=2ms", "did you mean latency?"),
         ("/a?zone=1", "unknown parameter 'zone'; known: latency, fail, seed"),
@@ -47,8 +52,17 @@ fn refused_urls_name_the_remedy() {
     ];
     for (url, text) in table {
         let error = parse(url).unwrap_err();
-        assert!(error.text.contains(text), "{url}: {error}");
+        assert!(error.text.contains(text) && !error.text.contains("hunter2"), "{url}: {error}");
     }
     // A far-off word gets no suggestion.
-    assert!(!parse("webhdfs://x").unwrap_err().text.contains("did you mean"));
+    assert!(!parse("ftp://x").unwrap_err().text.contains("did you mean"));
+}
+
+#[test]
+fn stores_take_their_parameters_beside_those_of_every_place() {
+    let parsed = parse("s3://b/p?endpoint=http%3A%2F%2Fh:9&latency=2ms&region=eu").unwrap();
+    let Place::Remote(place) = &parsed.place else { panic!("{parsed:?}") };
+    assert_eq!(place.endpoint.as_deref(), Some("http://h:9"));
+    assert_eq!((place.region.as_deref(), parsed.latency), (Some("eu"), 2_000_000));
+    assert_eq!(place.label(), "s3://b/p/");
 }

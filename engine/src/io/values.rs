@@ -114,6 +114,8 @@ pub enum JobRequest {
     Open {
         /// The object.
         object: ObjectName,
+        /// Its size.
+        bytes: u64,
     },
 }
 

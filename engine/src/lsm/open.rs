@@ -84,10 +84,11 @@ impl OpenJob {
         self.asked += 1;
         let meta = opening.table_ref.meta();
         let object = opening.table_ref.name;
+        let bytes = opening.table_ref.file_bytes;
         let len = meta.len as usize + PAGE_BYTES;
         match Buf::map(len) {
             Ok(buf) => {
-                io.requests.push(JobRequest::Open { object });
+                io.requests.push(JobRequest::Open { object, bytes });
                 io.requests.push(JobRequest::Read { tag, object, offset: meta.offset, len, buf });
                 self.reads += 1;
                 self.opens += 1;

@@ -14,9 +14,11 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
+use bytes::Bytes;
 use rtrb::{Consumer, Producer, RingBuffer};
 use serde::{Deserialize, Serialize};
 
+use crate::io::bulk;
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
 use crate::io::handoff::{Handoff, locked};
@@ -436,18 +438,20 @@ async fn carry_out<J: Send + 'static>(link: Rc<Link<J>>, order: Order<J>) {
             link.answer(Finished::Job { token, job, opened });
         }
         Order::Put { token, name, bytes } => {
-            let bytes = Arc::new(bytes);
-            let result = ask(dfs, "put", move |dfs| dfs.put_now(&name, &bytes)).await;
+            let bytes = Bytes::from(bytes);
+            let put = async || bulk::put(&dfs, name, bytes.clone()).await;
+            let result = ask(&dfs, "put", put).await;
             link.answer(Finished::Put { token, result });
         }
         Order::Load { token, name, bytes_max } => {
-            let result = ask(dfs, "load", move |dfs| dfs.load_now(&name, bytes_max)).await;
+            let load = async || bulk::load(&dfs, name, bytes_max).await;
+            let result = ask(&dfs, "load", load).await;
             link.answer(Finished::Load { token, result });
         }
         Order::Delete { name } => {
             if job_run::suffer(&dfs, "delete").await.is_ok() {
                 // Best effort: what remains is found by scrubbing.
-                let _orphan = task::blocking(move || dfs.delete_now(&name)).await;
+                let _orphan = bulk::delete(&dfs, name).await;
             }
         }
     }
@@ -457,15 +461,10 @@ async fn carry_out<J: Send + 'static>(link: Rc<Link<J>>, order: Order<J>) {
 }
 
 /// Asks a DFS until it answers, within reason: loads and puts may be repeated.
-async fn ask<T: Send + 'static>(
-    dfs: Dfs,
-    operation: &str,
-    call: impl Fn(&Dfs) -> Result<T> + Clone + Send + 'static,
-) -> Result<T> {
-    job_run::patiently(&dfs, async || {
-        job_run::suffer(&dfs, operation).await?;
-        let (dfs, call) = (dfs.clone(), call.clone());
-        task::blocking(move || call(&dfs)).await
+async fn ask<T>(dfs: &Dfs, operation: &str, mut call: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    job_run::patiently(dfs, async || {
+        job_run::suffer(dfs, operation).await?;
+        call().await
     })
     .await
 }

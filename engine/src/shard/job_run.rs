@@ -11,7 +11,7 @@ use std::task::{Poll, Waker};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::io::bulk::{ObjectReader, ObjectWriter};
+use crate::io::bulk::{self, ObjectReader, ObjectWriter};
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
 use crate::io::task::{self, Listener};
@@ -230,10 +230,10 @@ impl<J: 'static> Io<J> {
                 };
                 return task::spawn(read);
             }
-            JobRequest::Open { object } => {
+            JobRequest::Open { object, bytes } => {
                 let io = self.clone();
                 let open = async move {
-                    let result = patiently(&io.dfs, async || io.open(object).await).await;
+                    let result = patiently(&io.dfs, async || io.open(object, bytes).await).await;
                     io.answer(JobDone::Opened { object, result });
                 };
                 return task::spawn(open);
@@ -371,19 +371,18 @@ impl<J: 'static> Io<J> {
             writer.discard().await;
             return Err(error);
         }
-        writer.seal().await?;
-        self.hand_over(object).await
+        let bytes = writer.seal().await?;
+        self.hand_over(object, bytes).await
     }
 
-    async fn open(&self, object: ObjectName) -> Result<()> {
+    async fn open(&self, object: ObjectName, bytes: u64) -> Result<()> {
         suffer(&self.dfs, "open").await?;
-        self.hand_over(object).await
+        self.hand_over(object, bytes).await
     }
 
     // Opens an object for the shard's own reads.
-    async fn hand_over(&self, object: ObjectName) -> Result<()> {
-        let dfs = self.dfs.clone();
-        let open = task::blocking(move || dfs.open_now(&object)).await?;
+    async fn hand_over(&self, object: ObjectName, bytes: u64) -> Result<()> {
+        let open = bulk::open(&self.dfs, object, bytes).await?;
         self.opened.borrow_mut().push((object, open));
         Ok(())
     }

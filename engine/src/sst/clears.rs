@@ -71,7 +71,7 @@ impl Clears {
         prefixes.try_reserve_exact(count).map_err(|_| "no memory for clears")?;
         for _ in 0..count {
             let prefix = reader.span().ok_or("clears end early")?;
-            let nests = prefixes.last().is_some_and(|p| prefix <= p || prefix.starts_with(p));
+            let nests = prefixes.last().is_some_and(|p| *prefix <= **p || prefix.starts_with(p));
             if nests || prefix.len() > STORED_KEY_BYTES_MAX {
                 return Err("a clear out of place");
             }

@@ -96,7 +96,7 @@ impl Sim {
         let (JobRequest::Read { object, .. }
         | JobRequest::Append { object, .. }
         | JobRequest::Seal { object }
-        | JobRequest::Open { object }) = &request;
+        | JobRequest::Open { object, .. }) = &request;
         running.store = Some(object.store);
         let failures = self.job_failures.get(&object.store).copied().unwrap_or_default();
         if failures < self.faults.job_failures_max {
@@ -146,7 +146,7 @@ impl Sim {
                 let result = result.and_then(|()| self.hand_over(&mut running.opened, object));
                 JobDone::Sealed { object, result }
             }
-            JobRequest::Open { object } => {
+            JobRequest::Open { object, .. } => {
                 let fails = self.rng.chance(self.faults.reopen_error);
                 let opened = if fails { Err(self.injected("open")) } else { Ok(()) };
                 let result = opened.and_then(|()| self.hand_over(&mut running.opened, object));

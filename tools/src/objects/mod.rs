@@ -1,4 +1,4 @@
-//! Objects of a DFS as files that are read and never written, without an engine: what `inspect` and
+//! Objects of a DFS that are read and never written, without an engine: what `inspect` and
 //! `verify` stand on.
 
 pub mod handles;
@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use aquifer::io::dfs::Dfs;
 use aquifer::io::url::{self, Place};
 use aquifer::limits::PAGE_BYTES;
 use aquifer::sst::{Extent, Table, TableRef};
@@ -20,23 +21,27 @@ const PIECE_BYTES: usize = 1 << 20;
 
 /// The root of a DFS.
 #[derive(Clone, Debug)]
-pub struct Root {
-    path: PathBuf,
+pub enum Root {
+    /// A folder.
+    Folder(PathBuf),
+    /// A store that is reached by HTTP.
+    Remote(Dfs),
 }
 
 impl Root {
-    /// The folder that a DFS url names; it is not made.
+    /// The root that a DFS url names. A folder is not made.
     ///
     /// # Errors
-    /// The url names no folder that is there.
+    /// The url is not understood, or names no folder that is there.
     pub fn of_url(url: &str) -> anyhow::Result<Self> {
         let path = match url::parse(url)?.place {
             Place::Folder(path) => path,
             Place::Memory(_) => bail!("{url}: objects in memory are gone with their process"),
+            Place::Remote(_) => return Ok(Self::Remote(Dfs::open(url)?)),
         };
         let there = path.is_dir();
         ensure!(there, "{} is not a folder: name the root of the DFS with --dfs", path.display());
-        Ok(Self { path })
+        Ok(Self::Folder(path))
     }
 
     /// Opens an object.
@@ -44,17 +49,29 @@ impl Root {
     /// # Errors
     /// `MissingObject`, `Corrupt` for what is no file, else the file system's refusal.
     pub fn open(&self, name: &ObjectName) -> Result<Object> {
-        Object::open(&self.path.join(name.to_string()), Some(*name))
+        match self {
+            Self::Folder(path) => Object::open(&path.join(name.to_string()), Some(*name)),
+            Self::Remote(dfs) => {
+                let bytes = dfs.size(name)?;
+                let source = Source::Remote(dfs.clone(), *name);
+                Ok(Object { name: Some(*name), source, bytes })
+            }
+        }
     }
 }
 
 /// An object that is open.
 #[derive(Debug)]
 pub struct Object {
-    path: PathBuf,
     name: Option<ObjectName>,
-    file: File,
+    source: Source,
     bytes: u64,
+}
+
+#[derive(Debug)]
+enum Source {
+    File(PathBuf, File),
+    Remote(Dfs, ObjectName),
 }
 
 impl Object {
@@ -72,7 +89,7 @@ impl Object {
         }
         let file = File::open(path).map_err(failed)?;
         let name = name.or_else(|| name_of(path));
-        Ok(Self { path: path.to_owned(), name, file, bytes: found.len() })
+        Ok(Self { name, source: Source::File(path.to_owned(), file), bytes: found.len() })
     }
 
     /// Bytes of the object.
@@ -90,7 +107,7 @@ impl Object {
             format!(
                 "{}: checksums are keyed with the name of the object, which this path does not end \
                  in; give it with --name STORE/EPOCH-NONCE/KIND-NUMBER-RANDOM",
-                self.path.display()
+                self.source.label()
             )
         })
     }
@@ -99,12 +116,6 @@ impl Object {
     #[must_use]
     pub fn kind(&self) -> Option<aquifer::types::ObjectKind> {
         self.name.map(|name| name.kind)
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// `len` bytes from `offset`.
@@ -119,11 +130,17 @@ impl Object {
                 self.bytes
             )));
         }
-        let mut out = vec![0; len];
-        self.file.read_exact_at(&mut out, offset).map_err(|e| {
-            Error::io(format!("reading {} at byte {offset}", self.path.display()), &e)
-        })?;
-        Ok(out)
+        match &self.source {
+            Source::Remote(dfs, name) => dfs.read(name, offset, len),
+            Source::File(path, file) => {
+                let mut out = vec![0; len];
+                let read = file.read_exact_at(&mut out, offset);
+                read.map_err(|e| {
+                    Error::io(format!("reading {} at byte {offset}", path.display()), &e)
+                })?;
+                Ok(out)
+            }
+        }
     }
 
     /// The last page: the footer of a table.
@@ -146,6 +163,15 @@ impl Object {
     pub fn table(&self, table_ref: TableRef) -> Result<Table> {
         let meta = table_ref.meta();
         Table::decode(table_ref, &self.read(meta.offset, meta.len as usize)?)
+    }
+}
+
+impl Source {
+    fn label(&self) -> String {
+        match self {
+            Self::File(path, _) => path.display().to_string(),
+            Self::Remote(_, name) => name.to_string(),
+        }
     }
 }
 

@@ -1,0 +1,58 @@
+//! A DFS in the memory of this process, by name: for tests, and for state that ends with it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use crate::io::dfs::check_size;
+use crate::io::handoff::locked;
+use crate::types::error::ErrorKind;
+use crate::types::{Error, ObjectName, Result};
+
+/// Its objects. Every opening of the same name has the same ones.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    objects: Mutex<HashMap<ObjectName, Arc<Vec<u8>>>>,
+}
+
+impl Memory {
+    /// The DFS of this name.
+    pub(crate) fn named(name: String) -> Arc<Self> {
+        static ROOTS: OnceLock<Mutex<HashMap<String, Arc<Memory>>>> = OnceLock::new();
+        locked(ROOTS.get_or_init(Mutex::default)).entry(name).or_default().clone()
+    }
+
+    /// The bytes of an object.
+    pub(crate) fn find(&self, name: &ObjectName) -> Result<Arc<Vec<u8>>> {
+        locked(&self.objects).get(name).cloned().ok_or_else(|| {
+            let what = format!("{name} is not in the memory of this process");
+            Error::new(ErrorKind::MissingObject, what)
+        })
+    }
+
+    /// A copy of an object of at most `bytes_max`.
+    pub(crate) fn load(&self, name: &ObjectName, bytes_max: u64) -> Result<Vec<u8>> {
+        let bytes = self.find(name)?;
+        check_size(name, bytes.len() as u64, bytes_max)?;
+        Ok(bytes.to_vec())
+    }
+
+    /// Puts `bytes` under a new name.
+    pub(crate) fn put(&self, name: &ObjectName, bytes: Vec<u8>) -> Result<()> {
+        let mut objects = locked(&self.objects);
+        match objects.get(name) {
+            Some(there) if **there != bytes => Err(Error::invalid(format!(
+                "{name} exists with other bytes: an object's name was used twice"
+            ))),
+            Some(_) => Ok(()),
+            None => {
+                objects.insert(*name, Arc::new(bytes));
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes an object.
+    pub(crate) fn delete(&self, name: &ObjectName) {
+        locked(&self.objects).remove(name);
+    }
+}

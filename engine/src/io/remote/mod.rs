@@ -1,0 +1,182 @@
+//! A DFS that is reached by HTTP. Everything but the reads of shards goes through here: one thread
+//! for all stores of the process does it, and whoever asked waits for it in its own way, as a task
+//! or blocking.
+//!
+//! Nothing is tried again here but the parts of an object that is being written: who asked decides
+//! that. Puts may be repeated, for a name never stands for other bytes.
+
+mod error;
+mod open;
+pub mod place;
+mod thread;
+mod transport;
+mod writer;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use opendal::{Buffer, Operator};
+
+pub(crate) use writer::RemoteWriter;
+
+use crate::io::dfs::check_size;
+use crate::io::read_op;
+use crate::io::remote::error::Failed;
+use crate::io::remote::place::RemotePlace;
+use crate::limits::REMOTE_LOAD_PIECE_BYTES;
+use crate::types::{ObjectName, Result};
+
+/// A root in a store. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    operator: Operator,
+    // Tries failed parts again.
+    patient: Operator,
+    label: String,
+}
+
+impl Remote {
+    /// The root at `place`. Asks the store nothing.
+    ///
+    /// # Errors
+    /// `Invalid` for what the store's client refuses, such as a bucket without a region; `Io` if
+    /// the thread cannot be started.
+    pub(crate) fn open(place: &RemotePlace) -> Result<Self> {
+        thread::start()?;
+        let (operator, patient) = open::operators(place)?;
+        Ok(Self { shared: Arc::new(Shared { operator, patient, label: place.label() }) })
+    }
+
+    /// Waits for an operation, blocking the caller.
+    pub(crate) fn wait<T: Send + 'static>(
+        &self,
+        operation: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        thread::wait(operation)
+    }
+
+    /// Waits for an operation, as a task of any executor.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        operation: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        thread::run(operation).await
+    }
+
+    /// Starts an operation and does not wait for it.
+    pub(crate) fn spawn(&self, operation: impl Future<Output = ()> + Send + 'static) {
+        thread::spawn(operation);
+    }
+
+    fn failed(&self, operation: &'static str, name: &ObjectName) -> Failed<'_> {
+        Failed { operation, label: &self.shared.label, name: *name }
+    }
+
+    /// Writes a whole object.
+    pub(crate) fn put(
+        &self,
+        name: ObjectName,
+        bytes: Bytes,
+    ) -> impl Future<Output = Result<()>> + Send + 'static {
+        let this = self.clone();
+        async move {
+            let put = this.shared.operator.write(&name.to_string(), Buffer::from(bytes)).await;
+            put.map(drop).map_err(|e| this.failed("put", &name).error(&e))
+        }
+    }
+
+    /// Reads a whole object of at most `bytes_max`.
+    pub(crate) fn load(
+        &self,
+        name: ObjectName,
+        bytes_max: u64,
+    ) -> impl Future<Output = Result<Vec<u8>>> + Send + 'static {
+        let this = self.clone();
+        async move {
+            let failed = |e| this.failed("load", &name).error(&e);
+            let path = name.to_string();
+            let mut whole = Vec::new();
+            loop {
+                let from = whole.len() as u64;
+                // One byte more than allowed shows that there are too many.
+                let left = bytes_max.saturating_add(1).saturating_sub(from);
+                let to = from + left.min(REMOTE_LOAD_PIECE_BYTES);
+                let piece = this.shared.operator.read_with(&path).range(from..to).await;
+                let piece = match piece {
+                    // An object that ends where the last piece did.
+                    Err(e) if e.kind() == opendal::ErrorKind::RangeNotSatisfied && from > 0 => {
+                        return Ok(whole);
+                    }
+                    piece => piece.map_err(failed)?,
+                };
+                piece.for_each(|part| whole.extend_from_slice(&part));
+                check_size(&name, whole.len() as u64, bytes_max)?;
+                if (whole.len() as u64) < to {
+                    return Ok(whole);
+                }
+            }
+        }
+    }
+
+    /// Bytes of an object.
+    pub(crate) fn size(
+        &self,
+        name: ObjectName,
+    ) -> impl Future<Output = Result<u64>> + Send + 'static {
+        let this = self.clone();
+        async move {
+            let found = this.shared.operator.stat(&name.to_string()).await;
+            let found = found.map_err(|e| this.failed("stat", &name).error(&e))?;
+            Ok(found.content_length())
+        }
+    }
+
+    /// Deletes an object; one that does not exist is as good as deleted.
+    pub(crate) fn delete(
+        &self,
+        name: ObjectName,
+    ) -> impl Future<Output = Result<()>> + Send + 'static {
+        let this = self.clone();
+        async move {
+            let deleted = this.shared.operator.delete(&name.to_string()).await;
+            deleted.map_err(|e| this.failed("delete", &name).error(&e))
+        }
+    }
+
+    /// Reads `len` bytes at `offset`.
+    pub(crate) fn read(
+        &self,
+        name: ObjectName,
+        offset: u64,
+        len: usize,
+    ) -> impl Future<Output = Result<Buffer>> + Send + 'static {
+        let this = self.clone();
+        async move {
+            let range = offset..offset + len as u64;
+            let read = this.shared.operator.read_with(&name.to_string()).range(range).await;
+            let bytes = match read {
+                Err(e) if e.kind() == opendal::ErrorKind::RangeNotSatisfied => {
+                    return Err(read_op::past_end(name, offset));
+                }
+                read => read.map_err(|e| this.failed("read", &name).error(&e))?,
+            };
+            match bytes.len() {
+                read if read < len => Err(read_op::past_end(name, offset + read as u64)),
+                read if read > len => Err(this
+                    .failed("read", &name)
+                    .answered(format!("with {read} bytes where {len} were asked for"))),
+                _ => Ok(bytes),
+            }
+        }
+    }
+
+    /// Starts to write an object front to back.
+    pub(crate) fn writer(&self, name: ObjectName) -> RemoteWriter {
+        RemoteWriter::start(self.clone(), name)
+    }
+}

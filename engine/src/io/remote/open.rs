@@ -1,0 +1,129 @@
+//! Which client speaks to a store, with which credentials.
+
+use std::time::Duration;
+
+use opendal::layers::{RetryLayer, TimeoutLayer};
+use opendal::services::{Azblob, Gcs, S3, Webhdfs};
+use opendal::{Builder, HttpTransporter, OperationContext, Operator};
+
+use crate::io::remote::error::plain;
+use crate::io::remote::place::{Credentials, RemotePlace, Scheme};
+use crate::io::remote::transport::Transport;
+use crate::limits::{REMOTE_PART_TRIES_MAX, REMOTE_TIMEOUT_MS};
+use crate::types::{Error, Result};
+
+/// The client of a root, and the same one that tries again what failed for the moment.
+pub(super) fn operators(place: &RemotePlace) -> Result<(Operator, Operator)> {
+    let built = match place.scheme {
+        Scheme::S3 => build(s3(place)),
+        Scheme::Gs => build(gs(place)),
+        Scheme::Abfs => build(abfs(place)?),
+        Scheme::WebHdfs => build(webhdfs(place)),
+    };
+    let operator = built.map_err(|e| {
+        let cause = plain(e.message());
+        Error::invalid(format!("DFS url {}: {cause}{}", place.label(), remedy(place)))
+    })?;
+    let transport = HttpTransporter::new(Transport::new()?);
+    let context = OperationContext::default().with_http_transport(transport);
+    let timeout = Duration::from_millis(REMOTE_TIMEOUT_MS);
+    let limits = TimeoutLayer::new().with_timeout(timeout).with_io_timeout(timeout);
+    let operator = operator.with_context(context).layer(limits);
+    let retries = RetryLayer::new().with_max_times(REMOTE_PART_TRIES_MAX).with_jitter();
+    let patient = operator.clone().layer(retries);
+    Ok((operator, patient))
+}
+
+fn build(builder: impl Builder) -> opendal::Result<Operator> {
+    Operator::new(builder)
+}
+
+fn remedy(place: &RemotePlace) -> &'static str {
+    match place.scheme {
+        Scheme::S3 if place.region.is_none() => "; name the region, as in ?region=eu-central-1",
+        _ => "",
+    }
+}
+
+fn s3(place: &RemotePlace) -> S3 {
+    let mut builder = S3::default().bucket(&place.bucket).root(&place.root);
+    match &place.endpoint {
+        // What speaks the protocol elsewhere mostly has no name for each bucket, nor regions.
+        Some(endpoint) => {
+            builder = builder.endpoint(endpoint);
+            let known = ["AWS_REGION", "AWS_DEFAULT_REGION"].map(variable);
+            if known.iter().all(Option::is_none) {
+                builder = builder.region("us-east-1");
+            }
+        }
+        None if !place.bucket.contains('.') => builder = builder.enable_virtual_host_style(),
+        None => {}
+    }
+    if let Some(region) = &place.region {
+        builder = builder.region(region);
+    }
+    match place.credentials {
+        Credentials::Environment => builder.disable_ec2_metadata(),
+        Credentials::Instance => builder,
+        Credentials::Anonymous => builder.disable_ec2_metadata().skip_signature(),
+    }
+}
+
+fn gs(place: &RemotePlace) -> Gcs {
+    let mut builder = Gcs::default().bucket(&place.bucket).root(&place.root);
+    if let Some(endpoint) = &place.endpoint {
+        builder = builder.endpoint(endpoint);
+    }
+    match place.credentials {
+        Credentials::Environment => builder.disable_vm_metadata(),
+        Credentials::Instance => builder,
+        Credentials::Anonymous => builder.disable_vm_metadata().skip_signature(),
+    }
+}
+
+fn abfs(place: &RemotePlace) -> Result<Azblob> {
+    let account = &place.account;
+    let endpoint = || format!("https://{account}.blob.core.windows.net");
+    let endpoint = place.endpoint.clone().unwrap_or_else(endpoint);
+    let builder = Azblob::default()
+        .container(&place.bucket)
+        .account_name(account)
+        .root(&place.root)
+        .endpoint(&endpoint);
+    let key = variable("AZURE_STORAGE_ACCOUNT_KEY").or_else(|| variable("AZURE_STORAGE_KEY"));
+    Ok(match (place.credentials, key, variable("AZURE_STORAGE_SAS_TOKEN")) {
+        (Credentials::Anonymous, ..) => builder.skip_signature(),
+        (Credentials::Instance, ..) => builder,
+        (_, Some(key), _) => builder.account_key(&key),
+        (_, None, Some(token)) => builder.sas_token(&token),
+        // Without either the client would ask the machine's metadata service.
+        (_, None, None) => {
+            return Err(Error::invalid(format!(
+                "DFS url {}: no credentials; set AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or \
+                 write ?credentials=instance or ?credentials=anonymous",
+                place.label()
+            )));
+        }
+    })
+}
+
+fn webhdfs(place: &RemotePlace) -> Webhdfs {
+    let endpoint = || format!("http://{}", place.bucket);
+    let endpoint = place.endpoint.clone().unwrap_or_else(endpoint);
+    let mut builder = Webhdfs::default()
+        .endpoint(&endpoint)
+        .root(&place.root)
+        // Parts are joined there; nobody sees them before.
+        .atomic_write_dir(&format!("{}tmp-parts/", place.root));
+    if let Some(user) = place.user.clone().or_else(|| variable("HADOOP_USER_NAME")) {
+        builder = builder.user_name(&user);
+    }
+    if let Some(token) = variable("WEBHDFS_DELEGATION_TOKEN") {
+        builder = builder.delegation(&token);
+    }
+    builder
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,192 @@
+//! Which store that is reached by HTTP, and where in it: what a url says of that.
+
+use crate::types::{Error, Result};
+
+/// Protocols.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// `s3://bucket/prefix`: Amazon S3, and what speaks its protocol.
+    S3,
+    /// `gs://bucket/prefix`: Google Cloud Storage.
+    Gs,
+    /// `abfs://container@account/prefix`: Azure blob storage.
+    Abfs,
+    /// `webhdfs://host:port/prefix`: HDFS by its REST protocol.
+    WebHdfs,
+}
+
+impl Scheme {
+    /// The scheme of this name.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "s3" => Self::S3,
+            "gs" => Self::Gs,
+            "abfs" => Self::Abfs,
+            "webhdfs" => Self::WebHdfs,
+            _ => return None,
+        })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::S3 => "s3",
+            Self::Gs => "gs",
+            Self::Abfs => "abfs",
+            Self::WebHdfs => "webhdfs",
+        }
+    }
+}
+
+/// Where credentials come from. They are never in a url.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Credentials {
+    /// The environment and the files it names, as the store's own tools read them.
+    #[default]
+    Environment,
+    /// As `Environment`, and the metadata service of the machine, which is asked over the network.
+    Instance,
+    /// None: the store lets everybody in.
+    Anonymous,
+}
+
+/// A root in a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemotePlace {
+    /// The protocol.
+    pub scheme: Scheme,
+    /// Bucket, container, or host and port of HDFS.
+    pub bucket: String,
+    /// The account of a container; empty elsewhere.
+    pub account: String,
+    /// The prefix of all names, from a slash to a slash.
+    pub root: String,
+    /// Where the protocol is spoken, if not where everybody expects it.
+    pub endpoint: Option<String>,
+    /// The region of a bucket.
+    pub region: Option<String>,
+    /// The user of HDFS.
+    pub user: Option<String>,
+    /// Where credentials come from.
+    pub credentials: Credentials,
+}
+
+impl RemotePlace {
+    /// Reads what follows `scheme://`, up to the query.
+    ///
+    /// # Errors
+    /// `Invalid`, without the part that may be a password.
+    pub fn parse(scheme: Scheme, rest: &str) -> Result<Self> {
+        let name = scheme.name();
+        let wrong = |why: &str| Error::invalid(format!("DFS url {name}://: {why}"));
+        let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let (bucket, account) = match (scheme, authority.split_once('@')) {
+            (Scheme::Abfs, Some((container, account))) => {
+                // Hadoop writes the host of the account.
+                (container, account.split('.').next().unwrap_or(account))
+            }
+            (Scheme::Abfs, None) => {
+                return Err(wrong("write the account too, as in abfs://container@account/prefix"));
+            }
+            (_, Some(_)) => {
+                return Err(wrong(
+                    "user names and passwords belong into the environment, not here",
+                ));
+            }
+            (_, None) => (authority, ""),
+        };
+        if bucket.is_empty() {
+            return Err(wrong(match scheme {
+                Scheme::WebHdfs => "it names no host, as in webhdfs://namenode:9870/prefix",
+                _ => "it names no bucket, as in s3://bucket/prefix",
+            }));
+        }
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:[]".contains(c);
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.~/=+@,".contains(c);
+        if !bucket.chars().all(allowed) || !prefix.chars().all(plain) {
+            return Err(wrong("bucket and prefix are of letters, digits, - _ . and /"));
+        }
+        let steps: Vec<&str> = prefix.split('/').filter(|step| !step.is_empty()).collect();
+        if steps.iter().any(|&step| step == "." || step == "..") {
+            return Err(wrong("a prefix goes down only: . and .. are no steps of it"));
+        }
+        let mut root = String::from("/");
+        for step in steps {
+            root.push_str(step);
+            root.push('/');
+        }
+        Ok(Self {
+            scheme,
+            bucket: bucket.to_owned(),
+            account: account.to_owned(),
+            root,
+            endpoint: None,
+            region: None,
+            user: None,
+            credentials: Credentials::default(),
+        })
+    }
+
+    /// Names of its parameters.
+    #[must_use]
+    pub fn parameters(&self) -> &'static [&'static str] {
+        match self.scheme {
+            Scheme::S3 => &["endpoint", "region", "credentials"],
+            Scheme::Gs | Scheme::Abfs => &["endpoint", "credentials"],
+            Scheme::WebHdfs => &["endpoint", "user"],
+        }
+    }
+
+    /// Takes a parameter; false if there is none of this name.
+    ///
+    /// # Errors
+    /// `Invalid` for its value.
+    pub fn set(&mut self, url: &str, name: &str, value: &str) -> Result<bool> {
+        if !self.parameters().contains(&name) {
+            return Ok(false);
+        }
+        let wrong = |why| Error::invalid(format!("DFS url {url}: {name} {why}"));
+        let owned = || Some(value.to_owned());
+        match name {
+            "endpoint" => self.endpoint = Some(endpoint(value).map_err(wrong)?),
+            "region" => self.region = owned(),
+            "user" => self.user = owned(),
+            _ => {
+                self.credentials = match value {
+                    "environment" => Credentials::Environment,
+                    "instance" => Credentials::Instance,
+                    "anonymous" => Credentials::Anonymous,
+                    _ => return Err(wrong("is none of environment, instance, anonymous")),
+                };
+            }
+        }
+        Ok(true)
+    }
+
+    /// How it is called in texts.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let Self { scheme, bucket, account, root, .. } = self;
+        let at = if account.is_empty() { "" } else { "@" };
+        format!("{}://{bucket}{at}{account}{root}", scheme.name())
+    }
+}
+
+fn endpoint(value: &str) -> std::result::Result<String, &'static str> {
+    let (scheme, rest) = value.split_once("://").unwrap_or(("", value));
+    let host = rest.split('/').next().unwrap_or_default();
+    if host.contains('@') {
+        return Err("holds a user name; credentials belong into the environment");
+    }
+    let known = scheme == "http" || scheme == "https";
+    if !known || host.is_empty() || value.contains(['?', '#', ' ']) {
+        return Err("is no endpoint, as in https://host:9000");
+    }
+    Ok(value.trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+#[path = "place_tests.rs"]
+mod tests;

@@ -1,0 +1,108 @@
+//! The HTTP of all stores. A store that asks for patience gets it from everybody: who comes while
+//! it lasts waits.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use opendal::{Buffer, HttpBody, HttpTransport};
+use opendal_http_transport_reqwest::ReqwestTransport;
+
+use crate::io::clock;
+use crate::limits::{REMOTE_CONNECT_MS, REMOTE_IDLE_MS, REMOTE_PATIENCE_MS_MAX};
+use crate::types::{Error, Nanos, Result};
+
+/// See the module; one for each root.
+#[derive(Debug)]
+pub(super) struct Transport {
+    client: ReqwestTransport,
+    not_before: AtomicU64,
+}
+
+impl Transport {
+    pub(super) fn new() -> Result<Self> {
+        let client = ReqwestTransport::new(client()?);
+        Ok(Self { client, not_before: AtomicU64::new(0) })
+    }
+
+    async fn let_pass(&self) {
+        loop {
+            let now = clock::now();
+            let until = self.not_before.load(Ordering::Relaxed);
+            if until <= now {
+                return;
+            }
+            tokio::time::sleep(Duration::from_nanos(until - now)).await;
+        }
+    }
+}
+
+impl HttpTransport for Transport {
+    async fn fetch(
+        &self,
+        request: http::Request<Buffer>,
+    ) -> opendal::Result<http::Response<HttpBody>> {
+        self.let_pass().await;
+        let response = self.client.fetch(request).await?;
+        if let Some(wait) = asked_patience(&response) {
+            self.not_before.fetch_max(clock::now() + wait, Ordering::Relaxed);
+        }
+        Ok(response)
+    }
+}
+
+/// What a refusal of the moment says of how long it lasts, as far as it is believed.
+fn asked_patience<B>(response: &http::Response<B>) -> Option<Nanos> {
+    if !matches!(response.status().as_u16(), 429 | 503) {
+        return None;
+    }
+    let seconds = response.headers().get(http::header::RETRY_AFTER)?.to_str().ok()?;
+    let ms = seconds.trim().parse::<u64>().ok()?.saturating_mul(1_000);
+    Some(ms.min(REMOTE_PATIENCE_MS_MAX) * 1_000_000)
+}
+
+/// One client for the process: its connections are shared.
+fn client() -> Result<reqwest::Client> {
+    static CLIENT: OnceLock<Result<reqwest::Client>> = OnceLock::new();
+    CLIENT.get_or_init(make_client).clone()
+}
+
+fn make_client() -> Result<reqwest::Client> {
+    let failed = |what: &dyn std::fmt::Display| {
+        Error::invalid(format!("the HTTP client cannot be made: {what}"))
+    };
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .map_err(|e| failed(&e))?
+    .with_root_certificates(roots)
+    .with_no_client_auth();
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .connect_timeout(Duration::from_millis(REMOTE_CONNECT_MS))
+        .pool_idle_timeout(Duration::from_millis(REMOTE_IDLE_MS))
+        .build()
+        .map_err(|e| failed(&e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_is_asked_for_by_refusals_of_the_moment_alone_and_ends() {
+        let answer = |status: u16, after: &str| {
+            let response = http::Response::builder().status(status);
+            asked_patience(&response.header("Retry-After", after).body(()).unwrap())
+        };
+        assert_eq!(answer(503, "2"), Some(2_000_000_000));
+        assert_eq!(answer(429, " 1 "), Some(1_000_000_000));
+        assert_eq!(answer(200, "2"), None);
+        assert_eq!(answer(503, "soon"), None);
+        assert_eq!(answer(503, "99999999999999999999"), None);
+        assert_eq!(answer(503, "9999999999"), Some(REMOTE_PATIENCE_MS_MAX * 1_000_000));
+    }
+}
