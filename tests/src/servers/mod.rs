@@ -1,0 +1,275 @@
+//! Real object stores for tests, which `tests/servers/install.sh` installs: each on a port of the
+//! loopback interface, with its data in a folder that goes with it.
+
+use std::fmt;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+mod process;
+
+use crate::http;
+use process::Process;
+
+/// A start takes seconds: who waits for this long waits for ever.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// Between two looks at whether a server answers.
+const LOOK: Duration = Duration::from_millis(50);
+/// Another process may take the port that was free: another one is tried then.
+const STARTS_MAX: usize = 3;
+
+/// The account that Azurite has, with the key that its documentation gives.
+const AZURE: Credentials = Credentials {
+    user: "devstoreaccount1",
+    secret: "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6\
+        tq/K1SZFPTOtr/KBHBeksoGMGw==",
+};
+/// Lets that account do everything until the year 2999: the parameters, and their HMAC-SHA-256.
+const AZURE_SIGNED: &str = "sv=2019-12-12&ss=b&srt=sco&sp=rwdlac&se=2999-01-01T00:00:00Z&spr=https,http\
+    &sig=Zs1etPpWl4TsuXv7%2FvZ87gGTpDSZ5QAPQg%2BHGVodQEQ%3D";
+
+/// What can be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Azure Blob Storage.
+    Azurite,
+    /// Google Cloud Storage, in memory. Takes requests without credentials.
+    FakeGcs,
+    /// HDFS by WebHDFS. Takes requests without credentials.
+    Hdfs,
+    /// S3 as a single writer of a name sees it, under races too.
+    Minio,
+    /// S3, but several writers may win the race to create a name.
+    S3s,
+}
+
+/// All of them.
+pub const KINDS: [Kind; 5] = [Kind::Azurite, Kind::FakeGcs, Kind::Hdfs, Kind::Minio, Kind::S3s];
+
+/// Who is let in. Made up for tests, or empty where the server asks for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// Access key, account or user.
+    pub user: &'static str,
+    /// Secret key, or key of the account.
+    pub secret: &'static str,
+}
+
+/// Why a server was not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotRun(String);
+
+impl fmt::Display for NotRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not run: {}", self.0)
+    }
+}
+
+impl Kind {
+    /// As `install.sh` calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Azurite => "azurite",
+            Self::FakeGcs => "fake-gcs-server",
+            Self::Hdfs => "hdfs",
+            Self::Minio => "minio",
+            Self::S3s => "s3s-fs",
+        }
+    }
+
+    /// Who is let in.
+    #[must_use]
+    pub fn credentials(self) -> Credentials {
+        match self {
+            Self::Azurite => AZURE,
+            Self::FakeGcs => Credentials { user: "", secret: "" },
+            Self::Hdfs => Credentials { user: "aquifer", secret: "" },
+            Self::Minio | Self::S3s => {
+                Credentials { user: "aquifer-tests", secret: "only-for-tests-on-loopback" }
+            }
+        }
+    }
+
+    fn command(self, servers: &Path, folder: &Path, port: u16) -> Command {
+        let program = |name: &str| Command::new(servers.join("bin").join(name));
+        let Credentials { user, secret } = self.credentials();
+        let (data, port) = (folder.join("data"), port.to_string());
+        match self {
+            Self::Azurite => {
+                let mut node = Command::new("node");
+                node.arg(servers.join("azurite/node_modules/azurite/dist/src/blob/main.js"));
+                node.args(["--blobHost", "127.0.0.1", "--blobPort", &port, "--location"]).arg(data);
+                node.args(["--silent", "--skipApiVersionCheck", "--disableTelemetry"]);
+                node
+            }
+            Self::FakeGcs => {
+                let mut gcs = program("fake-gcs-server");
+                gcs.args(["-scheme", "http", "-host", "127.0.0.1", "-port", &port]);
+                gcs.args(["-backend", "memory", "-log-level", "warn"]);
+                gcs
+            }
+            Self::Hdfs => {
+                let mut java = Command::new("java");
+                let classes = [servers.join("hdfs/classes"), servers.join("hdfs/lib/*")];
+                java.arg("-cp").arg(std::env::join_paths(classes).expect("no colons"));
+                java.args(["-Xmx512m", "HdfsServer"]).arg(data).arg(port);
+                java
+            }
+            Self::Minio => {
+                let mut minio = program("minio");
+                minio.args(["server", "--address", &format!("127.0.0.1:{port}")]).arg(data);
+                minio.env("MINIO_ROOT_USER", user).env("MINIO_ROOT_PASSWORD", secret);
+                minio.env("MINIO_BROWSER", "off").env("MINIO_UPDATE", "off");
+                minio
+            }
+            Self::S3s => {
+                let mut s3s = program("s3s-fs");
+                s3s.args(["--host", "127.0.0.1", "--port", &port]);
+                s3s.args(["--access-key", user, "--secret-key", secret]).arg(data);
+                s3s
+            }
+        }
+    }
+
+    /// What answers with which status when the server is ready.
+    fn ready(self) -> (&'static str, u16) {
+        match self {
+            Self::Azurite => ("/devstoreaccount1?comp=list", 403),
+            Self::FakeGcs => ("/storage/v1/b", 200),
+            Self::Hdfs => ("/webhdfs/v1/ready?op=GETFILESTATUS", 200),
+            Self::Minio => ("/minio/health/ready", 200),
+            Self::S3s => ("/", 403),
+        }
+    }
+}
+
+/// A server that runs until it is dropped, or this process ends.
+#[derive(Debug)]
+pub struct Server {
+    /// What it is.
+    pub kind: Kind,
+    /// Such as `127.0.0.1:9000`.
+    pub address: String,
+    folder: PathBuf,
+    _process: Process,
+}
+
+impl Server {
+    /// Such as `http://127.0.0.1:9000`.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Of its data, in `data`, and of what it said, in `log`.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Makes a bucket, which Azure calls a container and HDFS a folder.
+    ///
+    /// # Panics
+    /// If the server refuses, as it may if there is one of that name.
+    pub fn create_bucket(&self, name: &str) {
+        let json = format!("{{\"name\": \"{name}\"}}");
+        let (method, target, body) = match self.kind {
+            Kind::Azurite => {
+                let Credentials { user, .. } = AZURE;
+                ("PUT", format!("/{user}/{name}?restype=container&{AZURE_SIGNED}"), "")
+            }
+            Kind::FakeGcs => ("POST", "/storage/v1/b?project=tests".to_owned(), json.as_str()),
+            Kind::Hdfs => ("PUT", format!("/webhdfs/v1/{name}?op=MKDIRS"), ""),
+            // A folder of a disk is a bucket to both.
+            Kind::Minio | Kind::S3s => {
+                std::fs::create_dir(self.folder.join("data").join(name)).expect("a new bucket");
+                return;
+            }
+        };
+        let reply = http::ask(&self.address, method, &target, &[], body.as_bytes());
+        let reply = reply.expect("the server answers");
+        let told = String::from_utf8_lossy(&reply.body);
+        assert!(matches!(reply.status, 200 | 201), "{}: {} {told}", self.kind.name(), reply.status);
+    }
+}
+
+/// Starts a server of its own for the caller.
+///
+/// # Errors
+/// If it is not installed.
+///
+/// # Panics
+/// If it is installed and does not start.
+pub fn start(kind: Kind) -> Result<Server, NotRun> {
+    let servers = installed(kind)?;
+    for _ in 0..STARTS_MAX {
+        if let Some(server) = attempt(kind, &servers) {
+            return Ok(server);
+        }
+    }
+    panic!("{} does not start; what it said stands above", kind.name());
+}
+
+/// The server of its kind that all tests of this process share.
+///
+/// # Errors
+/// If it is not installed.
+///
+/// # Panics
+/// If it is installed and does not start.
+pub fn shared(kind: Kind) -> Result<&'static Server, NotRun> {
+    static SERVERS: [OnceLock<Result<Server, NotRun>>; KINDS.len()] =
+        [const { OnceLock::new() }; KINDS.len()];
+    SERVERS[kind as usize].get_or_init(|| start(kind)).as_ref().map_err(Clone::clone)
+}
+
+/// What was started, or nothing and a line that says so, which `./test` sums up.
+pub fn told<T>(started: Result<T, NotRun>) -> Option<T> {
+    use std::io::Write;
+    // Past the capture of tests, which hides what those print that pass.
+    let tell = |why: &NotRun| drop(writeln!(std::io::stderr(), "{why}"));
+    started.inspect_err(tell).ok()
+}
+
+/// The folder of `install.sh`, if what is asked for was installed there.
+fn installed(kind: Kind) -> Result<PathBuf, NotRun> {
+    let stamp = format!("{}.version", kind.name());
+    let folders: Vec<PathBuf> = if let Some(folder) = std::env::var_os("AQUIFER_SERVERS") {
+        vec![folder.into()]
+    } else {
+        // Where cargo builds, which is above the program that runs.
+        let program = std::env::current_exe().expect("a program");
+        program.ancestors().map(|folder| folder.join("servers")).collect()
+    };
+    let found = folders.into_iter().find(|folder| folder.join(&stamp).is_file());
+    let why = || NotRun(format!("{}: not installed by tests/servers/install.sh", kind.name()));
+    found.ok_or_else(why)
+}
+
+fn attempt(kind: Kind, servers: &Path) -> Option<Server> {
+    let folder = tempfile::Builder::new().prefix("data.").tempdir_in(servers).expect("a folder");
+    std::fs::create_dir(folder.path().join("data")).expect("a folder");
+    // Free until somebody takes it: this asks the system for one and lets it go.
+    let port =
+        TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+    let address = format!("127.0.0.1:{port}");
+    let command = kind.command(servers, folder.path(), port);
+    // From here on the keeper removes the folder.
+    let folder = folder.keep();
+    let mut process = Process::start(&command, &folder).expect("a shell");
+    let (target, status) = kind.ready();
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if process.ended().is_some() {
+            return None;
+        }
+        if http::ask(&address, "GET", target, &[], b"").is_ok_and(|reply| reply.status == status) {
+            return Some(Server { kind, address, folder, _process: process });
+        }
+        std::thread::sleep(LOOK);
+    }
+    panic!("{} does not answer {target} with {status}", kind.name());
+}
