@@ -6,7 +6,9 @@ use anyhow::Result;
 use clap::{Arg, Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::objects::is_damage;
-use crate::{compare, doctor, inspect, interrupt, io, load, manual, run, top, verify};
+use crate::{
+    compare, doctor, inspect, interrupt, io, load, manual, probe, run, scrub, top, verify,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,12 +58,16 @@ enum Command {
     Bench(Box<load::LoadArgs>),
     /// Tell what this machine lets the engine do, what it costs where it does not, and the remedy.
     Doctor(doctor::Args),
+    /// Tell what a DFS does of what the engine demands.
+    Probe(probe::Args),
     /// Watch an engine that runs in another process of yours.
     Top(top::Args),
     /// Show what a checkpoint handle, a manifest, a table or one of its units holds.
     Inspect(inspect::Args),
     /// Check that everything a checkpoint needs is there and as it was written.
     Verify(verify::Args),
+    /// Find, and delete if asked to, objects that no checkpoint names.
+    Scrub(scrub::Args),
     /// Compare two reports of bench or versus: is the second one slower?
     Compare(compare::Args),
     /// Write a manual page for each command into a folder.
@@ -89,9 +95,11 @@ pub fn main() -> ExitCode {
         Command::Run(Job::Wordcount(args)) => done(run::wordcount(&args)),
         Command::Bench(args) => done(bench(&args)),
         Command::Doctor(args) => doctor(&args),
+        Command::Probe(args) => answered(probe::probe(&args)),
         Command::Top(args) => done(top::top(&args)),
         Command::Inspect(args) => answered(inspect::inspect(&args)),
         Command::Verify(args) => answered(verify::verify(&args)),
+        Command::Scrub(args) => answered(scrub::scrub(&args)),
         Command::Compare(args) => answered(compare::compare(&args)),
         Command::Man(args) => done(manual::man(command(), &args)),
         Command::Completions(args) => done(manual::completions(&mut command(), &args)),

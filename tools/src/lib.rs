@@ -22,7 +22,11 @@ pub mod objects;
 
 pub mod page;
 
+pub mod probe;
+
 pub mod run;
+
+pub mod scrub;
 
 pub mod statistics;
 

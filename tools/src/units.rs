@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::time::Duration;
 
 use aquifer::types::size::{self, scaled};
 use serde::{Deserialize, Serialize};
@@ -71,6 +72,15 @@ fn within<T: TryFrom<u64>>(
     }
     let fits = T::try_from(number).ok().filter(|_| number <= max);
     fits.ok_or_else(|| format!("'{text}' is too large: use at most {max}"))
+}
+
+/// A span of time: digits and s, m, h or d.
+pub fn parse_span(text: &str) -> Result<Duration, String> {
+    let seconds = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
+    let unit = seconds.iter().find_map(|(unit, s)| Some((text.strip_suffix(unit)?, s)));
+    let span = unit.and_then(|(digits, s)| digits.parse::<u64>().ok()?.checked_mul(*s));
+    let none = || format!("'{text}' is no span of time: use digits and s, m, h or d, as in 24h");
+    span.map(Duration::from_secs).ok_or_else(none)
 }
 
 /// A number above zero, such as an exponent or a percentage.

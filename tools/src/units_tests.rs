@@ -1,4 +1,6 @@
-use super::{Memory, Share, count_in, parse_count, parse_positive, parse_size, size_in};
+use super::{
+    Memory, Share, count_in, parse_count, parse_positive, parse_size, parse_span, size_in,
+};
 
 #[test]
 fn counts_are_decimal_and_sizes_binary() {
@@ -58,5 +60,15 @@ fn shares_are_of_something_and_of_no_more_than_all() {
     assert_eq!(share("100%").unwrap().of(7), 7);
     for wrong in ["1", "0%", "101%", "-1%", "NaN%", "%", ""] {
         assert!(share(wrong).unwrap_err().contains("share"), "{wrong}");
+    }
+}
+
+#[test]
+fn spans_of_time_have_a_unit() {
+    for (text, seconds) in [("0s", 0), ("90s", 90), ("5m", 300), ("24h", 86_400), ("7d", 604_800)] {
+        assert_eq!(parse_span(text).unwrap().as_secs(), seconds, "{text}");
+    }
+    for text in ["", "h", "24", "-1h", "1.5h", "1w", "99999999999999999999d", "999999999999999d"] {
+        assert!(parse_span(text).is_err(), "{text}");
     }
 }

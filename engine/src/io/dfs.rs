@@ -68,6 +68,17 @@ pub struct DfsCounters {
     pub retries: u64,
 }
 
+/// An object that a list names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: ObjectName,
+    /// Its bytes.
+    pub bytes: u64,
+    /// When it was written, seconds since 1970 on the clock of who keeps it, who may not tell.
+    pub modified_s: Option<i64>,
+}
+
 impl Dfs {
     /// Opens the root that `url` names (module `url`); a folder that does not exist is made.
     ///
@@ -96,6 +107,37 @@ impl Dfs {
     pub fn put(&self, name: &ObjectName, bytes: &[u8]) -> Result<()> {
         self.suffer("put")?;
         self.put_now(name, bytes)
+    }
+
+    /// Writes a whole object unless there is one of its name: false if there was. When several do
+    /// so at once, a DFS should let one of them; whether it does is for a probe to find out.
+    ///
+    /// # Errors
+    /// `Unsupported` if it cannot be asked for; else as `put`, and then the object may exist.
+    pub fn create(&self, name: &ObjectName, bytes: &[u8]) -> Result<bool> {
+        self.suffer("create")?;
+        let created = match &self.shared.root {
+            Root::Memory(memory) => memory.create(name, bytes),
+            Root::Folder(folder) => folder.create(name, bytes)?,
+            Root::Remote(remote) => remote.wait(remote.create(*name, bytes.to_vec().into()))?,
+        };
+        if created {
+            self.count_put(bytes.len() as u64);
+        }
+        Ok(created)
+    }
+
+    /// The objects of a store's number, in no order.
+    ///
+    /// # Errors
+    /// The file system's refusal.
+    pub fn list(&self, store: u64) -> Result<Vec<Listed>> {
+        self.suffer("list")?;
+        match &self.shared.root {
+            Root::Memory(memory) => Ok(memory.list(store)),
+            Root::Folder(folder) => folder.list(store),
+            Root::Remote(remote) => remote.wait(remote.list(store)),
+        }
     }
 
     /// Reads a whole object.

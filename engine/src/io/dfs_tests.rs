@@ -45,6 +45,20 @@ fn a_repeated_put_succeeds_and_another_one_does_not() {
 }
 
 #[test]
+fn an_object_is_created_once_and_listed() {
+    both(|dfs| {
+        assert_eq!(dfs.list(name(7).store).unwrap(), []);
+        assert!(dfs.create(&name(7), b"first").unwrap());
+        assert!(!dfs.create(&name(7), b"second").unwrap());
+        assert!(!dfs.create(&name(7), b"first").unwrap());
+        assert_eq!(dfs.load(&name(7), 9).unwrap(), b"first");
+        let listed = dfs.list(name(7).store).unwrap();
+        assert_eq!(listed.iter().map(|o| (o.name, o.bytes)).collect::<Vec<_>>(), [(name(7), 5)]);
+        assert_eq!(dfs.list(name(7).store + 1).unwrap(), []);
+    });
+}
+
+#[test]
 fn no_temporary_file_is_left_behind() {
     let folder = Folder::new();
     let dfs = Dfs::open(folder.url()).unwrap();

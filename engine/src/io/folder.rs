@@ -7,12 +7,12 @@
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::io::dfs::check_size;
+use crate::io::dfs::{Listed, check_size};
 use crate::io::handoff::locked;
 use crate::io::objects::Source;
 use crate::io::{entropy, read_op, sys};
@@ -50,6 +50,46 @@ impl Folder {
             draft.discard();
         }
         put
+    }
+
+    /// Writes a whole object under a name that is not taken; false if it is.
+    pub(crate) fn create(&self, name: &ObjectName, bytes: &[u8]) -> Result<bool> {
+        let draft = self.draft(name)?;
+        let written = write_synced(&draft.tmp, bytes);
+        let written = written.map_err(|e| Error::io(draft.tmp.display(), &e));
+        let created =
+            written.and_then(|()| match sys::rename_noreplace(&draft.tmp, &draft.target) {
+                Ok(()) => Ok(true),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+                Err(e) => Err(Error::io(format!("publishing {}", draft.target.display()), &e)),
+            });
+        if !matches!(created, Ok(true)) {
+            draft.discard();
+            return created;
+        }
+        sync_folder(&draft.folder).map_err(|e| Error::io(draft.folder.display(), &e))?;
+        Ok(true)
+    }
+
+    /// The objects of a store's number.
+    pub(crate) fn list(&self, store: u64) -> Result<Vec<Listed>> {
+        let folder = self.path.join(ObjectName::folder_of(store));
+        let failed = |e: io::Error| Error::io(format!("listing {}", folder.display()), &e);
+        let mut listed = Vec::new();
+        let incarnations = match fs::read_dir(&folder) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(listed),
+            entries => entries.map_err(failed)?,
+        };
+        for incarnation in incarnations {
+            let incarnation = incarnation.map_err(failed)?;
+            if !incarnation.file_type().map_err(failed)?.is_dir() {
+                continue;
+            }
+            for entry in fs::read_dir(incarnation.path()).map_err(failed)? {
+                listed.extend(listed_file(&self.path, &entry.map_err(failed)?.path()));
+            }
+        }
+        Ok(listed)
     }
 
     /// Reads a whole object of at most `bytes_max`.
@@ -200,6 +240,13 @@ pub(crate) fn check_file(name: &ObjectName, path: &Path) -> Result<()> {
     let found = found.map_err(|e| Error::io(format!("opening {}", path.display()), &e))?;
     let what = if found.is_dir() { "a folder" } else { "no file" };
     if found.is_file() { Ok(()) } else { Err(Error::damaged(name, format!("it is {what}"))) }
+}
+
+/// An object's file; what is none, or is gone by now, is left out.
+fn listed_file(root: &Path, path: &Path) -> Option<Listed> {
+    let name = path.strip_prefix(root).ok()?.to_str()?.parse().ok()?;
+    let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    Some(Listed { name, bytes: found.len(), modified_s: Some(found.mtime()) })
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {

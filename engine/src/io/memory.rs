@@ -1,9 +1,10 @@
 //! A DFS in the memory of this process, by name: for tests, and for state that ends with it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use crate::io::dfs::check_size;
+use crate::io::dfs::{Listed, check_size};
 use crate::io::handoff::locked;
 use crate::types::error::ErrorKind;
 use crate::types::{Error, ObjectName, Result};
@@ -49,6 +50,25 @@ impl Memory {
                 Ok(())
             }
         }
+    }
+
+    /// Puts `bytes` under a name that is not taken; false if it is.
+    pub(crate) fn create(&self, name: &ObjectName, bytes: &[u8]) -> bool {
+        match locked(&self.objects).entry(*name) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(Arc::new(bytes.to_vec()));
+                true
+            }
+        }
+    }
+
+    /// The objects of a store's number.
+    pub(crate) fn list(&self, store: u64) -> Vec<Listed> {
+        let objects = locked(&self.objects);
+        let own = objects.iter().filter(|(name, _)| name.store == store);
+        own.map(|(&name, bytes)| Listed { name, bytes: bytes.len() as u64, modified_s: None })
+            .collect()
     }
 
     /// Removes an object.

@@ -44,6 +44,12 @@ pub struct ObjectName {
 pub const OBJECT_NAME_BYTES: usize = 8 + 8 + 16 + 1 + 8 + 8;
 
 impl ObjectName {
+    /// The folder of all objects of a store's number, with a slash behind it.
+    #[must_use]
+    pub fn folder_of(store: u64) -> String {
+        format!("{store:016x}/")
+    }
+
     /// The fixed binary form (FORMAT.md).
     #[must_use]
     pub fn encode(&self) -> [u8; OBJECT_NAME_BYTES] {
@@ -125,8 +131,12 @@ impl fmt::Display for ObjectName {
         };
         write!(
             f,
-            "{:016x}/{:016x}-{:032x}/{kind}-{:016x}-{:016x}",
-            self.store, self.incarnation.host_epoch, self.incarnation.nonce, self.seq, self.rand
+            "{}{:016x}-{:032x}/{kind}-{:016x}-{:016x}",
+            Self::folder_of(self.store),
+            self.incarnation.host_epoch,
+            self.incarnation.nonce,
+            self.seq,
+            self.rand
         )
     }
 }

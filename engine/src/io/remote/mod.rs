@@ -19,12 +19,12 @@ use opendal::{Buffer, Operator};
 
 pub(crate) use writer::RemoteWriter;
 
-use crate::io::dfs::check_size;
+use crate::io::dfs::{Listed, check_size};
 use crate::io::read_op;
 use crate::io::remote::error::Failed;
 use crate::io::remote::place::RemotePlace;
 use crate::limits::REMOTE_LOAD_PIECE_BYTES;
-use crate::types::{ObjectName, Result};
+use crate::types::{Error, ObjectName, Result};
 
 /// A root in a store. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -87,6 +87,60 @@ impl Remote {
         async move {
             let put = this.shared.operator.write(&name.to_string(), Buffer::from(bytes)).await;
             put.map(drop).map_err(|e| this.failed("put", &name).error(&e))
+        }
+    }
+
+    /// Writes a whole object unless there is one of its name: false if there was.
+    pub(crate) fn create(
+        &self,
+        name: ObjectName,
+        bytes: Bytes,
+    ) -> impl Future<Output = Result<bool>> + Send + 'static {
+        use opendal::ErrorKind as Kind;
+        let this = self.clone();
+        async move {
+            let path = name.to_string();
+            let created = this.shared.operator.write_with(&path, Buffer::from(bytes));
+            match created.if_not_exists(true).await {
+                Ok(_) => Ok(true),
+                Err(e) if matches!(e.kind(), Kind::ConditionNotMatch | Kind::AlreadyExists) => {
+                    Ok(false)
+                }
+                Err(e) => Err(this.failed("create", &name).error(&e)),
+            }
+        }
+    }
+
+    /// The objects of a store's number.
+    pub(crate) fn list(
+        &self,
+        store: u64,
+    ) -> impl Future<Output = Result<Vec<Listed>>> + Send + 'static {
+        let this = self.clone();
+        async move {
+            let folder = ObjectName::folder_of(store);
+            let failed = |e: opendal::Error| {
+                let (kind, remedy) = error::class(e.kind());
+                let cause = error::plain(e.message());
+                let label = &this.shared.label;
+                Error::new(kind, format!("listing {label}{folder}: {cause}{remedy}"))
+            };
+            let found = this.shared.operator.list_with(&folder).recursive(true).await;
+            let found = match found {
+                Err(e) if e.kind() == opendal::ErrorKind::NotFound => Vec::new(),
+                found => found.map_err(failed)?,
+            };
+            let listed = |entry: opendal::Entry| {
+                let metadata = entry.metadata();
+                let modified = metadata.last_modified();
+                Some(Listed {
+                    // What is no object is somebody else's.
+                    name: entry.path().parse().ok()?,
+                    bytes: metadata.content_length(),
+                    modified_s: modified.map(|time| time.into_inner().as_second()),
+                })
+            };
+            Ok(found.into_iter().filter_map(listed).collect())
         }
     }
 

@@ -1,0 +1,260 @@
+//! An engine whose state lives in a real object store, and the way there that breaks.
+//!
+//! Credentials come from the environment, so each test runs the engine in a process of its own.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use aquifer::io::dfs::Dfs;
+use aquifer::limits::MEMORY_MIN_BYTES;
+use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
+use aquifer::shard::session::Session;
+use aquifer::shard::values::{ControlOp, ControlResult};
+use aquifer::state::request::{Batch, Completions, Status, StoreId};
+use aquifer::state::{Key, StateKind, StateTable, Target};
+use aquifer::types::error::ErrorKind;
+use aquifer_tests::proxy::{Fault, Proxy, Rule};
+use aquifer_tests::servers::{self, Kind, Server};
+use aquifer_tests::sim::rng::Rng;
+
+const KEY_GROUPS: u32 = 16;
+/// Values of random bytes: a table of them takes several parts.
+const KEYS: u64 = 40_000;
+const VALUE_BYTES: usize = 300;
+/// Gets in flight.
+const BATCH: u64 = 256;
+/// Set in the process of the engine: the url of its DFS.
+const URL: &str = "AQUIFER_TEST_STORE";
+/// An answer takes a millisecond: who waits for this long waits for ever.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The url of a root in a bucket, at the endpoint of the server or of a proxy in front of it.
+fn url(kind: Kind, endpoint: &str, bucket: &str) -> String {
+    let user = kind.credentials().user;
+    match kind {
+        Kind::Azurite => format!("abfs://{bucket}@{user}/state?endpoint={endpoint}/{user}"),
+        Kind::FakeGcs => format!("gs://{bucket}/state?endpoint={endpoint}&credentials=anonymous"),
+        Kind::Hdfs => {
+            let address = endpoint.strip_prefix("http://").unwrap();
+            format!("webhdfs://{address}/{bucket}/state?user={user}")
+        }
+        Kind::Minio | Kind::S3s => format!("s3://{bucket}/state?endpoint={endpoint}"),
+    }
+}
+
+/// Runs `test` of this program in a process that has the credentials of the server.
+fn run(test: &str, kind: Kind, url: &str) {
+    let servers::Credentials { user, secret } = kind.credentials();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]).env(URL, url);
+    match kind {
+        Kind::Azurite => drop(command.env("AZURE_STORAGE_KEY", secret)),
+        Kind::Minio | Kind::S3s => {
+            command.env("AWS_ACCESS_KEY_ID", user).env("AWS_SECRET_ACCESS_KEY", secret);
+        }
+        Kind::FakeGcs | Kind::Hdfs => {}
+    }
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = said + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("1 passed"), "{said}");
+    if !secret.is_empty() {
+        assert!(!said.contains(secret), "the secret key was told");
+    }
+}
+
+fn server(kind: Kind, bucket: &str) -> Option<&'static Server> {
+    let server = servers::told(servers::shared(kind))?;
+    server.create_bucket(bucket);
+    Some(server)
+}
+
+fn lives(kind: Kind) {
+    let Some(server) = server(kind, "lives") else { return };
+    run("in_a_store", kind, &url(kind, &server.endpoint(), "lives"));
+}
+
+#[test]
+fn state_lives_in_s3() {
+    lives(Kind::Minio);
+}
+
+#[test]
+fn state_lives_in_another_s3() {
+    lives(Kind::S3s);
+}
+
+#[test]
+fn state_lives_in_google_cloud_storage() {
+    lives(Kind::FakeGcs);
+}
+
+#[test]
+fn state_lives_in_azure_blob_storage() {
+    lives(Kind::Azurite);
+}
+
+#[test]
+fn state_lives_in_hdfs() {
+    lives(Kind::Hdfs);
+}
+
+#[test]
+fn state_lives_behind_a_way_that_breaks() {
+    let kind = Kind::Minio;
+    let Some(server) = server(kind, "breaks") else { return };
+    let proxy = Proxy::new(&server.address, 7);
+    let refused = Fault::Answer { status: 503, retry_after: None };
+    let faults = [refused, Fault::Reset, Fault::LoseReply, Fault::Truncate(100), Fault::WholeBody];
+    for fault in faults.clone() {
+        proxy.rule(Rule::new(fault).chance(200));
+    }
+    let throttled = Fault::Answer { status: 503, retry_after: Some(1) };
+    proxy.rule(Rule::new(throttled).skip(50).times(1));
+    run("in_a_store", kind, &url(kind, &proxy.endpoint(), "breaks"));
+    let counts = proxy.counts();
+    for fault in faults {
+        assert!(counts.faults_of(fault.name()) > 0, "{}: {counts:?}", fault.name());
+    }
+}
+
+/// A host of one store.
+struct Host {
+    session: Session,
+    store: StoreId,
+    states: StateTable,
+}
+
+impl Host {
+    fn open(engine: &Engine, number: u64, handle: Option<Vec<u8>>) -> Self {
+        let mut session = engine.session(0).unwrap();
+        let mut states = StateTable::default();
+        states.declare("v", StateKind::Value).unwrap();
+        let config = StoreConfig { states, handle, ..StoreConfig::new(number, KEY_GROUPS) };
+        let (store, states) = session.open_store(config).unwrap();
+        Self { session, store, states }
+    }
+
+    /// Asks for each key what `request` says, and hands each answer to `seen`.
+    fn each(
+        &mut self,
+        request: impl Fn(&StateTable, StoreId, &mut Batch, u64),
+        mut seen: impl FnMut(u64, &Status, &[u8]),
+    ) {
+        let (mut batch, mut done) = (Batch::default(), Completions::default());
+        let (mut next, mut ended) = (0, 0);
+        while ended < KEYS {
+            while next < KEYS && next - ended < BATCH {
+                request(&self.states, self.store, &mut batch, next);
+                next += 1;
+            }
+            self.session.submit(&mut batch).unwrap();
+            let some = self.session.poll(Some(PATIENCE), &mut done).unwrap();
+            assert!(some > 0, "{ended} of {KEYS} were answered");
+            ended += some as u64;
+            for item in &done.items {
+                if let Status::Failed { index } = item.status {
+                    panic!("{}: {}", item.user_data, done.errors[index as usize]);
+                }
+                seen(item.user_data, &item.status, done.value(item));
+            }
+        }
+    }
+
+    fn write(&mut self, round: u64) {
+        self.each(
+            |states, store, batch, key| {
+                let bytes = key.to_be_bytes();
+                let target =
+                    Target { key: Key::new(&bytes, KEY_GROUPS), namespace: &[], user_data: key };
+                let state = states.value(store, "v").unwrap();
+                match expected(key, round) {
+                    Some(value) => state.request_put(batch, &target, &value).unwrap(),
+                    None => state.request_delete(batch, &target).unwrap(),
+                }
+            },
+            |_, _, _| {},
+        );
+    }
+
+    fn read(&mut self, round: u64) {
+        self.each(
+            |states, store, batch, key| {
+                let bytes = key.to_be_bytes();
+                let target =
+                    Target { key: Key::new(&bytes, KEY_GROUPS), namespace: &[], user_data: key };
+                states.value(store, "v").unwrap().request_get(batch, &target).unwrap();
+            },
+            |key, status, value| match expected(key, round) {
+                Some(expected) => assert_eq!(value, expected, "{key}: {status:?}"),
+                None => assert_eq!(*status, Status::Absent, "{key}"),
+            },
+        );
+    }
+
+    fn checkpoint(&mut self) -> Vec<u8> {
+        self.session.checkpoint(self.store).unwrap()
+    }
+
+    fn release(&mut self, handle: &[u8]) {
+        self.session.run_control(ControlOp::Release(self.store, handle.to_vec())).unwrap();
+    }
+}
+
+/// What a key has after a round: some keys are deleted in it.
+fn expected(key: u64, round: u64) -> Option<Vec<u8>> {
+    if (key + round).is_multiple_of(7) {
+        return None;
+    }
+    let mut rng = Rng::new(key << 8 | round);
+    Some((0..VALUE_BYTES).map(|_| rng.next_u64() as u8).collect())
+}
+
+fn engine(url: &str, thread: ShardThread) -> Engine {
+    let io = aquifer_tests::io_mode();
+    Engine::open(Config { memory_bytes: MEMORY_MIN_BYTES, thread, io, ..Config::new(url) }).unwrap()
+}
+
+/// Writes, cuts, restores elsewhere, reads everything, and leaves nothing.
+#[test]
+fn in_a_store() {
+    let Ok(url) = std::env::var(URL) else { return };
+    for (number, thread) in [(1, ShardThread::Owned), (2, ShardThread::Inline)] {
+        let first = engine(&url, thread);
+        let mut host = Host::open(&first, number, None);
+        host.write(1);
+        let old = host.checkpoint();
+        host.write(2);
+        let new = host.checkpoint();
+        host.release(&old);
+        host.read(2);
+        drop((host, first));
+
+        let second = engine(&url, thread);
+        let mut host = Host::open(&second, number, Some(new.clone()));
+        host.read(2);
+        let listed = host.session.run_control(ControlOp::List(new.clone())).unwrap();
+        let ControlResult::Objects(objects) = listed else { panic!("{listed:?}") };
+        assert!(objects.len() > 1, "{objects:?}");
+        let dfs = Dfs::open(&url).unwrap();
+        for object in &objects {
+            assert_eq!(patiently(|| dfs.size(&object.name)).unwrap(), object.bytes);
+        }
+        let counters = second.statistics().dfs;
+        assert!(counters.gets > 0, "{counters:?}");
+    }
+}
+
+/// Tries again what failed for the moment.
+fn patiently<T>(mut ask: impl FnMut() -> aquifer::types::Result<T>) -> aquifer::types::Result<T> {
+    let begun = Instant::now();
+    loop {
+        match ask() {
+            Err(error) if error.kind == ErrorKind::Io && begun.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            ended => return ended,
+        }
+    }
+}

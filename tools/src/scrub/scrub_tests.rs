@@ -1,0 +1,57 @@
+use std::fs::{self, File};
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::objects::testing::{Store, rows, table};
+use crate::page::hex;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn args(store: &Store, delete: bool) -> Args {
+    Args {
+        handles: vec![hex(&store.handle.encode())],
+        dfs: Some(store.folder.path().to_str().unwrap().to_owned()),
+        grace: DAY,
+        delete,
+        json: true,
+    }
+}
+
+fn age(store: &Store, name: &ObjectName, by: Duration) {
+    let file = File::options().write(true).open(store.path(name)).unwrap();
+    file.set_modified(SystemTime::now() - by).unwrap();
+}
+
+#[test]
+fn what_is_old_and_unnamed_goes_and_nothing_else() {
+    let store = Store::new();
+    let orphans = [8, 9].map(|seq| table(&store.folder, seq, &rows()).name);
+    let young = table(&store.folder, 10, &rows()).name;
+    let kept: Vec<ObjectName> = store.manifest.tables.iter().map(|table| table.name).collect();
+    for name in orphans.iter().chain(&kept).chain([&store.handle.manifest]) {
+        age(&store, name, 2 * DAY);
+    }
+    age(&store, &young, DAY - Duration::from_secs(600));
+    assert!(!scrub(&args(&store, false)).unwrap(), "orphans are left");
+    assert!(orphans.iter().all(|name| store.path(name).exists()), "a look deletes nothing");
+    assert!(scrub(&args(&store, true)).unwrap());
+    assert!(orphans.iter().all(|name| !store.path(name).exists()));
+    for name in kept.iter().chain([&young, &store.handle.manifest]) {
+        assert!(store.path(name).exists(), "{name}");
+    }
+    assert!(scrub(&args(&store, true)).unwrap(), "none is left");
+    assert_eq!(fs::read_dir(store.folder.path()).unwrap().count(), 2, "its clock, and the store");
+}
+
+#[test]
+fn nothing_goes_where_something_needed_is_missing() {
+    let store = Store::new();
+    let orphan = table(&store.folder, 8, &rows()).name;
+    age(&store, &orphan, 2 * DAY);
+    fs::remove_file(store.path(&store.manifest.tables[0].name)).unwrap();
+    let error = scrub(&args(&store, true)).unwrap_err();
+    assert!(error.to_string().contains("verify"), "{error:#}");
+    fs::remove_file(store.path(&store.handle.manifest)).unwrap();
+    scrub(&args(&store, true)).unwrap_err();
+    assert!(store.path(&orphan).exists());
+}
