@@ -448,10 +448,6 @@ pub const REMOTE_PARTS_MAX: usize = 2;
 /// Tries of one part, whose failure would fail its object.
 pub const REMOTE_PART_TRIES_MAX: usize = 6;
 
-/// A whole object is loaded from a store in pieces of this many bytes: more than a manifest of
-/// thousands of tables, so that usually one request does.
-pub const REMOTE_LOAD_PIECE_BYTES: u64 = 4 << 20;
-
 /// A store's refusal is told in so many bytes at most: some answer with pages.
 pub const REMOTE_ERROR_CHARS_MAX: usize = 400;
 

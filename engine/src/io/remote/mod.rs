@@ -15,6 +15,7 @@ mod writer;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use opendal::{Buffer, Operator};
 
 pub(crate) use writer::RemoteWriter;
@@ -22,8 +23,7 @@ pub(crate) use writer::RemoteWriter;
 use crate::io::dfs::{Listed, check_size};
 use crate::io::read_op;
 use crate::io::remote::error::Failed;
-use crate::io::remote::place::RemotePlace;
-use crate::limits::REMOTE_LOAD_PIECE_BYTES;
+use crate::io::remote::place::{RemotePlace, Scheme};
 use crate::types::{Error, ObjectName, Result};
 
 /// A root in a store. Cheap to clone.
@@ -38,6 +38,8 @@ struct Shared {
     // Tries failed parts again.
     patient: Operator,
     label: String,
+    // It has folders, and they must be there before what is in them.
+    folders: bool,
 }
 
 impl Remote {
@@ -49,7 +51,8 @@ impl Remote {
     pub(crate) fn open(place: &RemotePlace) -> Result<Self> {
         thread::start()?;
         let (operator, patient) = open::operators(place)?;
-        Ok(Self { shared: Arc::new(Shared { operator, patient, label: place.label() }) })
+        let (label, folders) = (place.label(), place.scheme == Scheme::WebHdfs);
+        Ok(Self { shared: Arc::new(Shared { operator, patient, label, folders }) })
     }
 
     /// Waits for an operation, blocking the caller.
@@ -153,27 +156,14 @@ impl Remote {
         let this = self.clone();
         async move {
             let failed = |e| this.failed("load", &name).error(&e);
-            let path = name.to_string();
+            let reader = this.shared.operator.reader(&name.to_string()).await.map_err(failed)?;
+            let mut stream = reader.into_stream(..).await.map_err(failed)?;
             let mut whole = Vec::new();
-            loop {
-                let from = whole.len() as u64;
-                // One byte more than allowed shows that there are too many.
-                let left = bytes_max.saturating_add(1).saturating_sub(from);
-                let to = from + left.min(REMOTE_LOAD_PIECE_BYTES);
-                let piece = this.shared.operator.read_with(&path).range(from..to).await;
-                let piece = match piece {
-                    // An object that ends where the last piece did.
-                    Err(e) if e.kind() == opendal::ErrorKind::RangeNotSatisfied && from > 0 => {
-                        return Ok(whole);
-                    }
-                    piece => piece.map_err(failed)?,
-                };
+            while let Some(piece) = stream.try_next().await.map_err(failed)? {
+                check_size(&name, whole.len() as u64 + piece.len() as u64, bytes_max)?;
                 piece.for_each(|part| whole.extend_from_slice(&part));
-                check_size(&name, whole.len() as u64, bytes_max)?;
-                if (whole.len() as u64) < to {
-                    return Ok(whole);
-                }
             }
+            Ok(whole)
         }
     }
 

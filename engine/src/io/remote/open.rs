@@ -114,7 +114,7 @@ fn webhdfs(place: &RemotePlace) -> Webhdfs {
         .endpoint(&endpoint)
         .root(&place.root)
         // Parts are joined there; nobody sees them before.
-        .atomic_write_dir(&format!("{}tmp-parts/", place.root));
+        .atomic_write_dir("tmp-parts/");
     if let Some(user) = place.user.clone().or_else(|| variable("HADOOP_USER_NAME")) {
         builder = builder.user_name(&user);
     }

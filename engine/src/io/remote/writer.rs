@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use opendal::Writer;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::io::remote::Remote;
@@ -71,7 +72,7 @@ async fn write(remote: Remote, name: ObjectName, mut orders: mpsc::UnboundedRece
                 early.insert(offset, (bytes, taken));
             }
             Order::Seal { sealed } => {
-                let closed = writer.close().await.map(drop).map_err(failed);
+                let closed = close(&remote, name, writer, end).await;
                 // Who asked may have gone; then nobody names the object.
                 let _unheard = sealed.send(closed);
                 return;
@@ -85,6 +86,24 @@ async fn write(remote: Remote, name: ObjectName, mut orders: mpsc::UnboundedRece
     }
     // Given up. Parts that stay are for the store's own rules to remove.
     let _left = writer.abort().await;
+}
+
+/// Joins the parts, and looks whether the object is there: some stores say yes and have done
+/// nothing, as HDFS does where a folder is missing.
+async fn close(remote: &Remote, name: ObjectName, mut writer: Writer, bytes: u64) -> Result<()> {
+    let failed = |e| remote.failed("write", &name).error(&e);
+    let path = name.to_string();
+    if remote.shared.folders {
+        let folder = &path[..=path.rfind('/').expect("an object's name has folders")];
+        remote.shared.patient.create_dir(folder).await.map_err(failed)?;
+    }
+    writer.close().await.map_err(failed)?;
+    let there = remote.shared.patient.stat(&path).await.map_err(failed)?.content_length();
+    if there != bytes {
+        let what = format!("with {there} bytes of the {bytes} that were written");
+        return Err(remote.failed("write", &name).answered(what));
+    }
+    Ok(())
 }
 
 async fn refuse(mut orders: mpsc::UnboundedReceiver<Order>, error: &Error) {
