@@ -96,10 +96,16 @@ enum {
     AQF_OPEN_STATE = 16, /* key: name of the state; limit: its kind, AQF_KIND_... The completion's
                           * number is the state's, which requests name. A restored store has the
                           * states of its checkpoint; opening them finds them. */
-    AQF_RESTORE = 17,    /* value: the handle of a checkpoint. Before the first state is opened. */
+    AQF_RESTORE = 17,    /* value: the handle of a checkpoint, or several, one behind the other.
+                          * Before the first state is opened. The checkpoints are of any stores;
+                          * of them the store takes its own key groups, each of which exactly one
+                          * must hold. Stores whose checkpoints are to be restored as one open the
+                          * same states in the same order. */
     AQF_CHECKPOINT = 18, /* Completes with a handle, at most 1 KiB: to keep it is the commit. */
     AQF_RELEASE = 19,    /* value: a handle that is not kept any more; what only it needs is
-                          * deleted. */
+                          * deleted, of what the store wrote since it was opened. Keep a handle
+                          * as long as a store that was restored from it, or a handle of such a
+                          * store, needs its objects (AQF_LIST_OBJECTS). */
     AQF_DRAIN = 20,      /* Completes when everything is flushed and merged. */
     AQF_LIST_OBJECTS = 21 /* value: a handle. Completes with text: for each object of the
                           * checkpoint a line with its bytes, a space and its path below the DFS

@@ -38,7 +38,7 @@
 //!     session.poll(None, &mut done)?;
 //! }
 //! assert_eq!(controller.failures().count(), 0);
-//! let handle = session.checkpoint(store)?; // keep it: `StoreConfig::handle` opens it again
+//! let handle = session.checkpoint(store)?; // keep it: `StoreConfig::handles` opens it again
 //!
 //! fn decode(value: &[u8]) -> u64 {
 //!     u64::from_le_bytes(value.try_into().expect("eight bytes"))

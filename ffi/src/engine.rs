@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use aquifer::checkpoint::handle::split;
 use aquifer::shard::engine::{Config, Engine, StatisticsSource, StoreConfig};
 use aquifer::state::StateTable;
 use aquifer::state::request::StoreId;
@@ -97,7 +98,7 @@ pub struct Home {
 /// Behind an `aqf_store`.
 pub struct StoreObject {
     pub home: Home,
-    /// What it was opened with: no states, and no handle.
+    /// What it was opened with: no states, and no handles.
     pub config: StoreConfig,
     /// Counts changes of `inner`, which sessions keep copies of.
     pub version: AtomicU64,
@@ -142,8 +143,9 @@ impl StoreObject {
         self.version.fetch_add(1, Ordering::Release);
     }
 
-    /// A restore begins: the configuration of the new opening, and the store that it replaces.
-    pub fn begin_restore(&self, handle: &[u8]) -> Result<(StoreConfig, Option<StoreId>), Failure> {
+    /// A restore from handles, one behind the other, begins: the configuration of the new opening,
+    /// and the store that it replaces.
+    pub fn begin_restore(&self, handles: &[u8]) -> Result<(StoreConfig, Option<StoreId>), Failure> {
         let mut replaced = None;
         let mut refused = None;
         self.change(|inner| match inner.state {
@@ -161,8 +163,8 @@ impl StoreObject {
         if let Some(refused) = refused {
             return Err(Failure::invalid(refused));
         }
-        let handle = Some(handle.to_vec());
-        Ok((StoreConfig { handle, ..self.config.clone() }, replaced))
+        let handles = split(handles).into_iter().map(<[u8]>::to_vec).collect();
+        Ok((StoreConfig { handles, ..self.config.clone() }, replaced))
     }
 
     /// The restore ended. False if the store was closed meanwhile.

@@ -241,10 +241,10 @@ impl State {
         Ok(())
     }
 
-    fn restore(&mut self, store: u64, handle: &[u8], number: u64) -> Result<(), Failure> {
+    fn restore(&mut self, store: u64, handles: &[u8], number: u64) -> Result<(), Failure> {
         let object = STORES.get(store)?;
         check_home(&object, self)?;
-        let (config, replaced) = object.begin_restore(handle)?;
+        let (config, replaced) = object.begin_restore(handles)?;
         let open = opening(config).inspect_err(|_| object.restore_failed())?;
         if let Some(id) = replaced {
             self.start_unheard(ControlOp::Close(id));

@@ -277,6 +277,9 @@ fn a_checkpoint_restores_into_an_empty_store_only() {
         let broken = other.one(with_key(Request::new(op::OPEN_STATE, other.store, 0), b"v", b""));
         assert_eq!(broken.status, INVALID);
         assert!(broken.message.contains("another checkpoint"), "{}", broken.message);
+        let both = handle.repeat(2);
+        let twice = other.one(restore(&both));
+        assert!(twice.status == INVALID && twice.message.contains("both hold"), "{twice:?}");
         assert_eq!(other.one(restore(&handle)).status, OK);
         let found = other.state("v", kind::VALUE);
         assert_eq!(found, state);

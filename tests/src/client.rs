@@ -117,8 +117,21 @@ impl Client {
     }
 
     fn control(&mut self, op: ControlOp) -> ControlResult {
+        self.ask(op).expect("nothing fails here")
+    }
+
+    /// Runs a control request to its end.
+    ///
+    /// # Errors
+    /// What it met.
+    pub fn ask(&mut self, op: ControlOp) -> Result<ControlResult> {
         self.next_number += 1;
-        control(&mut self.sim, self.next_number, op)
+        ask(&mut self.sim, self.next_number, op)
+    }
+
+    /// Loses the process, with all stores.
+    pub fn crash(&mut self) {
+        self.sim.crash(self.limits);
     }
 
     /// Flushes what was written, and merges what is due.
@@ -132,7 +145,7 @@ impl Client {
             ControlResult::Handle(handle) => handle,
             other => panic!("a checkpoint was answered with {other:?}"),
         };
-        self.sim.crash(self.limits);
+        self.crash();
         self.next_number += 1;
         (self.store, self.states) = open(&mut self.sim, self.next_number, Some(handle));
     }
@@ -146,9 +159,9 @@ fn open(sim: &mut Sim, number: u64, handle: Option<Vec<u8>>) -> (StoreId, States
         key_groups: KEY_GROUPS,
         range: (0, (KEY_GROUPS - 1) as u16),
         states: declared(),
-        handle,
+        handles: handle.into_iter().collect(),
     };
-    match control(sim, number, ControlOp::Open(Box::new(open))) {
+    match ask(sim, number, ControlOp::Open(Box::new(open))).expect("nothing fails here") {
         ControlResult::Opened(store, table) => {
             (store, States::of(store, &table).expect("declared at open"))
         }
@@ -156,11 +169,11 @@ fn open(sim: &mut Sim, number: u64, handle: Option<Vec<u8>>) -> (StoreId, States
     }
 }
 
-fn control(sim: &mut Sim, number: u64, op: ControlOp) -> ControlResult {
+fn ask(sim: &mut Sim, number: u64, op: ControlOp) -> Result<ControlResult> {
     sim.control(0, number, op);
     for _ in 0..TURNS_MAX {
         if let Some(done) = sim.turn(true).controls.pop() {
-            return done.result.expect("nothing fails here");
+            return done.result;
         }
     }
     panic!("a control request is never answered")

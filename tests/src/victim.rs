@@ -160,7 +160,11 @@ impl Victim {
 }
 
 fn store_config(handle: Option<Vec<u8>>) -> StoreConfig {
-    StoreConfig { states: declared(), handle, ..StoreConfig::new(1, KEY_GROUPS) }
+    StoreConfig {
+        states: declared(),
+        handles: handle.into_iter().collect(),
+        ..StoreConfig::new(1, KEY_GROUPS)
+    }
 }
 
 fn row(state: State, key: u8, map_key: &[u8]) -> RowKey {

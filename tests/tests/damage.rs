@@ -16,7 +16,7 @@ const KEY_GROUPS: u32 = 16;
 fn store_config(handle: Option<Vec<u8>>) -> StoreConfig {
     let mut states = StateTable::default();
     states.declare("v", StateKind::Value).unwrap();
-    StoreConfig { states, handle, ..StoreConfig::new(1, KEY_GROUPS) }
+    StoreConfig { states, handles: handle.into_iter().collect(), ..StoreConfig::new(1, KEY_GROUPS) }
 }
 
 fn session(folder: &Path) -> (Engine, Session) {

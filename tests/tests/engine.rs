@@ -18,7 +18,11 @@ fn states() -> StateTable {
 }
 
 fn store_config(handle: Option<Vec<u8>>) -> StoreConfig {
-    StoreConfig { states: states(), handle, ..StoreConfig::new(1, KEY_GROUPS) }
+    StoreConfig {
+        states: states(),
+        handles: handle.into_iter().collect(),
+        ..StoreConfig::new(1, KEY_GROUPS)
+    }
 }
 
 fn open(dfs: &str, thread: ShardThread) -> (Engine, Session) {

@@ -153,7 +153,7 @@ fn states_can_be_declared_after_writes_and_are_in_the_checkpoint() {
     let broken = session.run_control(ControlOp::List(handle[1..].to_vec())).unwrap_err();
     assert_eq!(broken.kind, ErrorKind::Corrupt);
 
-    let config = StoreConfig { handle: Some(handle), ..StoreConfig::new(1, KEY_GROUPS) };
+    let config = StoreConfig { handles: vec![handle], ..StoreConfig::new(1, KEY_GROUPS) };
     let (store, states) = session.open_store(config).unwrap();
     assert_eq!(states.len(), 2);
     let bytes = 2_u64.to_be_bytes();
@@ -191,7 +191,7 @@ fn a_store_that_opens_after_its_session_left_is_closed() {
     let (store, _) = open_store(&mut stays, 1);
     let handle = stays.checkpoint(store).unwrap();
     stays.run_control(ControlOp::Close(store)).unwrap();
-    let config = StoreConfig { handle: Some(handle.clone()), ..StoreConfig::new(1, KEY_GROUPS) };
+    let config = StoreConfig { handles: vec![handle.clone()], ..StoreConfig::new(1, KEY_GROUPS) };
     leaves.start_control(opening(config).unwrap()).unwrap();
     drop(leaves);
     // It loads the same manifest, so it ends behind the restore.

@@ -144,7 +144,11 @@ fn session(engine: &Engine, handle: Option<Vec<u8>>) -> (Session, ValueState) {
     let mut session = engine.session(0).unwrap();
     let mut states = StateTable::default();
     states.declare("v", StateKind::Value).unwrap();
-    let config = StoreConfig { states, handle, ..StoreConfig::new(1, KEY_GROUPS) };
+    let config = StoreConfig {
+        states,
+        handles: handle.into_iter().collect(),
+        ..StoreConfig::new(1, KEY_GROUPS)
+    };
     let (store, states) = session.open_store(config).unwrap();
     assert_eq!(store.0, 0);
     (session, states.value(store, "v").unwrap())

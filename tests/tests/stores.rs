@@ -138,7 +138,8 @@ impl Host {
         let mut session = engine.session(0).unwrap();
         let mut states = StateTable::default();
         states.declare("v", StateKind::Value).unwrap();
-        let config = StoreConfig { states, handle, ..StoreConfig::new(number, KEY_GROUPS) };
+        let handles = handle.into_iter().collect();
+        let config = StoreConfig { states, handles, ..StoreConfig::new(number, KEY_GROUPS) };
         let (store, states) = session.open_store(config).unwrap();
         let keys = std::env::var(COUNT).unwrap().parse().unwrap();
         Self { session, store, states, keys }

@@ -111,6 +111,22 @@ impl Handle {
     }
 }
 
+/// Takes apart handles that stand one behind the other. What is not of this format is one piece,
+/// which `decode` refuses.
+#[must_use]
+pub fn split(handles: &[u8]) -> Vec<&[u8]> {
+    let head = [&MAGIC[..], &[FORMAT_VERSION]].concat();
+    let mut pieces = Vec::new();
+    let mut left = handles;
+    while left.len() > HANDLE_BYTES && left.starts_with(&head) {
+        let (piece, behind) = left.split_at(HANDLE_BYTES);
+        pieces.push(piece);
+        left = behind;
+    }
+    pieces.push(left);
+    pieces
+}
+
 // The version of a handle whose bytes are whole; every version starts and ends alike.
 fn whole_version(bytes: &[u8]) -> Option<u8> {
     let (body, check) = bytes.split_last_chunk::<8>()?;

@@ -61,6 +61,23 @@ fn a_whole_handle_of_something_else_is_refused() {
 }
 
 #[test]
+fn handles_that_stand_one_behind_the_other_are_taken_apart() {
+    let newer = [MAGIC, &[FORMAT_VERSION + 1][..], &[7; 90]].concat();
+    for pieces in [
+        vec![GOLDEN],
+        vec![GOLDEN, GOLDEN, GOLDEN],
+        vec![GOLDEN, &GOLDEN[..77]],
+        vec![GOLDEN, b"something else"],
+        vec![GOLDEN, &newer],
+        vec![&newer],
+        vec![&[0; 2 * HANDLE_BYTES]],
+        vec![b""],
+    ] {
+        assert_eq!(split(&pieces.concat()), pieces);
+    }
+}
+
+#[test]
 fn a_handle_knows_its_manifest() {
     handle().verify(b"the bytes of a manifest").unwrap();
     for other in [&b"the bytes of a Manifest"[..], b"the bytes of a manifest.", b""] {

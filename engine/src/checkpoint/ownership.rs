@@ -1,5 +1,7 @@
 //! Which objects may be deleted. An object goes when three things hold: this incarnation wrote it,
-//! no live version, request or job reads it, and no checkpoint that the host holds names it.
+//! no live version, request or job reads it, and no checkpoint that the host holds names it. What a
+//! store has from the checkpoints it was opened with is borrowed: its checkpoints name it, and it
+//! deletes none of it.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

@@ -1,7 +1,6 @@
 //! The manifest of a checkpoint: everything a store is, by name (FORMAT.md, "Manifest").
 
 use std::fmt;
-use std::rc::Rc;
 
 use crate::codec::crc::{keyed_crc, object_key};
 use crate::codec::reader::Reader;
@@ -10,7 +9,7 @@ use crate::codec::varint;
 use crate::limits::{
     KEY_GROUPS_MAX, MANIFEST_TABLES_MAX, MANIFEST_TABLETS_MAX, STORED_KEY_BYTES_MAX,
 };
-use crate::lsm::version::{Tablet, Version};
+use crate::lsm::version::Version;
 use crate::sst::meta::{TABLE_REF_BYTES, TableRef};
 use crate::types::{Error, ObjectName, Result};
 
@@ -92,17 +91,6 @@ impl Manifest {
             })
             .collect();
         Self { store, key_groups, range, states, tables, tablets }
-    }
-
-    /// The version it describes, none of its tables open.
-    #[must_use]
-    pub fn version(&self) -> Version {
-        let highs = self.tablets.iter().skip(1).map(|next| Some(next.low.clone()));
-        let tablets = self.tablets.iter().zip(highs.chain([None])).map(|(tablet, high)| {
-            let unopened = tablet.runs.iter().map(|&run| self.tables[run as usize]).collect();
-            Rc::new(Tablet { unopened, ..Tablet::new(tablet.low.clone(), high, Vec::new()) })
-        });
-        Version::new(tablets.collect())
     }
 
     /// The bytes of the object `name`.

@@ -15,5 +15,6 @@ pub mod pick;
 pub mod rows;
 pub mod scan;
 pub mod segment;
+pub mod slices;
 pub mod stream;
 pub mod version;

@@ -1,35 +1,49 @@
 //! Requests about a store as a whole: open and restore, checkpoint, release, drain, close.
 
 use crate::checkpoint::handle::Handle;
-use crate::codec::reader::Reader;
 use crate::io::values::IoRequest;
-use crate::limits::{MANIFEST_BYTES_MAX, STORES_MAX};
+use crate::limits::{KEY_GROUPS_MAX, MANIFEST_BYTES_MAX, STORES_MAX};
 use crate::lsm::manifest::Manifest;
 use crate::mem::slab::Token;
 use crate::shard::cold::closed;
+use crate::shard::restore::Restore;
 use crate::shard::serve::no_store;
 use crate::shard::shard::Shard;
 use crate::shard::store::{Cut, Store};
 use crate::shard::values::{
     Control, ControlDone, ControlOp, ControlResult, OpenStore, Outbox, StoredObject,
 };
+use crate::state::StateKind;
 use crate::state::request::StoreId;
-use crate::state::{StateKind, StateTable};
 use crate::types::{Error, ObjectKind, Result};
 
 /// A control request that waits for the DFS or a job.
 #[derive(Debug)]
 pub(super) enum PendingControl {
-    /// The manifest of a restore is being read.
-    Load { session: u16, user_data: u64, open: Box<OpenStore>, handle: Handle },
+    /// The manifests of a store to open are being read.
+    Restore(Restore),
+    /// One of them: the number `at` of the restore.
+    Source { restore: Token, at: usize },
     /// The manifest whose objects are to be listed is being read.
     List { session: u16, user_data: u64, handle: Handle },
     /// The manifest of a checkpoint is being written.
     Put { session: u16, user_data: u64, store: usize, handle: Handle },
 }
 
-fn done(outbox: &mut Outbox, session: u16, user_data: u64, result: Result<ControlResult>) {
+pub(super) fn done(
+    outbox: &mut Outbox,
+    session: u16,
+    user_data: u64,
+    result: Result<ControlResult>,
+) {
     outbox.controls.push(ControlDone { session, user_data, result });
+}
+
+/// What the loaded bytes of a manifest say, if they are those of the handle.
+pub(super) fn manifest_of(handle: &Handle, loaded: Result<Vec<u8>>) -> Result<Manifest> {
+    let bytes = loaded?;
+    handle.verify(&bytes)?;
+    Manifest::decode(&handle.manifest, &bytes)
 }
 
 impl Shard {
@@ -92,21 +106,15 @@ impl Shard {
         open: Box<OpenStore>,
         outbox: &mut Outbox,
     ) -> Result<Option<ControlResult>> {
-        let Some(handle) = open.handle.clone() else {
-            return self.add(Store::new(*open, self.limits.table_bytes_target)?).map(Some);
-        };
-        let handle = Handle::decode(&handle)?;
-        if handle.manifest.store != open.number {
-            return Err(Error::invalid(format!(
-                "the handle is of store {:x}, not of store {:x}; pass the store's own handle",
-                handle.manifest.store, open.number
-            )));
+        check_groups(open.key_groups, open.range)?;
+        if open.handles.is_empty() {
+            return self.add(Store::new(*open, self.limits.table_bytes_target)).map(Some);
         }
-        self.load(&handle, PendingControl::Load { session, user_data, open, handle }, outbox);
+        self.start_restore(session, user_data, open, outbox)?;
         Ok(None)
     }
 
-    fn load(&mut self, handle: &Handle, pending: PendingControl, outbox: &mut Outbox) {
+    pub(super) fn load(&mut self, handle: &Handle, pending: PendingControl, outbox: &mut Outbox) {
         let token = self.controls.insert(pending);
         let bytes_max = handle.manifest_bytes.min(MANIFEST_BYTES_MAX);
         outbox.io.push(IoRequest::Load { token, name: handle.manifest, bytes_max });
@@ -134,7 +142,7 @@ impl Shard {
         Ok(None)
     }
 
-    fn add(&mut self, mut store: Store) -> Result<ControlResult> {
+    pub(super) fn add(&mut self, mut store: Store) -> Result<ControlResult> {
         let states = store.states.clone();
         let free = self.stores.iter().position(Option::is_none);
         let index = free.unwrap_or(self.stores.len());
@@ -160,47 +168,21 @@ impl Shard {
         result: Result<Vec<u8>>,
         outbox: &mut Outbox,
     ) {
-        let manifest = |handle: &Handle| {
-            let bytes = result?;
-            handle.verify(&bytes)?;
-            Manifest::decode(&handle.manifest, &bytes)
-        };
-        let (session, user_data, result) = match self.controls.remove(token) {
-            Some(PendingControl::Load { session, user_data, open, handle }) => {
-                let restored =
-                    manifest(&handle).and_then(|manifest| self.restore(*open, handle, &manifest));
-                (session, user_data, restored)
+        let pending = self.controls.remove(token);
+        match pending {
+            Some(PendingControl::Source { restore, at }) => {
+                self.source_loaded(restore, at, result, outbox);
             }
             Some(PendingControl::List { session, user_data, handle }) => {
-                let listed = manifest(&handle).map(|manifest| {
+                let listed = manifest_of(&handle, result).map(|manifest| {
                     let own = StoredObject::of_manifest(&handle);
                     let tables = manifest.tables.iter().map(StoredObject::of_table);
                     ControlResult::Objects(std::iter::once(own).chain(tables).collect())
                 });
-                (session, user_data, listed)
+                done(outbox, session, user_data, listed);
             }
-            Some(PendingControl::Put { .. }) | None => return,
-        };
-        done(outbox, session, user_data, result);
-    }
-
-    fn restore(
-        &mut self,
-        mut open: OpenStore,
-        handle: Handle,
-        manifest: &Manifest,
-    ) -> Result<ControlResult> {
-        check_fits(manifest, &open)?;
-        let mut states = StateTable::decode(&mut Reader::new(&manifest.states))?;
-        for (_, state) in open.states.iter() {
-            states.declare(&state.name, state.kind)?;
+            Some(PendingControl::Put { .. } | PendingControl::Restore(_)) | None => {}
         }
-        open.states = states;
-        let mut store = Store::new(open, self.limits.table_bytes_target)?;
-        store.restore(manifest.version(), self.now);
-        // Until the host releases it, the checkpoint it restored from stays whole.
-        store.retain(handle);
-        self.add(store)
     }
 
     /// Cuts a checkpoint: what was submitted before belongs to it.
@@ -336,12 +318,16 @@ impl Store {
     }
 }
 
-fn check_fits(manifest: &Manifest, open: &OpenStore) -> Result<()> {
-    if manifest.key_groups != open.key_groups || manifest.range != open.range {
+fn check_groups(key_groups: u32, (first, last): (u16, u16)) -> Result<()> {
+    if key_groups == 0 || key_groups > KEY_GROUPS_MAX {
+        let what = format!("{key_groups} key groups: choose 1 to {KEY_GROUPS_MAX}");
+        return Err(Error::invalid(what));
+    }
+    if first > last || u32::from(last) >= key_groups {
         return Err(Error::invalid(format!(
-            "the checkpoint holds key groups {:?} of {}, the store asks for {:?} of {}; open it \
-             with the parallelism it was cut with",
-            manifest.range, manifest.key_groups, open.range, open.key_groups
+            "key groups {first} to {last} of {key_groups}: the first is at most the last, which is \
+             at most {}",
+            key_groups - 1
         )));
     }
     Ok(())

@@ -98,8 +98,10 @@ pub struct StoreConfig {
     pub range: (u16, u16),
     /// Its states. A restored store has those of the checkpoint too.
     pub states: StateTable,
-    /// Handle of the checkpoint to start from.
-    pub handle: Option<Vec<u8>>,
+    /// Handles of the checkpoints to start from; none for an empty store. They are of any stores,
+    /// with any numbers, and of them the store takes its own key groups, each of which exactly one
+    /// must hold. Objects are shared, none is copied.
+    pub handles: Vec<Vec<u8>>,
 }
 
 impl StoreConfig {
@@ -113,7 +115,7 @@ impl StoreConfig {
             // No groups at all are refused when it is opened.
             range: (0, key_groups.saturating_sub(1) as u16),
             states: StateTable::default(),
-            handle: None,
+            handles: Vec::new(),
         }
     }
 }
@@ -342,7 +344,7 @@ pub fn opening(config: StoreConfig) -> Result<ControlOp> {
         key_groups: config.key_groups,
         range: config.range,
         states: config.states,
-        handle: config.handle,
+        handles: config.handles,
     })))
 }
 

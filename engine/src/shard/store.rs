@@ -11,8 +11,7 @@ use crate::io::retry;
 use crate::io::values::ObjectSlot;
 use crate::limits::{
     FILTER_BITS_LAST, FILTER_BITS_UPPER, FLUSH_SILENT_DIVISOR, JOB_FAILURES_MAX, JOB_PIECES,
-    JOB_READ_BYTES_MAX, JOB_READ_BYTES_MIN, KEY_GROUPS_MAX, OPEN_UNASKED_NS, PAGE_BYTES, RUNS_MAX,
-    RUNS_PACE,
+    JOB_READ_BYTES_MAX, JOB_READ_BYTES_MIN, OPEN_UNASKED_NS, PAGE_BYTES, RUNS_MAX, RUNS_PACE,
 };
 use crate::lsm::compact::{CompactJob, MergeOrder};
 use crate::lsm::flush::FlushJob;
@@ -29,7 +28,7 @@ use crate::shard::values::OpenStore;
 use crate::state::StateTable;
 use crate::state::request::StoreId;
 use crate::types::error::ErrorKind;
-use crate::types::{Error, Incarnation, Nanos, ObjectKind, ObjectName, Result};
+use crate::types::{Error, Incarnation, Nanos, ObjectKind, ObjectName};
 
 /// A cut whose rows are not all flushed yet.
 #[derive(Debug)]
@@ -91,14 +90,9 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub fn new(open: OpenStore, table_bytes_target: u64) -> Result<Self> {
-        if open.key_groups == 0 || open.key_groups > KEY_GROUPS_MAX {
-            return Err(Error::invalid(format!(
-                "{} key groups: choose 1 to {KEY_GROUPS_MAX}",
-                open.key_groups
-            )));
-        }
-        Ok(Self {
+    /// An empty store; its key groups were checked.
+    pub fn new(open: OpenStore, table_bytes_target: u64) -> Self {
+        Self {
             id: StoreId(0),
             number: open.number,
             key_groups: open.key_groups,
@@ -134,7 +128,7 @@ impl Store {
             next_seq: 1,
             random: open.seed,
             table_bytes_target,
-        })
+        }
     }
 
     /// A name that was never used.
@@ -418,7 +412,7 @@ impl Store {
         }
     }
 
-    /// Becomes what a manifest describes; its tables are opened later.
+    /// Becomes what checkpoints describe; its tables are opened later.
     pub fn restore(&mut self, version: Version, now: Nanos) {
         self.opening.unasked_at = now + OPEN_UNASKED_NS;
         self.version = Rc::new(version);

@@ -77,7 +77,7 @@ pub struct Control {
 /// What a control request does.
 #[derive(Debug)]
 pub enum ControlOp {
-    /// Open a store, empty or from a handle. Answers with `Opened`.
+    /// Open a store, empty or from handles. Answers with `Opened`.
     Open(Box<OpenStore>),
     /// Add a state to a store, or find it. Answers with `Declared`.
     Declare(StoreId, String, StateKind),
@@ -85,7 +85,9 @@ pub enum ControlOp {
     List(Vec<u8>),
     /// Cut a checkpoint of what was submitted before. Answers with `Handle`.
     Checkpoint(StoreId),
-    /// The host gave a checkpoint up: delete what only it kept.
+    /// The host gave a checkpoint up: delete what only it kept, of what this opening of the store
+    /// wrote. Objects that other stores took over with the checkpoint are the host's to count: it
+    /// gives up no checkpoint with an object that others it keeps, or open stores, still need.
     Release(StoreId, Vec<u8>),
     /// Flush everything and merge until nothing is left to do.
     Drain(StoreId),
@@ -108,8 +110,8 @@ pub struct OpenStore {
     pub range: (u16, u16),
     /// Its states.
     pub states: StateTable,
-    /// The checkpoint to start from.
-    pub handle: Option<Vec<u8>>,
+    /// The checkpoints to start from, of any stores: none begins empty.
+    pub handles: Vec<Vec<u8>>,
 }
 
 /// The end of a control request.

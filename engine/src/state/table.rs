@@ -116,6 +116,25 @@ impl StateTable {
         Ok(StateId(self.states.len() as u8))
     }
 
+    /// Takes over the states of another table. Ids stand in stored keys, so states that both have
+    /// must have the same ids: one table begins as the other does.
+    ///
+    /// # Errors
+    /// `Invalid` if an id is another state's.
+    pub fn join(&mut self, other: &Self) -> Result<()> {
+        let both = (1..=u8::MAX).zip(self.states.iter().zip(&other.states));
+        if let Some((id, (mine, others))) = both.into_iter().find(|(_, (a, b))| a != b) {
+            return Err(Error::invalid(format!(
+                "state {id} is `{}` ({}) in one checkpoint and `{}` ({}) in another; stores whose \
+                 checkpoints shall open as one declare the same states in the same order",
+                mine.name, mine.kind, others.name, others.kind
+            )));
+        }
+        let new = other.states.get(self.states.len()..).unwrap_or_default();
+        self.states.extend_from_slice(new);
+        Ok(())
+    }
+
     /// The states with their ids, in the order of declaration.
     pub fn iter(&self) -> impl Iterator<Item = (StateId, &StateDescriptor)> {
         (1..=u8::MAX).map(StateId).zip(&self.states)

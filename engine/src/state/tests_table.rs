@@ -37,6 +37,27 @@ fn ids_count_from_one_and_a_state_keeps_its_own() {
 }
 
 #[test]
+fn tables_join_if_one_begins_as_the_other_does() {
+    let longer = table();
+    let mut shorter = StateTable::default();
+    shorter.declare("count", StateKind::Value).unwrap();
+    for (mut into, from) in [(shorter.clone(), &longer), (longer.clone(), &shorter)] {
+        into.join(from).unwrap();
+        assert_eq!(into, longer);
+    }
+    let refused = |name: &str, kind| {
+        let mut other = StateTable::default();
+        other.declare(name, kind).unwrap();
+        let error = table().join(&other).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Invalid);
+        error.text.to_string()
+    };
+    let name = refused("events", StateKind::List);
+    assert!(name.contains("state 1 is `count` (value)") && name.contains("`events` (list)"));
+    assert!(refused("count", StateKind::Map).contains("`count` (map)"));
+}
+
+#[test]
 fn an_unknown_name_is_answered_with_the_closest() {
     let text = |name| table().value(STORE, name).unwrap_err().text;
     assert_eq!(&*text("cout"), "no state is named `cout`; did you mean `count`?");

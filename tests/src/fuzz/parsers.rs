@@ -7,6 +7,8 @@ use aquifer::codec::reader::Reader;
 use aquifer::io::url as dfs_url;
 use aquifer::limits::PAGE_BYTES;
 use aquifer::lsm::manifest::Manifest;
+use aquifer::lsm::slices::slices;
+use aquifer::lsm::version::Version;
 use aquifer::sst::meta::{TABLE_REF_BYTES, TableRef};
 use aquifer::sst::{EntryValue, Table, Unit, extent as value_extent};
 use aquifer::state::StateTable;
@@ -30,8 +32,16 @@ pub(super) fn manifest(data: &[u8]) {
         let Ok(manifest) = Manifest::decode(&name, bytes) else { continue };
         let again = Manifest::decode(&name, &manifest.encode(&name)).expect("it was read");
         assert_eq!(again, manifest);
-        assert_eq!(manifest.version().tablets().len(), manifest.tablets.len());
         states(&manifest.states);
+        let ((first, last), key_groups) = (manifest.range, manifest.key_groups);
+        let middle = first + (last - first) / 2;
+        let checkpoints = [(name, manifest)];
+        for range in [(first, last), (first, middle), (middle, last)] {
+            let slices = slices(&checkpoints, key_groups, range).expect("it holds these");
+            let version = Version::of_slices(&slices).expect("cutting adds two tablets");
+            let tablets = checkpoints[0].1.tablets.len();
+            assert!((1..=tablets + 2).contains(&version.tablets().len()));
+        }
     }
 }
 

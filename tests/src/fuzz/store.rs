@@ -77,7 +77,7 @@ fn open(sim: &mut Sim, handle: Option<Vec<u8>>) -> Result<(StoreId, States)> {
         key_groups: KEY_GROUPS,
         range: (0, (KEY_GROUPS - 1) as u16),
         states: declared(),
-        handle,
+        handles: handle.into_iter().collect(),
     };
     match control(sim, ControlOp::Open(Box::new(open)))? {
         ControlResult::Opened(store, table) => Ok((store, States::of(store, &table)?)),

@@ -357,9 +357,9 @@ impl Host for Abi {
             aqf_store_open(lane.session, text.as_ptr().cast(), text.len(), &raw mut handle)
         };
         done(status, "opening a store")?;
-        if let Some(checkpoint) = config.handle {
+        if !config.handles.is_empty() {
             let mut restore = Call::new(op::RESTORE, handle, 0, Brings::Nothing);
-            restore.bytes[3] = checkpoint;
+            restore.bytes[3] = config.handles.concat();
             lane.run(restore)?;
         }
         let mut states = [0; STATES.len()];

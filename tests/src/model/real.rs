@@ -263,7 +263,7 @@ impl<H: Host> Real<H> {
         let config = StoreConfig {
             host_epoch: self.report.crashes,
             states: declared(),
-            handle: from.as_ref().map(|kept| kept.handle.clone()),
+            handles: from.iter().map(|kept| kept.handle.clone()).collect(),
             ..StoreConfig::new(100 + store as u64, KEY_GROUPS)
         };
         self.report.restores += u64::from(from.is_some());

@@ -414,7 +414,7 @@ impl Run {
                 key_groups: KEY_GROUPS,
                 range: (0, (KEY_GROUPS - 1) as u16),
                 states: declared(),
-                handle: from.as_ref().map(|kept| kept.handle.clone()),
+                handles: from.iter().map(|kept| kept.handle.clone()).collect(),
             };
             let result = self.control(ControlOp::Open(Box::new(open)))?;
             match result {

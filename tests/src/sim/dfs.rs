@@ -195,7 +195,10 @@ impl Dfs {
     }
 
     /// Everything a checkpoint needs.
-    fn reachable(&mut self, handle: &[u8]) -> Result<BTreeSet<ObjectName>> {
+    ///
+    /// # Errors
+    /// Its manifest is missing or damaged.
+    pub fn reachable(&mut self, handle: &[u8]) -> Result<BTreeSet<ObjectName>> {
         let handle = Handle::decode(handle)?;
         let bytes = self.object(&handle.manifest)?;
         handle.verify(&bytes)?;

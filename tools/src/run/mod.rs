@@ -159,7 +159,7 @@ fn store_config(job: &Job) -> Result<StoreConfig> {
     Ok(StoreConfig {
         host_epoch: job.attempt,
         states,
-        handle: (!handle.is_empty()).then_some(handle),
+        handles: (!handle.is_empty()).then_some(handle).into_iter().collect(),
         ..StoreConfig::new(STORE, KEY_GROUPS)
     })
 }

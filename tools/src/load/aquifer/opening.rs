@@ -96,8 +96,8 @@ impl Opening {
         let mut states = StateTable::default();
         let kind = if self.maps { StateKind::Map } else { StateKind::Value };
         states.declare(STATE, kind)?;
-        let handle = handle.map(<[u8]>::to_vec);
-        let config = StoreConfig { states, handle, ..StoreConfig::new(1, KEY_GROUPS) };
+        let handles = handle.map(<[u8]>::to_vec).into_iter().collect();
+        let config = StoreConfig { states, handles, ..StoreConfig::new(1, KEY_GROUPS) };
         let (store, states) = session.open_store(config)?;
         let home = match self.maps {
             true => Home::Maps(states.map(store, STATE)?),
