@@ -63,3 +63,37 @@ fn what_does_not_run_is_named() {
     let help = String::from_utf8(doctor("", &["--help"]).stdout).unwrap();
     assert!(help.contains("Exit codes:"), "{help}");
 }
+
+/// A mistyped path, or a mount point without its mount, is not made and not praised.
+#[test]
+fn a_folder_that_is_not_there_is_refused_and_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let nowhere = folder.path().join("mistyped/state");
+    for (path, why) in [(&nowhere, "is not there"), (&file, "is not a folder")] {
+        for url in [path.display().to_string(), format!("file://{}?latency=1us", path.display())] {
+            let output = doctor("", &["--json", "--dfs", &url]);
+            let report = report(&output);
+            assert_eq!(output.status.code(), Some(2), "{report}");
+            let dfs = finding(&report, "DFS");
+            assert_eq!(dfs["verdict"], "not");
+            assert!(dfs["found"].as_str().unwrap().contains(why), "{dfs}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "something was made");
+}
+
+#[test]
+fn a_dfs_that_fails_is_left_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut failed = 0;
+    // Some fail before the object is there, some after.
+    for seed in 1..=8 {
+        let url = format!("{}?fail=0.5&seed={seed}", folder.path().display());
+        let report = report(&doctor("", &["--json", "--dfs", &url]));
+        failed += u32::from(finding(&report, "DFS")["verdict"] == "not");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{report} left something");
+    }
+    assert!(failed > 0, "nothing failed");
+}

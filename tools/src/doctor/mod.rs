@@ -25,8 +25,8 @@ Exit codes:
 #[derive(Clone, Debug, ClapArgs)]
 #[command(after_help = EXIT_CODES)]
 pub struct Args {
-    /// Look at this DFS too: a folder, file:///path or memory://name. A small object is written,
-    /// read and deleted.
+    /// Look at this DFS too: a folder that is there, file:///path or memory://name. A small object
+    /// is written, read and deleted; nothing stays.
     #[arg(long, value_name = "URL")]
     pub dfs: Option<String>,
     /// Print the report as JSON.
