@@ -86,7 +86,7 @@ pub fn main() -> ExitCode {
     let matches = command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match cli.command {
-        Command::Run(Job::Wordcount(args)) => done(run::wordcount(&args)),
+        Command::Run(Job::Wordcount(args)) => done(wordcount(&args)),
         Command::Bench(args) => done(bench(&args)),
         Command::Doctor(args) => doctor(&args),
         Command::Top(args) => done(top::top(&args)),
@@ -147,6 +147,11 @@ fn doctor(args: &doctor::Args) -> ExitCode {
             ExitCode::from(doctor::Verdict::Not as u8)
         }
     }
+}
+
+fn wordcount(args: &run::Args) -> Result<()> {
+    interrupt::watch()?;
+    run::wordcount(args)
 }
 
 fn bench(args: &load::LoadArgs) -> Result<()> {
