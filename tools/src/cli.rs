@@ -87,7 +87,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match cli.command {
         Command::Run(Job::Wordcount(args)) => done(wordcount(&args)),
-        Command::Bench(args) => done(bench(&args)),
+        Command::Bench(args) => bench(&args),
         Command::Doctor(args) => doctor(&args),
         Command::Top(args) => done(top::top(&args)),
         Command::Inspect(args) => answered(inspect::inspect(&args)),
@@ -107,6 +107,9 @@ fn done(result: Result<()>) -> ExitCode {
         }
     }
 }
+
+/// How a command ends whose options are wrong: as for those that the parser refuses.
+const WRONG_USAGE: u8 = 2;
 
 /// The end of a command that answers a question: 0 yes, 1 no, 2 it could not find out.
 fn answered(result: Result<bool>) -> ExitCode {
@@ -154,9 +157,11 @@ fn wordcount(args: &run::Args) -> Result<()> {
     run::wordcount(args)
 }
 
-fn bench(args: &load::LoadArgs) -> Result<()> {
-    interrupt::watch()?;
-    let report = load::run(args, "aquifer", 1, &mut load::aquifer::open)?;
-    report.print();
-    Ok(())
+fn bench(args: &load::LoadArgs) -> ExitCode {
+    if let Err(error) = args.check() {
+        eprintln!("error: {error:#}");
+        return ExitCode::from(WRONG_USAGE);
+    }
+    let run = || load::run(args, "aquifer", 1, &mut load::aquifer::open);
+    done(interrupt::watch().and_then(|()| run()).map(|report| report.print()))
 }

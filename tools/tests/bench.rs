@@ -244,6 +244,13 @@ fn what_cannot_run_is_refused_with_the_reason() {
         assert!(error.contains(&format!("no workload '{workload}'")), "{error}");
     }
     assert!(refused("get --change 0%").contains("--change"));
+    let folder = tempfile::tempdir().unwrap();
+    for args in
+        ["--shards 2", "--ssd 1G", "--batch 1M", "--memory 10000T", "--seconds 0", "--reuse"]
+    {
+        let output = bench(folder.path(), &format!("get {args}"));
+        assert_eq!(output.status.code(), Some(2), "{args}: wrong options");
+    }
     let error = refused("get --value-size 100M");
     assert!(error.contains("'100M' is too large: use at most 16777216"), "{error}");
     let error = refused("get --records 100k --memory 1M");
@@ -275,4 +282,8 @@ fn a_share_of_few_records_is_raised_to_what_an_engine_takes() {
     let report = fs::read(folder.path().join("report.json")).unwrap();
     let report: Value = serde_json::from_slice(&report).unwrap();
     assert_eq!(phase(&report, "get", 1)["budget_bytes"], 48 << 20);
+    let said = String::from_utf8(output.stdout).unwrap();
+    let memory =
+        "  memory = 48.00 MiB, the least that an engine takes; 10% of the data is 42.19 KiB\n";
+    assert!(said.contains(memory), "{said}");
 }
