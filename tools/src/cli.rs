@@ -65,10 +65,8 @@ enum Command {
     /// Compare two reports of bench or versus: is the second one slower?
     Compare(compare::Args),
     /// Write a manual page for each command into a folder.
-    #[command(hide = true)]
     Man(manual::ManArgs),
-    /// Print the completions of a shell.
-    #[command(hide = true)]
+    /// Print what a shell sources to complete these commands.
     Completions(manual::CompletionArgs),
 }
 
