@@ -11,17 +11,24 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 prefix=/usr/local libdir=lib destdir='' built=''
+usage() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; }
+refuse() { echo "install.sh: $1; --help names the options" >&2; exit 2; }
 while [ $# -gt 0 ]; do
+    case "$1" in
+        --help | -h) usage; exit 0 ;;
+        --prefix | --libdir | --destdir | --built)
+            [ $# -gt 1 ] || refuse "$1 needs a folder behind it" ;;
+        *) refuse "unknown option $1" ;;
+    esac
     case "$1" in
         --prefix) prefix=$2 ;;
         --libdir) libdir=$2 ;;
         --destdir) destdir=$2 ;;
         --built) built=$2 ;;
-        *) echo "install.sh: unknown option $1; see the head of the script" >&2; exit 2 ;;
     esac
     shift 2
 done
-case "$prefix" in /*) ;; *) echo "install.sh: --prefix must begin with /" >&2; exit 2 ;; esac
+case "$prefix" in /*) ;; *) refuse "--prefix must begin with /" ;; esac
 
 if [ -z "$built" ]; then
     cargo build --manifest-path "$root/Cargo.toml" --release --package aquifer-ffi

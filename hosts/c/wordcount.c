@@ -5,7 +5,7 @@
  * -i: the shard runs in this thread, inside aqf_poll, instead of in one of its own.
  * -e: sleep in an event loop on the session's eventfd, instead of inside aqf_poll.
  * -c: cut a checkpoint every so many words; its handle and the place in the input go to the file
- *     wordcount.job, which is the commit.   -r: go on from there.
+ *     wordcount-c.job, which is the commit.   -r: go on from there.
  * Build: cc -std=c11 wordcount.c $(pkg-config --cflags --libs aquifer) */
 #define _POSIX_C_SOURCE 200809L
 #include <aquifer.h>
@@ -26,7 +26,7 @@ static uint16_t counts; /* the number of the state */
 static int event_loop, eventfd_number, cut_running;
 static word *words;
 static size_t word_count, cut_at, resume_at, pending; /* accepted and not yet completed */
-static const char *job = "wordcount.job";
+static const char job[] = "wordcount-c.job", draft[] = "wordcount-c.job.new";
 
 static void die(const char *what, const char *why) {
     fprintf(stderr, "wordcount: %s: %s\n", what, why);
@@ -40,9 +40,9 @@ static void check(aqf_status status, const char *what) {
 
 /* Handle and place in one step: a crash leaves the old file or the new. */
 static void commit(const void *handle, uint32_t len) {
-    FILE *file = fopen("wordcount.new", "wb");
-    if (!file || fprintf(file, "%zu\n", cut_at) < 0 || fwrite(handle, 1, len, file) != len ||
-        fflush(file) || fsync(fileno(file)) || fclose(file) || rename("wordcount.new", job))
+    FILE *f = fopen(draft, "wb");
+    if (!f || fprintf(f, "wordcount-c %zu\n", cut_at) < 0 || fwrite(handle, 1, len, f) != len ||
+        fflush(f) || fsync(fileno(f)) || fclose(f) || rename(draft, job))
         die(job, "cannot be written");
 }
 
@@ -86,9 +86,7 @@ static void send(const aqf_request *requests, size_t count) {
     }
 }
 
-static void drain(void) {
-    while (pending > 0) take();
-}
+static void drain(void) { while (pending > 0) take(); }
 
 static aqf_request about_store(uint16_t op, uint64_t user_data) {
     aqf_request r = AQF_INIT(aqf_request);
@@ -110,9 +108,8 @@ static void read_words(int files, char **paths) {
         if (!file || fseek(file, 0, SEEK_END)) die(paths[i], "cannot be read");
         size_t bytes = (size_t)ftell(file);
         if (!(text = realloc(text, len + bytes + 1))) die(paths[i], "is too large");
-        rewind(file), len += fread(text + len, 1, bytes, file);
+        rewind(file), len += fread(text + len, 1, bytes, file), fclose(file);
         text[len++] = '\n'; /* a word does not reach into the next file */
-        fclose(file);
     }
     if (!(words = malloc((len / 2 + 1) * sizeof *words))) die("the words", "are too many");
     for (size_t at = 0, end; at < len; at = end + 1) {
@@ -159,13 +156,17 @@ static void print_counts(void) {
         printf("%.*s\t%llu\n", (int)words[i].len, words[i].at, (unsigned long long)words[i].count);
 }
 
-static void restore(void) {
+/* Goes on with the job of an earlier run, or makes sure that the file may be replaced. */
+static void find_job(size_t resume) {
     char handle[HANDLE_BYTES_MAX + 1];
-    FILE *file = fopen(job, "rb");
-    if (!file || fscanf(file, "%zu%*1[\n]", &resume_at) != 1) die(job, "is no job to go on with");
     aqf_request r = about_store(AQF_RESTORE, IS_RESTORE);
-    r.value = handle, r.value_len = (uint32_t)fread(handle, 1, sizeof handle, file);
-    send(&r, 1), drain(), fclose(file);
+    FILE *f = fopen(job, "rb");
+    if (!f && resume) die(job, "is not there to go on with");
+    if (!f) return;
+    if (fscanf(f, "wordcount-c %zu%*1[\n]", &cut_at) != 1) die(job, "is not of this program");
+    r.value = handle, r.value_len = (uint32_t)fread(handle, 1, sizeof handle, f);
+    if (resume) send(&r, 1), drain(), resume_at = cut_at;
+    fclose(f);
 }
 
 int main(int argc, char **argv) {
@@ -173,8 +174,7 @@ int main(int argc, char **argv) {
     size_t every = 0, resume = 0;
     for (int option; (option = getopt(argc, argv, "ierc:")) != -1;) {
         if (option == 'i') thread = "inline";
-        if (option == 'e') event_loop = 1;
-        if (option == 'r') resume = 1;
+        event_loop |= option == 'e', resume |= option == 'r';
         if (option == 'c') every = strtoull(optarg, NULL, 10);
     }
     if (argc - optind < 2) die("usage", "wordcount [-i] [-e] [-c WORDS] [-r] DFS FILE...");
@@ -188,7 +188,7 @@ int main(int argc, char **argv) {
     check(aqf_session_open(engine, 0, &session), "opening a session");
     check(aqf_session_doorbell(session, &eventfd_number), "asking for the doorbell");
     check(aqf_store_open(session, "number = 1", 10, &store), "opening the store");
-    if (resume) restore();
+    if (every > 0 || resume) find_job(resume);
     aqf_request open = about_store(AQF_OPEN_STATE, IS_STATE);
     open.key = "count", open.key_len = 5, open.limit = AQF_KIND_SUM;
     send(&open, 1), drain();

@@ -71,10 +71,8 @@ enum Command {
     /// Compare two reports of bench or versus: is the second one slower?
     Compare(compare::Args),
     /// Write a manual page for each command into a folder.
-    #[command(hide = true)]
     Man(manual::ManArgs),
-    /// Print the completions of a shell.
-    #[command(hide = true)]
+    /// Print what a shell sources to complete these commands.
     Completions(manual::CompletionArgs),
 }
 
@@ -92,8 +90,8 @@ pub fn main() -> ExitCode {
     let matches = command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match cli.command {
-        Command::Run(Job::Wordcount(args)) => done(run::wordcount(&args)),
-        Command::Bench(args) => done(bench(&args)),
+        Command::Run(Job::Wordcount(args)) => done(wordcount(&args)),
+        Command::Bench(args) => bench(&args),
         Command::Doctor(args) => doctor(&args),
         Command::Probe(args) => answered(probe::probe(&args)),
         Command::Top(args) => done(top::top(&args)),
@@ -115,6 +113,9 @@ fn done(result: Result<()>) -> ExitCode {
         }
     }
 }
+
+/// How a command ends whose options are wrong: as for those that the parser refuses.
+const WRONG_USAGE: u8 = 2;
 
 /// The end of a command that answers a question: 0 yes, 1 no, 2 it could not find out.
 fn answered(result: Result<bool>) -> ExitCode {
@@ -157,9 +158,16 @@ fn doctor(args: &doctor::Args) -> ExitCode {
     }
 }
 
-fn bench(args: &load::LoadArgs) -> Result<()> {
+fn wordcount(args: &run::Args) -> Result<()> {
     interrupt::watch()?;
-    let report = load::run(args, "aquifer", 1, &mut load::aquifer::open)?;
-    report.print();
-    Ok(())
+    run::wordcount(args)
+}
+
+fn bench(args: &load::LoadArgs) -> ExitCode {
+    if let Err(error) = args.check() {
+        eprintln!("error: {error:#}");
+        return ExitCode::from(WRONG_USAGE);
+    }
+    let run = || load::run(args, "aquifer", 1, &mut load::aquifer::open);
+    done(interrupt::watch().and_then(|()| run()).map(|report| report.print()))
 }

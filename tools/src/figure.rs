@@ -27,6 +27,12 @@ impl Figure {
         Some(Self { min, median, max })
     }
 
+    /// With `least` in place of what is less.
+    pub fn at_least(self, least: f64) -> Self {
+        let Self { min, median, max } = self;
+        Self { min: min.max(least), median: median.max(least), max: max.max(least) }
+    }
+
     /// This one over another, whose rounds are no neighbours in time of its own: from the least
     /// that any two rounds give to the most.
     pub fn over(self, other: Self) -> Self {

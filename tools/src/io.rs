@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "lowercase")]
 pub enum Io {
     /// io_uring where it is allowed, else threads.
+    // AQUIFER_IO='' is as if it were not set.
+    #[value(alias = "")]
     Auto,
     /// io_uring, or fail.
     Uring,

@@ -8,6 +8,8 @@ pub mod doctor;
 
 pub mod figure;
 
+pub mod files;
+
 pub mod inspect;
 
 pub mod interrupt;

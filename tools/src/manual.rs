@@ -29,9 +29,28 @@ pub struct CompletionArgs {
 /// The file system's refusal.
 pub fn man(command: Command, args: &ManArgs) -> Result<()> {
     let folder = &args.folder;
+    let mut command = command.disable_help_subcommand(true);
+    // Gives options the values that they are shown with.
+    command.build();
     fs::create_dir_all(folder)
-        .and_then(|()| clap_mangen::generate_to(command, folder))
+        .and_then(|()| clap_mangen::generate_to(spelled_out(command, ""), folder))
         .with_context(|| format!("writing the pages into {}", folder.display()))
+}
+
+/// The command with a usage that names each option with its value, for the synopses; `words` stand
+/// before its name.
+fn spelled_out(command: Command, words: &str) -> Command {
+    let words = format!("{words}{}", command.get_name());
+    let mut usage = words.clone();
+    let (positional, options): (Vec<_>, Vec<_>) =
+        command.get_arguments().partition(|arg| arg.is_positional());
+    options.iter().for_each(|option| usage += &format!(" [{option}]"));
+    positional.iter().for_each(|value| usage += &format!(" {value}"));
+    if command.has_subcommands() {
+        usage += " <COMMAND>";
+    }
+    let words = words + " ";
+    command.override_usage(usage).mut_subcommands(|below| spelled_out(below, &words))
 }
 
 /// Prints what a shell sources to complete the command line.

@@ -109,6 +109,10 @@ impl<'a> Page<'a> {
     /// Those of the output.
     pub fn rows(&mut self, name: &str, rows: impl IntoIterator<Item = Row>) -> io::Result<()> {
         self.begin(name)?;
+        let mut rows = rows.into_iter().peekable();
+        if !self.json && rows.peek().is_none() {
+            return self.out.write_all(b" none\n");
+        }
         self.out.write_all(if self.json { b" [" } else { b"\n" })?;
         self.depth += 1;
         let mut first = true;

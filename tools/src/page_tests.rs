@@ -29,7 +29,7 @@ fn one_description_is_json_and_lines() {
     assert_eq!(json["runs"][1]["run"], 2);
     assert_eq!(json["key"], hex(&[7; 60]));
     let lines = written(false);
-    let want = "format version: 1\nobject name:\n  kind: a \"table\"\\n\n  none:\nnothing:\n\
+    let want = "format version: 1\nobject name:\n  kind: a \"table\"\\n\n  none: none\nnothing:\n\
                 runs:\n  - run 1\n";
     assert!(lines.starts_with(want), "{lines}");
     assert!(lines.contains(".. (60 bytes)"), "{lines}");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -177,25 +177,54 @@ fn the_flame_graph_names_the_engine() {
     }
 }
 
+/// A load that is in the middle of its work; `signals` is what `env` does to its signals.
+fn loading(folder: &Path, signals: &str) -> Child {
+    let mut command = Command::new("env");
+    command.arg(signals).arg(env!("CARGO_BIN_EXE_aquifer"));
+    command.args(["bench", "load", "--records", "50M", "--memory", "48M", "--quiet"]);
+    command.current_dir(folder).env("TMPDIR", folder).env("XDG_RUNTIME_DIR", folder);
+    let child = command.stdout(Stdio::null()).spawn().unwrap();
+    await_tables(folder, 3);
+    child
+}
+
+fn await_tables(folder: &Path, count: usize) {
+    let began = Instant::now();
+    while tables(folder) < count {
+        assert!(began.elapsed() < Duration::from_secs(60), "nothing is loaded");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Sends a signal that ends the run, which leaves no data and no statistics page.
+fn end(mut child: Child, signal: Signal, folder: &Path) {
+    kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.signal(), Some(signal as i32), "{status}");
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let left: Vec<_> = entries.filter(|path| !path.ends_with("aquifer")).collect();
+    assert!(left.is_empty(), "{left:?} is left");
+    assert_eq!(fs::read_dir(folder.join("aquifer")).unwrap().count(), 0, "a page is left");
+}
+
 #[test]
 fn an_interrupted_run_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_aquifer"));
-        let options = ["bench", "load", "--records", "50M", "--memory", "48M", "--quiet"];
-        command.args(options).current_dir(folder.path()).env("TMPDIR", folder.path());
-        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
-        let began = Instant::now();
-        // In the middle of its work: several tables are there.
-        while tables(folder.path()) < 3 {
-            assert!(began.elapsed() < Duration::from_secs(60), "nothing is loaded");
-            thread::sleep(Duration::from_millis(5));
-        }
-        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
-        let status = child.wait().unwrap();
-        assert_eq!(status.signal(), Some(signal as i32), "{status}");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "something is left");
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        end(loading(folder.path(), "--default-signal=INT,TERM,HUP"), signal, folder.path());
     }
+    // As a background job of a script.
+    end(loading(folder.path(), "--ignore-signal=INT"), Signal::SIGINT, folder.path());
+}
+
+#[test]
+fn a_run_under_nohup_outlives_its_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let child = loading(folder.path(), "--ignore-signal=HUP");
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGHUP).unwrap();
+    // Merges take tables away, but not as fast as others come.
+    await_tables(folder.path(), tables(folder.path()) + 2);
+    end(child, Signal::SIGTERM, folder.path());
 }
 
 /// Tables anywhere below a folder, which changes meanwhile.
@@ -215,6 +244,13 @@ fn what_cannot_run_is_refused_with_the_reason() {
         assert!(error.contains(&format!("no workload '{workload}'")), "{error}");
     }
     assert!(refused("get --change 0%").contains("--change"));
+    let folder = tempfile::tempdir().unwrap();
+    for args in
+        ["--shards 2", "--ssd 1G", "--batch 1M", "--memory 10000T", "--seconds 0", "--reuse"]
+    {
+        let output = bench(folder.path(), &format!("get {args}"));
+        assert_eq!(output.status.code(), Some(2), "{args}: wrong options");
+    }
     let error = refused("get --value-size 100M");
     assert!(error.contains("'100M' is too large: use at most 16777216"), "{error}");
     let error = refused("get --records 100k --memory 1M");
@@ -246,4 +282,8 @@ fn a_share_of_few_records_is_raised_to_what_an_engine_takes() {
     let report = fs::read(folder.path().join("report.json")).unwrap();
     let report: Value = serde_json::from_slice(&report).unwrap();
     assert_eq!(phase(&report, "get", 1)["budget_bytes"], 48 << 20);
+    let said = String::from_utf8(output.stdout).unwrap();
+    let memory =
+        "  memory = 48.00 MiB, the least that an engine takes; 10% of the data is 42.19 KiB\n";
+    assert!(said.contains(memory), "{said}");
 }

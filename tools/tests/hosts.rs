@@ -160,6 +160,34 @@ fn a_host_is_told_what_is_wrong() {
     assert!(errors.contains("opening the engine") && errors.contains("ftp"), "{errors}");
 }
 
+/// The job file of the command, or any other file, is not taken for one of the host's own.
+#[test]
+fn a_host_leaves_the_job_files_of_others_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = corpus(folder.path(), 1000);
+    expected(folder.path(), &inputs);
+    let of_command = fs::read(folder.path().join("wordcount.job")).unwrap();
+    let binary = build(WORD_COUNTS[0], &[], folder.path());
+    let host = |args: &[&str]| {
+        let mut command = Command::new(&binary);
+        command.args(args).arg(folder.path().join("state")).args(&inputs);
+        command.current_dir(folder.path()).output().unwrap()
+    };
+    assert!(host(&["-c", "100"]).status.success());
+    assert_eq!(fs::read(folder.path().join("wordcount.job")).unwrap(), of_command);
+    assert!(host(&["-r"]).status.success(), "its own");
+    let job = folder.path().join("wordcount-c.job");
+    for other in [&of_command[..], b"12345\nAQUH", b""] {
+        fs::write(&job, other).unwrap();
+        for args in [&["-c", "100"][..], &["-r"]] {
+            let output = host(args);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(errors.contains("wordcount-c.job: is not of this program"), "{errors}");
+            assert_eq!(fs::read(&job).unwrap(), other, "{args:?}");
+        }
+    }
+}
+
 /// Kills the C host again and again at random moments, and resumes it each time from what it
 /// committed; the last run ends by itself, and its counts are right.
 #[test]
@@ -174,12 +202,12 @@ fn a_killed_host_goes_on_from_its_commit() {
     while killed < kills {
         let mode: &[&str] = [&[][..], &["-i"], &["-e"], &["-i", "-e"]][(killed % 4) as usize];
         let dfs = folder.path().join(format!("state-{killed}"));
-        let _none = fs::remove_file(folder.path().join("wordcount.job"));
+        let _none = fs::remove_file(folder.path().join("wordcount-c.job"));
         // One job is killed some times on its way.
         loop {
             let mut command = Command::new(&binary);
             command.args(mode).args(["-c", "5000"]).current_dir(folder.path());
-            if folder.path().join("wordcount.job").exists() {
+            if folder.path().join("wordcount-c.job").exists() {
                 command.arg("-r");
                 resumed += 1;
             }

@@ -109,8 +109,10 @@ fn one_unit_is_shown_row_by_row() {
     assert!(rows[0]["key_says"].as_str().unwrap().contains("state 1"), "{}", rows[0]);
     let (same, _) = json(folder, &format!("inspect {table} --at {offset}"));
     assert_eq!(&same["unit"], unit);
-    let output = aquifer(folder, &format!("inspect {table} --unit 123456"));
-    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    for place in ["--unit 123456", "--at 99999999999"] {
+        let output = aquifer(folder, &format!("inspect {table} {place}"));
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    }
 }
 
 #[test]
@@ -222,9 +224,35 @@ fn what_cannot_be_looked_at_is_refused() {
         let output = aquifer(folder.path(), &format!("inspect {what}"));
         assert_eq!(output.status.code(), Some(2), "{what}: {}", text(&output.stderr));
     }
-    for what in [".", "pipe"] {
-        let output = aquifer(folder.path(), &format!("inspect {what}"));
-        assert!(!output.status.success() && output.stdout.is_empty(), "{what}");
-        assert!(text(&output.stderr).contains("is a folder") || what == "pipe");
+    for command in ["inspect", "verify"] {
+        for (what, why) in
+            [(".", "is a folder"), ("pipe", "is no file"), ("/dev/null", "is no file")]
+        {
+            let output = aquifer(folder.path(), &format!("{command} {what} --dfs ."));
+            assert!(output.stdout.is_empty(), "{command} {what}");
+            assert_eq!(output.status.code(), Some(2), "{command} {what}");
+            assert!(text(&output.stderr).contains(why), "{}", text(&output.stderr));
+        }
     }
+}
+
+#[test]
+fn what_is_neither_handle_nor_job_file_is_told_as_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = folder.path().join("wordcount.job");
+    let random: Vec<u8> =
+        (0..5000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    for bytes in [&random[..], &[0; 4096], b"", b"some text"] {
+        fs::write(&job, bytes).unwrap();
+        for command in ["inspect", "verify"] {
+            let output = aquifer(folder.path(), &format!("{command} wordcount.job --dfs ."));
+            assert_eq!(output.status.code(), Some(2), "{command}");
+            let error = text(&output.stderr);
+            assert!(error.contains("wordcount.job is no handle and no job file"), "{error}");
+        }
+    }
+    // What is left of a handle is a damaged one.
+    fs::write(&job, b"AQUH\x01").unwrap();
+    let output = aquifer(folder.path(), "verify wordcount.job --dfs .");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
 }

@@ -34,19 +34,30 @@ fn each_command_has_a_page_with_its_options() {
     aquifer(&["man", pages.to_str().unwrap()]);
     let mut found = Vec::new();
     tree(&[], &mut found);
-    for name in ["aquifer", "aquifer-run-wordcount", "aquifer-bench", "aquifer-inspect"] {
+    for name in ["aquifer", "aquifer-run-wordcount", "aquifer-bench", "aquifer-man"] {
         assert!(found.iter().any(|other| other == name), "{found:?}");
     }
     for name in &found {
         let page = page(&pages, name);
         assert!(page.contains(&format!(".SH NAME\n{}", name.replace('-', "\\-"))), "{page}");
         let own = aquifer(&[&name.split('-').skip(1).collect::<Vec<_>>()[..], &["-h"]].concat());
+        let synopsis = page.split(".SH ").find(|part| part.starts_with("SYNOPSIS")).unwrap();
+        for value in own.lines().filter_map(value_of) {
+            assert!(synopsis.contains(&value.replace('-', "\\-")), "{value}: {synopsis}");
+        }
         let own = own.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
         for option in own.map(|rest| rest.split([' ', '[']).next().unwrap_or_default()) {
             assert!(page.contains(&option.replace('-', "\\-")), "{name}: --{option} is missing");
         }
     }
     assert_eq!(fs::read_dir(&pages).unwrap().count(), found.len(), "a page of no command");
+}
+
+/// The option and its value that a line of a help text begins with.
+fn value_of(line: &str) -> Option<&str> {
+    let from = line.find("--").filter(|_| line.trim_start().starts_with('-'))?;
+    let end = line[from..].find('>')?;
+    Some(&line[from..=from + end])
 }
 
 fn page(folder: &Path, name: &str) -> String {

@@ -136,6 +136,26 @@ fn top_says_which_engines_run_and_which_do_not() {
 }
 
 #[test]
+fn what_has_no_end_is_no_page_and_no_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = "bench load --records 1K --memory 48M --quiet --json report.json";
+    assert!(aquifer(folder.path()).args(small.split(' ')).status().unwrap().success());
+    for args in ["top --once /dev/zero", "compare report.json /dev/zero", "compare / report.json"] {
+        let output = aquifer(folder.path()).args(args.split(' ')).output().unwrap();
+        let error = text(&output.stderr);
+        assert!(!output.status.success(), "{args}");
+        assert!(error.contains("it is no file") || error.contains("it is a folder"), "{error}");
+    }
+    // A report may come through a pipe.
+    let script = "cat report.json | \"$0\" compare report.json /dev/stdin";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_aquifer")]).current_dir(folder.path());
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("load-drained"), "{}", text(&output.stdout));
+}
+
+#[test]
 fn a_folder_that_others_may_enter_takes_no_page() {
     use std::os::unix::fs::{PermissionsExt, symlink};
     let folder = tempfile::tempdir().unwrap();

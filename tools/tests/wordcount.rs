@@ -489,6 +489,37 @@ fn the_default_input_is_the_folder_and_the_cargo_home() {
 }
 
 #[test]
+fn what_is_counted_is_not_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path());
+    std::os::unix::fs::symlink("in/a.txt", folder.path().join("link")).unwrap();
+    let text = fs::read(folder.path().join("in/a.txt")).unwrap();
+    let refuse = |args: &[&str], named: &str| {
+        let error = refused(folder.path(), args);
+        assert!(error.contains(named), "{args:?}: {error}");
+        assert_eq!(fs::read(folder.path().join("in/a.txt")).unwrap(), text, "{args:?}");
+    };
+    for (option, file) in [("--counts", "in/a.txt"), ("--json", "./in/../in/a.txt")] {
+        refuse(&["in/a.txt", option, file], "is to be counted, and --");
+    }
+    refuse(&["in/a.txt", "--counts", "link"], "is to be counted, and --counts would overwrite it");
+    refuse(&["in", "--counts", "x", "--json", "./x"], "is given as --counts and as --json");
+    refuse(&["in", "--counts", "wordcount.job"], "is given as --job and as --counts");
+    assert!(!folder.path().join("wordcount.job").exists(), "nothing was started");
+    succeed(folder.path(), &["in", "--limit", "20k"]);
+    refuse(&["--resume", "--counts", "in/a.txt"], "is to be counted, and --counts");
+    refuse(&["wordcount.job"], "is to be counted, and --job");
+    // What an earlier run wrote below the input is not counted, and is written again; devices are
+    // written to as often as they are named.
+    succeed(folder.path(), &["in", "--counts", "in/counts"]);
+    succeed(folder.path(), &["in", "--counts", "in/counts"]);
+    let twice = ["in", "--counts", "/dev/null", "--json", "/dev/null"];
+    assert!(wordcount(folder.path(), &twice).status.success());
+    let error = refused(folder.path(), &["in", "--memory", "10000T"]);
+    assert!(error.contains("more than this machine has"), "{error}");
+}
+
+#[test]
 fn bad_calls_are_explained() {
     let folder = tempfile::tempdir().unwrap();
     let error = refused(folder.path(), &["no-such-file"]);

@@ -87,17 +87,35 @@ pub struct Judged {
 struct Measure {
     name: &'static str,
     of: fn(&PhaseReport) -> Option<f64>,
+    /// Less than this counts as this.
+    least: f64,
     more_is_better: bool,
 }
 
 const MEASURES: [Measure; 5] = [
-    Measure { name: "ops/s", of: |phase| Some(phase.ops_per_s), more_is_better: true },
-    Measure { name: "cpu us/op", of: |phase| Some(phase.cpu_us_per_op), more_is_better: false },
-    Measure { name: "p50 us", of: |phase| Some(phase.latency_us.p50), more_is_better: false },
-    Measure { name: "p99 us", of: |phase| Some(phase.latency_us.p99), more_is_better: false },
+    Measure { name: "ops/s", of: |phase| Some(phase.ops_per_s), least: 0.0, more_is_better: true },
+    Measure {
+        name: "cpu us/op",
+        of: |phase| Some(phase.cpu_us_per_op),
+        least: 0.0,
+        more_is_better: false,
+    },
+    Measure {
+        name: "p50 us",
+        of: |phase| Some(phase.latency_us.p50),
+        least: 0.0,
+        more_is_better: false,
+    },
+    Measure {
+        name: "p99 us",
+        of: |phase| Some(phase.latency_us.p99),
+        least: 0.0,
+        more_is_better: false,
+    },
     Measure {
         name: "reads/op",
-        of: |phase| phase.device.reads_per_op.map(|reads| reads.max(READS_PER_OP_MIN)),
+        of: |phase| phase.device.reads_per_op,
+        least: READS_PER_OP_MIN,
         more_is_better: false,
     },
 ];
@@ -114,7 +132,7 @@ pub fn phases(a: &RunReport, b: &RunReport, threshold: f64) -> Vec<Judged> {
                 Figure::of(rounds.iter().filter_map(|round| (measure.of)(round)).collect())
             };
             let (a, b) = (figure(&one)?, figure(&two)?);
-            let ratio = b.over(a);
+            let ratio = b.at_least(measure.least).over(a.at_least(measure.least));
             let verdict = Verdict::of(ratio, measure.more_is_better, threshold);
             Some(Compared { name: measure.name, a, b, ratio, verdict })
         });

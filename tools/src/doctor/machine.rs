@@ -4,8 +4,10 @@ use std::fs;
 
 use aquifer::limits::{MEMORY_MIN_BYTES, TABLE_BYTES_TARGET};
 use aquifer::shard::engine::{Config, Engine, IoMode, ShardThread};
+use aquifer::types::Result;
 
 use super::{Finding, human};
+use crate::io::Io;
 
 /// The engine's drivers are made for this kernel and later ones.
 const KERNEL_MIN: (u32, u32) = (6, 1);
@@ -20,10 +22,20 @@ const DESCRIPTORS_GOOD: u64 = 4096;
 /// Memory below which an engine has little left for rows, bytes.
 const MEMORY_BYTES_GOOD: u64 = 4 * MEMORY_MIN_BYTES as u64;
 
-pub(super) fn findings() -> Vec<Finding> {
+/// For engines that reach their files by way of `io`.
+pub(super) fn findings(io: Io) -> Vec<Finding> {
     let mut findings = vec![kernel()];
-    findings.extend(rings());
-    findings.extend([memlock(), descriptors(), cpus(), memory()]);
+    match io {
+        Io::Portable => findings.push(Finding::well("io_uring", "not asked for (--io portable)")),
+        Io::Auto | Io::Uring => {
+            findings.extend(rings(io));
+            findings.push(memlock());
+        }
+    }
+    if io != Io::Uring {
+        findings.push(threads());
+    }
+    findings.extend([descriptors(), cpus(), memory()]);
     findings
 }
 
@@ -43,21 +55,27 @@ fn kernel() -> Finding {
     Finding::badly("kernel", release, advice)
 }
 
-/// Opens engines as a host would: what opens, works.
-fn rings() -> Vec<Finding> {
-    let open = |io, thread| {
-        let memory_bytes = MEMORY_MIN_BYTES;
-        let config = Config { memory_bytes, thread, io, ..Config::new("memory://doctor") };
-        Engine::open(config).map(drop)
-    };
+/// Opens an engine as a host would: what opens, works.
+fn open(io: IoMode, thread: ShardThread) -> Result<()> {
+    let memory_bytes = MEMORY_MIN_BYTES;
+    let config = Config { memory_bytes, thread, io, ..Config::new("memory://doctor") };
+    Engine::open(config).map(drop)
+}
+
+fn rings(io: Io) -> Vec<Finding> {
     let kinds = [
         ("io_uring, owned shards", ShardThread::Owned, "SINGLE_ISSUER, DEFER_TASKRUN"),
         ("io_uring, inline shards", ShardThread::Inline, "COOP_TASKRUN, TASKRUN_FLAG"),
     ];
-    let mut findings: Vec<Finding> = kinds
+    kinds
         .into_iter()
         .map(|(what, thread, flags)| match open(IoMode::Uring, thread) {
             Ok(()) => Finding::well(what, format!("allowed, with {flags}")),
+            Err(error) if io == Io::Uring => Finding::not(
+                what,
+                error.text.to_string(),
+                "--io auto falls back to threads that block, which cost more CPU",
+            ),
             Err(error) => Finding::badly(
                 what,
                 error.text.to_string(),
@@ -65,15 +83,17 @@ fn rings() -> Vec<Finding> {
                  CPU for each cold read",
             ),
         })
-        .collect();
-    findings.push(match open(IoMode::Portable, ShardThread::Owned) {
+        .collect()
+}
+
+fn threads() -> Finding {
+    match open(IoMode::Portable, ShardThread::Owned) {
         Ok(()) => Finding::well("threads that read", "can be started"),
         Err(error) => {
             let advice = "raise the limits of processes and open files (ulimit -u, ulimit -n)";
             Finding::not("threads that read", error.text.to_string(), advice)
         }
-    });
-    findings
+    }
 }
 
 /// The soft limit in a line of `/proc/self/limits`; `None` for none.

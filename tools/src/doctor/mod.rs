@@ -12,6 +12,8 @@ use clap::Args as ClapArgs;
 use indicatif::HumanBytes;
 use serde::Serialize;
 
+use crate::io::Io;
+
 /// Version of the JSON report.
 const SCHEMA: &str = "aquifer-doctor/1";
 
@@ -25,10 +27,13 @@ Exit codes:
 #[derive(Clone, Debug, ClapArgs)]
 #[command(after_help = EXIT_CODES)]
 pub struct Args {
-    /// Look at this DFS too: a folder, file:///path or memory://name. A small object is written,
-    /// read and deleted.
+    /// Look at this DFS too: a folder that is there, file:///path or memory://name. A small object
+    /// is written, read and deleted; nothing stays.
     #[arg(long, value_name = "URL")]
     pub dfs: Option<String>,
+    /// The way to the disk that engines are to take.
+    #[arg(long, value_enum, default_value_t = Io::Auto, env = "AQUIFER_IO")]
+    pub io: Io,
     /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,
@@ -109,7 +114,7 @@ impl fmt::Display for Report {
 /// # Errors
 /// The report cannot be written.
 pub fn doctor(args: &Args) -> Result<Verdict> {
-    let mut findings = machine::findings();
+    let mut findings = machine::findings(args.io);
     findings.extend(args.dfs.iter().flat_map(|url| disk::findings(url)));
     let verdict = findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Well);
     let report = Report { schema: SCHEMA, version: env!("CARGO_PKG_VERSION"), verdict, findings };

@@ -12,6 +12,7 @@ use aquifer::types::{ObjectKind, ObjectName};
 use clap::Args as ClapArgs;
 use serde_json::Value;
 
+use crate::files;
 use crate::objects::handles::{self, Handles};
 use crate::objects::walk::Flaw;
 use crate::objects::{Object, Root, is_damage};
@@ -61,6 +62,9 @@ pub fn inspect(args: &Args) -> Result<bool> {
     let is_table = matches!(subject, Subject::Table(_));
     let one_unit = args.unit.is_some() || args.at.is_some();
     ensure!(is_table || !one_unit, "--unit and --at show units of a table; {} is none", args.what);
+    if let (Subject::Table(object), Some(at)) = (&subject, args.at) {
+        ensure!(at < object.bytes(), "--at {at}: {} has {} bytes", args.what, object.bytes());
+    }
     let mut flaws = Flaws::default();
     Page::print(args.json, |page| {
         match &subject {
@@ -88,6 +92,7 @@ impl Subject {
         if !path.exists() {
             return handles::read(&args.what).map(Self::Handles);
         }
+        files::check(path).with_context(|| args.what.clone())?;
         let object = Object::open(path, args.name)?;
         let head = object.read(0, object.bytes().min(HANDLE_BYTES as u64) as usize)?;
         if head.starts_with(b"AQUIMAN1") {
@@ -100,12 +105,8 @@ impl Subject {
         match object.kind() {
             Some(kind) => Ok(Self::of_kind(kind, object)),
             None => {
-                let handles = handles::read(&args.what)?;
-                let known =
-                    |bytes: &Vec<u8>| bytes.len() == HANDLE_BYTES || bytes.starts_with(b"AQUH");
-                let known = handles.dfs.is_some() || known(&handles.handles[0].1);
-                ensure!(known, "{} is no table, manifest, handle or job file", args.what);
-                Ok(Self::Handles(handles))
+                let handles = handles::read(&args.what);
+                handles.map(Self::Handles).context("it is no table and no manifest")
             }
         }
     }

@@ -9,12 +9,13 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use aquifer::aec::{Context, Controller, Options};
 use aquifer::shard::statistics::Statistics;
 use aquifer::shard::values::ControlOp;
 use aquifer::state::request::{Batch, Completions, Status};
 use aquifer::state::{Entries, Key, MapState, Target as At, ValueState};
+use indicatif::BinaryBytes;
 
 use self::checkpoints::Last;
 use self::opening::{Home, KEY_GROUPS, Live, Opening};
@@ -25,6 +26,7 @@ use super::target::{
     About, CONTROLLER_TURNS, Checkpoints, DeviceCounts, DfsCounts, Op, OpKind, Ops, Outcome,
     RECORDS_IN_FLIGHT_SUM, Target, TargetStats,
 };
+use crate::units::Memory;
 
 /// The engine with one store of one value state.
 struct Aquifer<F, Fut> {
@@ -49,8 +51,6 @@ struct Aquifer<F, Fut> {
 /// What the engine refuses, and options it does not have yet.
 pub fn open(setup: &Setup) -> Result<Box<dyn Target>> {
     let args = &setup.args;
-    ensure!(args.shards == 1, "--shards {}: the load generator drives one shard", args.shards);
-    ensure!(args.ssd == 0, "--ssd: this build has no local cache; leave it at 0");
     let opening = Opening::of(setup)?;
     let last = if setup.loaded { Some(Last::read(&opening)?) } else { None };
     let live = opening
@@ -68,6 +68,7 @@ pub fn open(setup: &Setup) -> Result<Box<dyn Target>> {
             ("dfs", opening.dfs.clone()),
             ("driver", format!("{:?}", args.driver).to_lowercase()),
             ("key_groups", KEY_GROUPS.to_string()),
+            ("memory", memory(setup)),
         ],
     };
     Ok(Box::new(Aquifer {
@@ -82,6 +83,23 @@ pub fn open(setup: &Setup) -> Result<Box<dyn Target>> {
         cutting: None,
         about,
     }))
+}
+
+/// The budget, for people: a share of little data is raised.
+fn memory(setup: &Setup) -> String {
+    let budget = BinaryBytes(setup.memory_bytes);
+    let share = setup.args.memory;
+    let asked = share.bytes(setup.data.data_bytes());
+    match share {
+        Memory::Bytes(_) => budget.to_string(),
+        Memory::Percent(_) if asked == setup.memory_bytes => {
+            format!("{budget}, {share} of the data")
+        }
+        Memory::Percent(_) => format!(
+            "{budget}, the least that an engine takes; {share} of the data is {}",
+            BinaryBytes(asked)
+        ),
+    }
 }
 
 /// One request of a record that is the value of its key.

@@ -48,7 +48,7 @@ fn loaded_data_is_found_again_with_the_seed_of_its_values() {
 fn data_of_other_options_or_engines_is_refused() {
     let scratch = Scratch::new("other");
     DataDir::open(&args(&scratch.0, ""), "disk").unwrap().set_loaded().unwrap();
-    for options in ["--records 7", "--value-size 64", "--compressible 2", "--shards 2"] {
+    for options in ["--records 7", "--value-size 64", "--compressible 2"] {
         let options = format!("--reuse {options}");
         let error = DataDir::open(&args(&scratch.0, &options), "disk").unwrap_err().to_string();
         assert!(error.contains("without --reuse"), "{options}: {error}");

@@ -5,6 +5,8 @@ use std::os::linux::fs::MetadataExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use anyhow::{Result, bail};
+use indicatif::BinaryBytes;
 use serde::{Deserialize, Serialize};
 
 use super::probe::{device_numbers, field};
@@ -52,7 +54,7 @@ impl Environment {
             kernel,
             cpu: model.unwrap_or_else(|| UNKNOWN.to_owned()),
             cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64),
-            memory_bytes: field(&read("/proc/meminfo"), "MemTotal:").map_or(0, |kib| kib * 1024),
+            memory_bytes: memory_bytes().unwrap_or(0),
             filesystem: filesystem(dir).unwrap_or_else(|| UNKNOWN.to_owned()),
             io: about.io.clone(),
             io_reason: about.io_reason.clone(),
@@ -60,6 +62,27 @@ impl Environment {
             commit: env!("AQUIFER_COMMIT").to_owned(),
             started_at: rfc3339(since_epoch.as_secs()),
         }
+    }
+}
+
+/// Memory of the machine, as far as it can be found out.
+fn memory_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    field(&text, "MemTotal:").map(|kib| kib * 1024)
+}
+
+/// Refuses a budget that no engine on this machine can use up.
+///
+/// # Errors
+/// It is more than the memory of the machine.
+pub fn check_memory(budget_bytes: u64) -> Result<()> {
+    match memory_bytes() {
+        Some(machine) if budget_bytes > machine => bail!(
+            "{} is more than this machine has, which is {}: use less",
+            BinaryBytes(budget_bytes),
+            BinaryBytes(machine)
+        ),
+        _ => Ok(()),
     }
 }
 

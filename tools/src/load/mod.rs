@@ -38,7 +38,7 @@ pub use crate::io::Io;
 pub use crate::units::{Memory, Share};
 pub use dataset::{Dataset, WrongValue};
 pub use dist::{Dist, Popularity};
-pub use environment::{Environment, filesystem};
+pub use environment::{Environment, check_memory, filesystem};
 pub use options::{Driver, LoadArgs};
 pub use report::{
     CheckpointReport, DevicePerOp, DfsReport, LatencyUs, PhaseReport, RestoreReport, RunReport,

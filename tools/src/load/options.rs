@@ -3,13 +3,14 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use aquifer::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use super::dataset::{Dataset, KEY_SIZE_BYTES_MIN, MAP_KEY_BYTES, VALUE_SIZE_BYTES_MIN};
 use super::dist::Dist;
+use super::environment::check_memory;
 use super::workload::Workload;
 use crate::io::Io;
 use crate::statistics::Address;
@@ -56,9 +57,8 @@ pub struct LoadArgs {
     #[arg(long, value_name = "DIST")]
     pub dist: Option<Dist>,
 
-    /// Shards of the engine
-    #[arg(long, value_name = "N", default_value_t = 1,
-          value_parser = count_in::<u32>(AT_LEAST_ONE))]
+    /// Shards of the engine; the load generator drives one
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_shards)]
     pub shards: u32,
 
     /// Who runs a shard: a thread of the engine, or the caller
@@ -69,9 +69,9 @@ pub struct LoadArgs {
     #[arg(long, value_enum, default_value_t = Io::Auto, env = "AQUIFER_IO")]
     pub io: Io,
 
-    /// Requests per submit
+    /// Requests per submit: never more than may be in flight
     #[arg(long, value_name = "N", default_value_t = 64,
-          value_parser = count_in::<u32>(AT_LEAST_ONE))]
+          value_parser = count_in::<u32>(1..=IN_FLIGHT_MAX.into()))]
     pub batch: u32,
 
     /// Most requests in flight per shard
@@ -80,7 +80,7 @@ pub struct LoadArgs {
     pub in_flight: u32,
 
     /// All memory the engine may use: a size of at least 48M, or a percentage of the data, which is
-    /// raised to 48M
+    /// raised to 48M; at most what the machine has
     #[arg(long, value_name = "SIZE|P%", default_value = "10%")]
     pub memory: Memory,
 
@@ -92,8 +92,8 @@ pub struct LoadArgs {
     #[arg(long, value_name = "URL")]
     pub dfs: Option<String>,
 
-    /// Size of the local cache of the distributed store; 0 is none
-    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
+    /// Size of the local cache of the distributed store; 0 is none, which is all that there is yet
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_ssd)]
     pub ssd: u64,
 
     /// Seconds measured per workload
@@ -147,6 +147,20 @@ pub struct LoadArgs {
     pub quiet: bool,
 }
 
+fn parse_shards(text: &str) -> Result<u32, String> {
+    match parse_count(text)? {
+        1 => Ok(1),
+        _ => Err("the load generator drives one shard: use 1".to_owned()),
+    }
+}
+
+fn parse_ssd(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        0 => Ok(0),
+        _ => Err("there is no local cache yet: use 0".to_owned()),
+    }
+}
+
 /// Who runs a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -183,6 +197,8 @@ impl LoadArgs {
             !self.maps() || self.key_size as usize >= MAP_KEY_BYTES + KEY_SIZE_BYTES_MIN as usize,
             "ycsb-e needs --key-size 16 or more: 8 bytes are the map key"
         );
+        let memory = self.memory.bytes(self.dataset(0).data_bytes());
+        check_memory(memory).with_context(|| format!("--memory {}", self.memory))?;
         ensure!(!self.reuse || self.dir.is_some(), "--reuse needs --dir: where the data lies");
         Ok(())
     }

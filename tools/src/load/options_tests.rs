@@ -55,8 +55,13 @@ fn impossible_options_are_refused_with_a_remedy() {
         ("--value-size 100M", "'100M' is too large: use at most 16777216"),
         ("--value-size x", "'x' is no size: use digits, with K, M"),
         ("--compressible 0.5", "ratio"),
-        ("--shards 0", "at least 1"),
+        ("--shards 0", "drives one shard: use 1"),
+        ("--shards 2", "drives one shard: use 1"),
+        ("--ssd 1G", "no local cache yet: use 0"),
         ("--batch 0", "at least 1"),
+        ("--batch 1M", "at most 65536"),
+        ("--memory 10000T", "--memory 10995116277760000: 9.77 PiB is more than this machine has"),
+        ("--memory 100% --records 4G --value-size 1M --batch 1", "is more than this machine has"),
         ("--in-flight 0", "--in-flight"),
         ("--in-flight 1M", "at most 65536"),
         ("--seconds 0", "--seconds"),
@@ -68,7 +73,7 @@ fn impossible_options_are_refused_with_a_remedy() {
     ];
     for (options, hint) in cases {
         let error = match Command::try_parse_from(format!("bench get {options}").split(' ')) {
-            Ok(command) => command.load.check().unwrap_err().to_string(),
+            Ok(command) => format!("{:#}", command.load.check().unwrap_err()),
             Err(error) => error.to_string(),
         };
         assert!(error.contains(hint), "{options}: {error}");
@@ -84,7 +89,7 @@ fn counts_and_sizes_have_units_everywhere() {
 
 #[test]
 fn a_batch_is_never_more_than_may_be_in_flight() {
-    let args = parse("bench get --batch 64 --in-flight 10 --shards 2");
+    let args = LoadArgs { shards: 2, ..parse("bench get --batch 64 --in-flight 10") };
     assert_eq!((args.in_flight_all(), args.batch_ops()), (20, 20));
 }
 

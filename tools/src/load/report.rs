@@ -10,9 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use super::environment::Environment;
 use super::options::LoadArgs;
+use crate::files;
 
 /// Names the shape of the report.
 pub const SCHEMA: &str = "aquifer-bench/1";
+
+/// Largest report that is read, bytes: each second takes about 200, so this is a run of two weeks.
+const REPORT_BYTES_MAX: u64 = 256 << 20;
 
 /// One run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -244,7 +248,7 @@ impl RunReport {
 
     /// Reads a report back.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = fs::read(path)
+        let text = files::read(path, REPORT_BYTES_MAX)
             .with_context(|| format!("the report {} cannot be read", path.display()))?;
         serde_json::from_slice(&text)
             .with_context(|| format!("{} is no report of schema {SCHEMA}", path.display()))

@@ -3,10 +3,12 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use aquifer::checkpoint::handle::HANDLE_BYTES;
 use aquifer::types::Error;
 
 use super::Object;
+use crate::files;
 use crate::page::unhex;
 use crate::run::job_file::{self, Job};
 
@@ -40,6 +42,8 @@ pub fn read(given: &str) -> Result<Handles> {
             format!("{given} is neither a file that is there nor a handle in hexadecimal")
         });
     }
+    // Nothing to look at, which is not the damage that it would be in place of an object.
+    files::check(path).with_context(|| given.to_owned())?;
     let file = Object::open(path, None)?;
     if file.bytes() > FILE_BYTES_MAX {
         bail!("{given} has {} bytes: no handle and no job file is as large", file.bytes());
@@ -50,14 +54,18 @@ pub fn read(given: &str) -> Result<Handles> {
 /// The handles in the bytes of a file.
 ///
 /// # Errors
-/// A job file that is not whole is `Corrupt`.
+/// Neither a handle nor a job file; a job file that is not whole is `Corrupt`.
 pub fn of_bytes(path: &Path, bytes: Vec<u8>) -> Result<Handles> {
     if bytes.starts_with(job_file::KIND.as_bytes()) {
         let job = Job::load(path).map_err(|error| Error::corrupt(format!("{error:#}")))?;
         return Ok(of_job(job));
     }
     let text = str::from_utf8(&bytes).ok().map(str::trim).filter(|text| !text.is_empty());
-    Ok(Handles::one(text.and_then(unhex).unwrap_or(bytes)))
+    let bytes = text.and_then(unhex).unwrap_or(bytes);
+    // Damage may have taken the length, or what it starts with.
+    let known = bytes.len() == HANDLE_BYTES || bytes.starts_with(b"AQUH");
+    ensure!(known, "{} is no handle and no job file, or nothing of it is left", path.display());
+    Ok(Handles::one(bytes))
 }
 
 fn of_job(job: Job) -> Handles {

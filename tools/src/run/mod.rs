@@ -28,6 +28,7 @@ use aquifer::types::error::ErrorKind;
 
 pub use cli::Args;
 
+use crate::load::check_memory;
 use crate::run::count::{Parts, Plan, count};
 use crate::run::input::Reader;
 use crate::run::inputs::{Inputs, Pass};
@@ -47,6 +48,7 @@ const STATE: &str = "count";
 /// # Errors
 /// With cause and remedy; counts that differ are an error too.
 pub fn wordcount(args: &Args) -> Result<()> {
+    check_memory(args.memory).context("--memory")?;
     let plan::Planned { mut job, inputs, claim: _claim } = plan::plan(args)?;
     let words = run(args, &mut job, &inputs).map_err(|error| with_remedy(error, &job))?;
     match args.crash_at {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf, absolute};
 
 use anyhow::{Context, Result, bail};
@@ -9,7 +10,7 @@ use aquifer::codec::hash::hash64;
 use aquifer::io::url::{self, Place};
 
 use crate::run::cli::Args;
-use crate::run::inputs::{Inputs, STDIN, default_roots, list};
+use crate::run::inputs::{InputFile, Inputs, STDIN, default_roots, list};
 use crate::run::job_file::{Job, draft_of, lock_of};
 
 /// A job that can start.
@@ -87,6 +88,7 @@ fn resumed(args: &Args) -> Result<Job> {
     }
     check_crash(args, args.limit.or(job.limit))?;
     eprintln!("resuming at word {counted}, attempt {}", job.attempt + 1);
+    refuse_to_overwrite(args, &job.inputs)?;
     job.limit = args.limit.or(job.limit);
     job.attempt += 1;
     Ok(job)
@@ -114,6 +116,7 @@ fn fresh(args: &Args) -> Result<Job> {
         (absolute_roots(&args.paths)?, Vec::new())
     };
     let (inputs, more) = list(&roots, &own_files(args, &dfs)?)?;
+    refuse_to_overwrite(args, &inputs)?;
     notices.extend(more);
     if inputs.is_empty() {
         notices.push("there is no file to count".to_owned());
@@ -169,6 +172,53 @@ fn absolute_roots(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         absolute(path).with_context(|| format!("input {}", path.display()))
     };
     paths.iter().map(settle).collect()
+}
+
+/// What a path leads to, however it is written.
+#[derive(PartialEq)]
+enum Leads {
+    /// A file that is there, by device and inode.
+    File(u64, u64),
+    /// A place for one.
+    Place(PathBuf),
+}
+
+impl Leads {
+    /// Nothing of a device or a pipe, which any number may write to.
+    fn of(path: &Path) -> Result<Option<Self>> {
+        match fs::metadata(path) {
+            Ok(found) if found.is_file() => Ok(Some(Self::File(found.dev(), found.ino()))),
+            Ok(_) => Ok(None),
+            Err(_) => {
+                let place = absolute(path).with_context(|| path.display().to_string())?;
+                Ok(Some(Self::Place(place)))
+            }
+        }
+    }
+}
+
+/// What the job writes takes the place of nothing that it counts, nor of another such file.
+fn refuse_to_overwrite(args: &Args, inputs: &[InputFile]) -> Result<()> {
+    let given = [("--job", Some(&args.job)), ("--counts", args.counts.as_ref())];
+    let given = given.into_iter().chain([("--json", args.json.as_ref())]);
+    let mut written: Vec<(&str, Leads)> = Vec::new();
+    for (option, path) in given.filter_map(|(option, path)| Some((option, path?))) {
+        let Some(leads) = Leads::of(path)? else { continue };
+        if let Some((other, _)) = written.iter().find(|(_, other)| *other == leads) {
+            bail!("{} is given as {other} and as {option}: name two files", path.display());
+        }
+        written.push((option, leads));
+    }
+    if !written.iter().any(|(_, leads)| matches!(leads, Leads::File(..))) {
+        return Ok(());
+    }
+    for InputFile { path, .. } in inputs.iter().filter(|input| input.path != STDIN) {
+        let leads = Leads::of(Path::new(path))?;
+        if let Some((option, _)) = written.iter().find(|(_, other)| Some(other) == leads.as_ref()) {
+            bail!("{path} is to be counted, and {option} would overwrite it: name another file");
+        }
+    }
+    Ok(())
 }
 
 // What the job itself writes is no input, wherever it lies.

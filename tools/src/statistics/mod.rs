@@ -13,6 +13,7 @@ use aquifer::shard::engine::Engine;
 pub use metrics::Address;
 
 use self::metrics::Server;
+use crate::interrupt;
 
 /// What watches the engine of a run.
 pub struct Watch {
@@ -28,6 +29,7 @@ impl Watch {
     /// An address that cannot be listened on.
     pub fn start(metrics: Option<Address>) -> Result<Self> {
         let page = pages::own_path().map_err(|error| eprintln!("no statistics page: {error:#}"));
+        page.iter().for_each(|page| interrupt::remove_at_end(page));
         Ok(Self { page: page.ok(), server: metrics.map(Server::start).transpose()? })
     }
 

@@ -9,8 +9,13 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use aquifer::shard::statistics::{SCHEMA, Statistics};
 
+use crate::files;
+
 /// A page that was not replaced for so long is old: an engine replaces it twice a second.
 const STALE_SECONDS: u64 = 5;
+
+/// Largest page, bytes: a shard takes some KiB and 1 KiB for each state, so these are thousands.
+const PAGE_BYTES_MAX: u64 = 64 << 20;
 
 /// The folder of the pages: below `$XDG_RUNTIME_DIR`, or of this user's own in `/tmp`, whatever
 /// `$TMPDIR` says: who writes a page and who reads it may have different ones.
@@ -117,7 +122,8 @@ fn command(process: u32) -> String {
 /// No page, none of this schema, or one whose process is gone.
 pub fn read(path: &Path) -> Result<Statistics> {
     let named = || path.display().to_string();
-    let text = fs::read(path).map_err(|error| match error.kind() {
+    let read = files::check(path).and_then(|()| files::read(path, PAGE_BYTES_MAX));
+    let text = read.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
             anyhow!("{} is not there: the engine was closed, or keeps no statistics page", named())
         }

@@ -75,9 +75,12 @@ impl View {
         let up = HumanDuration(Duration::from_nanos(now.uptime_ns));
         Self {
             head: format!(
-                "process {}, up {up}, {} shards, budget {}",
+                "process {}, up {up}, {}, budget {}",
                 now.process_id,
-                now.shards.len(),
+                match now.shards.len() {
+                    1 => "1 shard".to_owned(),
+                    count => format!("{count} shards"),
+                },
                 BinaryBytes(now.budget_bytes)
             ),
             warning: (!warnings.is_empty()).then(|| warnings.join("; ")),

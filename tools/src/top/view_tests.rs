@@ -29,7 +29,7 @@ fn row(text: &str, title: &str, first: &[&str]) -> Vec<String> {
 fn rates_are_of_the_time_between_the_samples() {
     let (before, now) = (sample(10_000_000_000, 1000), sample(12_000_000_000, 5000));
     let text = View::of(&before, &now, None).to_string();
-    assert!(text.starts_with("process 7, up 12 seconds, 1 shards"), "{text}");
+    assert!(text.starts_with("process 7, up 12 seconds, 1 shard,"), "{text}");
     assert_eq!(row(&text, "Requests", &["0"])[1..3], ["2.0k", "2.0k"]);
     assert_eq!(row(&text, "Gets", &["0"])[1..4], ["75.0%", "0.0%", "25.0%"]);
     assert_eq!(row(&text, "Memory", &["0"])[1..4], ["64M", "50.0%", "32M"]);
