@@ -115,7 +115,11 @@ enum {
 /* What a state holds for each key and namespace. */
 enum {
     AQF_KIND_VALUE = 1, /* one value */
-    AQF_KIND_LIST = 2,  /* a sequence of elements; adding one needs no read */
+    AQF_KIND_LIST = 2,  /* a sequence of elements; adding one needs no read. 16 MiB in all: an AQF_ADD
+                         * that is seen to exceed them is AQF_TOO_LARGE and has no effect. As adding
+                         * does not read, a list may exceed them unseen: then its AQF_GET is
+                         * AQF_TOO_LARGE until it is deleted or put. Keep what grows so far in a
+                         * map. */
     AQF_KIND_MAP = 3,   /* entries in the order of their map keys, which are not empty */
     AQF_KIND_SUM = 4,   /* a number: the wrapping sum of those added */
     AQF_KIND_MIN = 5,   /* the smallest of those added */

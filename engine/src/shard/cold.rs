@@ -8,6 +8,7 @@ use crate::codec::unverified::Unverified;
 use crate::io::values::{IoDone, ObjectSlot};
 use crate::limits::SCAN_LIMIT_MAX;
 use crate::lsm::lookup::{Answer, Lookup, Need};
+use crate::lsm::merge::{OUTGROWN, outgrown};
 use crate::lsm::rows::{Found, row_bytes};
 use crate::lsm::scan::{Scan, ScanStep};
 use crate::mem::pool::Buf;
@@ -20,7 +21,7 @@ use crate::shard::values::Outbox;
 use crate::sst::extent;
 use crate::sst::unit::Unit;
 use crate::state::request::{Status, StoreId};
-use crate::types::{Nanos, Result, RowKind, StateId};
+use crate::types::{MergeOp, Nanos, Result, RowKind, StateId};
 
 /// A suspended request. Gets lie in the slab itself: a miss allocates nothing.
 #[derive(Debug)]
@@ -132,8 +133,22 @@ impl Shard {
         }
     }
 
+    // A list that outgrew its limit was found and cannot be given.
+    fn readable(&self, token: Token, step: Result<Step>) -> Result<Step> {
+        if self.value == OUTGROWN
+            && let Ok(Step::Found) = step
+            && let Some(Waiting::Get(get)) = self.cold.get(token)
+            && let Some(store) = self.store(get.store)
+            && store.ops.of(&get.key).is_ok_and(|op| op == MergeOp::Append)
+        {
+            return Err(outgrown());
+        }
+        step
+    }
+
     // Suspends the get or completes it.
     fn settle(&mut self, token: Token, step: Result<Step>, outbox: &mut Outbox) {
+        let step = self.readable(token, step);
         let get = get_of(&mut self.cold, token);
         let out = &mut outbox.completions[usize::from(get.session)];
         let first = get.need.is_none();

@@ -236,7 +236,7 @@ fn write(
         return Ok(Served::Behind);
     }
     let bytes = match request.op {
-        Op::Merge(_) => store.rows.merged_bytes(request.hash, key, value.len()),
+        Op::Merge(_) => store.rows.merged_bytes(request.hash, key, value.len())?,
         _ => row_bytes(key.len(), value.len()),
     };
     if !store.rows.reserve(bytes) {

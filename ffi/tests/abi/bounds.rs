@@ -1,0 +1,59 @@
+//! Sizes: what grows too large, and what a host may hold at once.
+
+use aquifer_ffi::layout::{Request, kind, op};
+use aquifer_ffi::*;
+
+use crate::host::*;
+
+#[test]
+fn a_list_that_outgrew_its_limit_says_so_and_heals() {
+    for thread in ["owned", "inline"] {
+        let host = Host::open("outgrown", thread);
+        let (list, value) = (host.state("l", kind::LIST), host.state("v", kind::VALUE));
+        host.one(host.on(op::PUT, value, b"k", b"other"));
+        let element = [7; 100];
+        // 17 MiB, flushed in between: nobody knows how long the list is.
+        for _ in 0..180 {
+            let added = host.run(&[host.on(op::ADD, list, b"k", &element); 1000]);
+            assert!(added.iter().all(|done| done.status == OK), "{:?}", added[0]);
+        }
+        let drained = host.one(Request::new(op::DRAIN, host.store, 0));
+        assert_eq!(drained.status, OK, "{}", drained.message);
+        let outgrown = |host: &Host, list| {
+            let got = host.one(host.on(op::GET, list, b"k", b""));
+            assert_eq!(got.status, TOO_LARGE, "{}", got.message);
+            assert!(got.message.contains("map state"), "{}", got.message);
+        };
+        outgrown(&host, list);
+        let handle = host.one(Request::new(op::CHECKPOINT, host.store, 0));
+        assert_eq!(handle.status, OK, "{}", handle.message);
+        assert_eq!(aqf_store_close(host.session, host.store), OK);
+
+        let host = host.restored(&handle.value);
+        outgrown(&host, list);
+        assert_eq!(host.one(host.on(op::GET, value, b"k", b"")).value, b"other");
+        // It stays so, and a replacement heals it.
+        assert_eq!(host.one(host.on(op::ADD, list, b"k", b"more")).status, OK);
+        outgrown(&host, list);
+        assert_eq!(host.one(host.on(op::DELETE, list, b"k", b"")).status, OK);
+        assert_eq!(host.one(host.on(op::GET, list, b"k", b"")).status, ABSENT);
+        assert_eq!(host.one(host.on(op::ADD, list, b"k", b"new")).status, OK);
+        let healed = host.one(host.on(op::GET, list, b"k", b""));
+        assert_eq!(items(&healed.value), [b"new"]);
+        host.close();
+    }
+}
+
+#[test]
+fn an_element_for_which_a_list_is_seen_to_be_too_long_is_refused() {
+    let host = Host::open_with("full", "inline", "512M");
+    let list = host.state("l", kind::LIST);
+    let element = vec![7; 1 << 20];
+    let added: Vec<i32> =
+        (0..20).map(|_| host.one(host.on(op::ADD, list, b"k", &element)).status).collect();
+    assert_eq!(added, [[OK; 15].as_slice(), &[TOO_LARGE; 5]].concat());
+    assert_eq!(items(&host.one(host.on(op::GET, list, b"k", b"")).value).len(), 15);
+    assert_eq!(host.one(Request::new(op::DRAIN, host.store, 0)).status, OK);
+    assert_eq!(items(&host.one(host.on(op::GET, list, b"k", b"")).value).len(), 15);
+    host.close();
+}
