@@ -23,6 +23,9 @@
  *   zero is an empty string of bytes.
  * Results (values, handles of checkpoints, messages) are lent: they lie in memory of the library
  *   until aqf_release, or until the session is closed.
+ *   A session for which 16 MiB of answers wait is not served further until they were polled, one
+ *   value more may come; so a poll brings little more than that. What was polled and not released is
+ *   the host's, beyond the memory budget.
  * Threads. Any thread may call any function. A session does one call at a time: a second thread
  *   meanwhile gets AQF_BUSY. aqf_session_wake, aqf_session_close and aqf_engine_close are the
  *   exceptions, which may be called while another thread polls.

@@ -204,6 +204,11 @@ impl Waiting {
         }
     }
 
+    /// The session that asked.
+    pub(super) fn session(&self) -> u16 {
+        self.asker().0
+    }
+
     fn unopened(&self) -> SmallVec<[TableRef; 8]> {
         match self {
             Self::Get(get) => get.lookup.tablet().unopened.iter().copied().collect(),

@@ -57,3 +57,43 @@ fn an_element_for_which_a_list_is_seen_to_be_too_long_is_refused() {
     assert_eq!(items(&host.one(host.on(op::GET, list, b"k", b"")).value).len(), 15);
     host.close();
 }
+
+fn peak_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+}
+
+#[test]
+fn large_answers_come_as_the_host_takes_them() {
+    for thread in ["owned", "inline"] {
+        let host = Host::open_with("answers", thread, "128M");
+        let state = host.state("v", kind::VALUE);
+        let value = vec![7; 16 << 20];
+        let taken = |host: &Host| {
+            let gets: Vec<Request> = (0..60)
+                .map(|i| Request { user_data: i, ..host.on(op::GET, state, b"k", b"") })
+                .collect();
+            assert_eq!(host.submit(&gets), gets.len());
+            let (mut seen, mut most) = (Vec::new(), 0);
+            while seen.len() < gets.len() {
+                let done = host.try_poll(-1, true).unwrap().0;
+                most = most.max(done.iter().map(|done| done.value.len()).sum());
+                assert!(done.iter().all(|done| done.status == OK && done.value == value));
+                seen.extend(done.iter().map(|done| done.user_data));
+            }
+            seen.sort_unstable();
+            assert!((0..60).eq(seen));
+            assert!(most <= 2 * value.len(), "{most} bytes at a poll");
+        };
+        assert_eq!(host.one(host.on(op::PUT, state, b"k", &value)).status, OK);
+        taken(&host);
+        // And from the disk.
+        let handle = host.one(Request::new(op::CHECKPOINT, host.store, 0)).value;
+        assert_eq!(aqf_store_close(host.session, host.store), OK);
+        let host = host.restored(&handle);
+        taken(&host);
+        host.close();
+    }
+    assert!(peak_bytes() < 1 << 30, "{}", peak_bytes());
+}
