@@ -308,8 +308,9 @@ AQF_API aqf_status aqf_key_group(const void *key, size_t key_len, uint32_t key_g
 
 /* Takes requests from the front of an array, `accepted` of `count`: as many as may be in flight
  * (16384). The others are the host's to submit again after a poll. Never waits. Every accepted
- * request completes exactly once; one that is wrong completes with its error, and the others go on.
- * AQF_INVALID (a null pointer, a wrong struct_size): none was taken. */
+ * request completes exactly once; one that is wrong, also by its struct_size, which is the first's
+ * for all, completes with its error, and the others go on. When the call itself fails (a null
+ * pointer, a wrong struct_size of the first), none was taken, and `accepted` is 0. */
 AQF_API aqf_status aqf_submit(aqf_session session, const aqf_request *requests, size_t count,
                               size_t *accepted);
 

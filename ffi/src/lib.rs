@@ -416,15 +416,17 @@ pub unsafe extern "C" fn aqf_submit(
         while taken < count && state.room() > 0 && !state.is_ended() {
             // SAFETY: `count` structs of `stride` bytes lie there, as the header says.
             let request = unsafe { &*requests.byte_add(taken * stride) };
-            if request.struct_size as usize != stride {
-                let text = format!("request {taken} has struct_size {}", request.struct_size);
-                state.flush();
-                // SAFETY: as above.
-                unsafe { give(accepted, "accepted", taken)? };
-                return Err(Failure::invalid(format!("{text}, and those before it {stride}")));
+            if request.struct_size as usize == stride {
+                // SAFETY: its pointers and lengths name readable bytes, as the header says.
+                unsafe { state.take_request(request) };
+            } else {
+                let text = format!(
+                    "the request has struct_size {}, and the first of its batch {stride}; set it \
+                     as AQF_INIT does",
+                    request.struct_size
+                );
+                state.refuse_request(request.user_data, &Failure::invalid(text));
             }
-            // SAFETY: its pointers and lengths name readable bytes, as the header says.
-            unsafe { state.take_request(request) };
             taken += 1;
         }
         state.flush();

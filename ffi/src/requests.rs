@@ -181,6 +181,13 @@ impl State {
         }
     }
 
+    /// Takes a request that is wrong as a whole: it completes with its error.
+    #[cold]
+    pub fn refuse_request(&mut self, user_data: u64, failure: &Failure) {
+        let number = self.pending.note(user_data, 0);
+        self.refuse(number, failure);
+    }
+
     // The place of a store in `stores`, as it is now.
     #[inline]
     fn known(&mut self, handle: u64) -> Result<usize, Failure> {

@@ -186,9 +186,9 @@ fn null_pointers_and_wrong_sizes_are_a_status() {
             let r = Request { struct_size, ..r };
             assert_eq!(aqf_submit(host.session, &raw const r, 1, &raw mut size), INVALID);
         }
-        let mixed = [r, Request { struct_size: 88, ..r }];
-        assert_eq!(aqf_submit(host.session, mixed.as_ptr(), 2, &raw mut size), INVALID);
-        assert_eq!(size, 1, "the first was taken");
+        let mixed = [r, Request { struct_size: 88, user_data: 1, ..r }, r];
+        let statuses: Vec<i32> = host.run(&mixed).iter().map(|done| done.status).collect();
+        assert_eq!(statuses, [OK, OK, INVALID], "the wrong one fails alone");
         assert_eq!(aqf_poll(host.session, null_mut(), 1, 0, null_mut(), null_mut()), INVALID);
         assert_eq!(aqf_key_group(null(), 0, 0, null_mut()), INVALID);
         assert_eq!(aqf_option_at(0, null_mut()), INVALID);
