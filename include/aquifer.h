@@ -103,7 +103,10 @@ enum {
                           * Before the first state is opened. The checkpoints are of any stores;
                           * of them the store takes its own key groups, each of which exactly one
                           * must hold. Stores whose checkpoints are to be restored as one open the
-                          * same states in the same order. */
+                          * same states in the same order. If it fails, the store is as before, and
+                          * can be restored from others. Until it completed, also requests for the
+                          * store that were submitted behind it complete with AQF_INVALID: poll
+                          * for its end first. */
     AQF_CHECKPOINT = 18, /* Completes with a handle, at most 1 KiB: to keep it is the commit. */
     AQF_RELEASE = 19,    /* value: a handle that is not kept any more; what only it needs is
                           * deleted, of what the store wrote since it was opened. Keep a handle

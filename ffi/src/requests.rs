@@ -46,12 +46,9 @@ impl Known {
             StoreState::Open(id) => {
                 Ok(Self { handle, version, object, id, states: any_states(id, &inner.states) })
             }
-            StoreState::Restoring => {
-                Err(Failure::invalid("the store is being restored: wait for that"))
+            StoreState::Restoring(_) => {
+                Err(Failure::invalid("the store is being restored: wait until that completes"))
             }
-            StoreState::Broken => Err(Failure::invalid(
-                "the restore of the store failed; restore it from another checkpoint",
-            )),
             StoreState::Closed => Err(Kind::Store.bad(handle)),
         }
     }
@@ -251,11 +248,8 @@ impl State {
     fn restore(&mut self, store: u64, handles: &[u8], number: u64) -> Result<(), Failure> {
         let object = STORES.get(store)?;
         check_home(&object, self)?;
-        let (config, replaced) = object.begin_restore(handles)?;
+        let config = object.begin_restore(handles)?;
         let open = opening(config).inspect_err(|_| object.restore_failed())?;
-        if let Some(id) = replaced {
-            self.start_unheard(ControlOp::Close(id));
-        }
         self.start(number, open, Some(object));
         Ok(())
     }

@@ -209,7 +209,7 @@ impl State {
     pub fn start_unheard(&mut self, op: ControlOp) {
         self.flush();
         if let Some(session) = &mut self.session
-            && let Err(error) = session.start_control(op)
+            && let Err(error) = session.start_unheard(op)
         {
             self.end(&error);
         }
@@ -288,9 +288,9 @@ impl State {
         let store = special.store.take();
         let result = match (done.result, store) {
             (Ok(ControlResult::Opened(id, states)), Some(store)) => {
-                if !store.restored(id, states) {
-                    self.start_unheard(ControlOp::Close(id));
-                }
+                // The store that it replaces; if the store was closed meanwhile, the new one.
+                let unused = store.restored(id, states);
+                self.start_unheard(ControlOp::Close(unused));
                 Ok(Vec::new())
             }
             (Ok(ControlResult::Declared(state, states)), Some(store)) => {

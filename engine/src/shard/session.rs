@@ -40,6 +40,9 @@ pub struct Session {
     woken: Arc<AtomicBool>,
 }
 
+// Of control requests whose end nobody hears; others count from 1.
+const UNHEARD: u64 = 0;
+
 /// Ends the waiting of a session's `poll` from any thread.
 #[derive(Clone, Debug)]
 pub struct Waker {
@@ -215,6 +218,7 @@ impl Session {
                 remote.receive(wait, bytes_max, completions, controls, spare)?;
             }
         }
+        self.controls.retain(|done| done.user_data != UNHEARD);
         Ok(())
     }
 
@@ -225,7 +229,18 @@ impl Session {
     pub fn start_control(&mut self, op: ControlOp) -> Result<u64> {
         self.next_control += 1;
         self.controls_in_flight += 1;
-        let user_data = self.next_control;
+        self.send_control(self.next_control, op)
+    }
+
+    /// Starts a control request whose end nobody hears: no `poll` waits for it or ends with it.
+    ///
+    /// # Errors
+    /// `Closed` if the shard is gone.
+    pub fn start_unheard(&mut self, op: ControlOp) -> Result<()> {
+        self.send_control(UNHEARD, op).map(drop)
+    }
+
+    fn send_control(&mut self, user_data: u64, op: ControlOp) -> Result<u64> {
         match &mut self.side {
             Side::Inline(driver) => {
                 let after = driver.inbox.batches.len();

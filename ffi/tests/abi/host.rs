@@ -11,6 +11,7 @@ pub const ABSENT: i32 = 1;
 pub const INVALID: i32 = -1;
 pub const TOO_LARGE: i32 = -2;
 pub const CORRUPT: i32 = -3;
+pub const MISSING: i32 = -5;
 pub const CLOSED: i32 = -8;
 pub const BAD_HANDLE: i32 = -11;
 pub const BUSY: i32 = -12;
@@ -72,8 +73,11 @@ impl Host {
     }
 
     pub fn open_with(name: &str, thread: &str, memory: &str) -> Self {
-        let options =
-            format!("dfs = memory://abi-{name}-{thread}\nmemory = {memory}\nthread = {thread}");
+        Self::open_on(&format!("memory://abi-{name}-{thread}"), thread, memory)
+    }
+
+    pub fn open_on(dfs: &str, thread: &str, memory: &str) -> Self {
+        let options = format!("dfs = {dfs}\nmemory = {memory}\nthread = {thread}");
         let engine = open_engine(&options).unwrap();
         let (mut session, mut store) = (0, 0);
         // SAFETY: the places are live.

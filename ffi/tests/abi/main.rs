@@ -118,13 +118,14 @@ fn a_checkpoint_restores_into_an_empty_store_only() {
         // SAFETY: the place is live.
         assert_eq!(unsafe { aqf_store_open(other.session, null(), 0, &raw mut other.store) }, OK);
         let restore = |handle| with_key(Request::new(op::RESTORE, other.store, 0), b"", handle);
+        // A restore that fails leaves the store as it was.
+        let missing = aquifer_handle();
         assert_eq!(other.one(restore(&handle[1..])).status, CORRUPT);
-        let broken = other.one(with_key(Request::new(op::OPEN_STATE, other.store, 0), b"v", b""));
-        assert_eq!(broken.status, INVALID);
-        assert!(broken.message.contains("another checkpoint"), "{}", broken.message);
         let both = handle.repeat(2);
         let twice = other.one(restore(&both));
         assert!(twice.status == INVALID && twice.message.contains("both hold"), "{twice:?}");
+        assert_eq!(other.one(restore(&missing)).status, MISSING);
+        assert_eq!(other.one(Request::new(op::CHECKPOINT, other.store, 0)).status, OK);
         assert_eq!(other.one(restore(&handle)).status, OK);
         let found = other.state("v", kind::VALUE);
         assert_eq!(found, state);
@@ -360,6 +361,42 @@ fn a_second_thread_is_refused_and_may_wake_and_close() {
         assert_eq!(aqf_session_wake(host.session), BAD_HANDLE);
         assert_eq!(aqf_engine_close(host.engine, 10_000), OK);
     }
+}
+
+#[test]
+fn a_poll_waits_until_a_restore_has_ended() {
+    for thread in ["owned", "inline"] {
+        let host = Host::open_on("memory://abi-waits?latency=20ms", thread, "48M");
+        let handle = host.one(Request::new(op::CHECKPOINT, host.store, 0)).value;
+        for _ in 0..5 {
+            let mut other = Host { store: 0, ..host };
+            // SAFETY: the place is live.
+            let opened = unsafe { aqf_store_open(host.session, null(), 0, &raw mut other.store) };
+            assert_eq!(opened, OK);
+            let restore = with_key(Request::new(op::RESTORE, other.store, 0), b"", &handle);
+            for request in [restore, Request::new(op::CHECKPOINT, other.store, 1)] {
+                assert_eq!(other.submit(&[request]), 1);
+                let done = other.try_poll(-1, true).unwrap().0;
+                assert_eq!(done.len(), 1, "a poll ended for nothing");
+                assert_eq!(done[0].status, OK, "{}", done[0].message);
+            }
+        }
+        host.close();
+    }
+}
+
+#[test]
+fn requests_behind_a_restore_fail_until_it_completed() {
+    let host = Host::open("behind", "inline");
+    let handle = host.one(Request::new(op::CHECKPOINT, host.store, 0)).value;
+    let restore = with_key(Request::new(op::RESTORE, host.store, 0), b"", &handle);
+    let mut state = with_key(Request::new(op::OPEN_STATE, host.store, 1), b"v", b"");
+    state.limit = kind::VALUE;
+    let done = host.run(&[restore, state]);
+    assert_eq!([done[0].status, done[1].status], [OK, INVALID], "{done:?}");
+    assert!(done[1].message.contains("wait until that completes"), "{done:?}");
+    assert_eq!(host.one(state).status, OK);
+    host.close();
 }
 
 // A whole handle of a manifest that does not exist.
