@@ -85,9 +85,10 @@ enum {
  * AQF_CLEAR  | -            | -                   | remove all, O(1)     | -
  * AQF_SCAN   | -            | -                   | entries above map_key, items | -
  *
- * Numbers are int64_t, eight bytes, little-endian. Items are what aqf_next_item reads: for a scan
- * map key and value in turn, `limit` entries at most; AQF_MORE says that others may follow: scan
- * again with the last map key. */
+ * Numbers are int64_t, eight bytes, little-endian. Items are what aqf_next_item reads and
+ * aqf_put_item writes: for a scan map key and value in turn, `limit` entries at most, from 1 to
+ * 4096; it ends earlier at about 1 MiB. AQF_MORE says that others may follow: scan again with the
+ * last map key. A list of no items is one that is not there. */
 enum {
     AQF_GET = 1,
     AQF_PUT = 2,
@@ -327,10 +328,19 @@ AQF_API aqf_status aqf_poll(aqf_session session, aqf_completion *completions, si
 /* Gives results back; any order. */
 AQF_API aqf_status aqf_release(aqf_session session, aqf_results results);
 
+/* Items stand one behind the other, each as its length and so many bytes. The length is in base 128,
+ * the lowest seven bits first, with 128 added to each byte but its last, in no more bytes than it
+ * needs: one up to 127, two up to 16383. */
+
 /* Reads the item at `*at`, of which `*left` bytes are left, and moves both behind it. `item` lies
- * inside those bytes. AQF_ABSENT: there are no more. AQF_CORRUPT: these bytes are not items. */
+ * inside those bytes. AQF_ABSENT: there are no more. AQF_INVALID: these bytes are not items. */
 AQF_API aqf_status aqf_next_item(const void **at, size_t *left, const void **item,
                                  size_t *item_len);
+
+/* Writes an item at `*at`, where `*left` bytes are free, and moves both behind it: for the value of an
+ * AQF_PUT to a list. It takes its length and at most four bytes. AQF_BUFFER_TOO_SMALL: it does not
+ * fit, and nothing was written. */
+AQF_API aqf_status aqf_put_item(void **at, size_t *left, const void *item, size_t item_len);
 
 #ifdef __cplusplus
 }

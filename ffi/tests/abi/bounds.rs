@@ -97,3 +97,19 @@ fn large_answers_come_as_the_host_takes_them() {
     }
     assert!(peak_bytes() < 1 << 30, "{}", peak_bytes());
 }
+
+#[test]
+fn a_name_of_a_state_that_is_too_long_is_told_so() {
+    let host = Host::open("names", "inline");
+    for bytes in [0, 256, 2999] {
+        let name = vec![b'n'; bytes];
+        let opened = host.one(with_key(Request::new(op::OPEN_STATE, host.store, 0), &name, b""));
+        assert_eq!(opened.status, INVALID);
+    }
+    let name = vec![b'n'; 2999];
+    let mut request = with_key(Request::new(op::OPEN_STATE, host.store, 0), &name, b"");
+    request.limit = kind::VALUE;
+    let opened = host.one(request);
+    assert!(opened.message.contains("1 to 255"), "{}", opened.message);
+    host.close();
+}

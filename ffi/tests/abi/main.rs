@@ -76,7 +76,30 @@ fn lists_and_maps_come_as_items() {
     assert_eq!(items(&got.value), [&b"a"[..], b"", b"ccc"]);
     assert_eq!(host.one(host.on(op::PUT, list, b"k2", &got.value)).status, OK);
     assert_eq!(host.one(host.on(op::GET, list, b"k2", b"")).value, got.value);
-    assert_eq!(host.one(host.on(op::PUT, list, b"k2", &got.value[1..])).status, CORRUPT);
+    // What is not items, and lengths in more bytes than they need.
+    for wrong in [&got.value[1..], b"\x82\x00ab", b"\x80"] {
+        assert_eq!(host.one(host.on(op::PUT, list, b"k2", wrong)).status, INVALID);
+        let (mut at, mut left) = (wrong.as_ptr().cast::<c_void>(), wrong.len());
+        let (mut item, mut len) = (null(), 0);
+        // SAFETY: the places are live, and so are the bytes.
+        let read = unsafe {
+            aqf_next_item(&raw mut at, &raw mut left, &raw mut item, &raw mut len);
+            aqf_next_item(&raw mut at, &raw mut left, &raw mut item, &raw mut len)
+        };
+        assert_eq!(read, INVALID);
+    }
+    let (mut room, elements) = ([0_u8; 203], [&[5; 200][..], b""]);
+    let (mut at, mut left) = (room.as_mut_ptr().cast::<c_void>(), room.len());
+    for element in elements {
+        let (data, len) = (element.as_ptr().cast(), element.len());
+        // SAFETY: the places are live, and so are the bytes.
+        assert_eq!(unsafe { aqf_put_item(&raw mut at, &raw mut left, data, len) }, OK);
+    }
+    // SAFETY: as above.
+    assert_eq!(unsafe { aqf_put_item(&raw mut at, &raw mut left, null(), 0) }, TOO_SMALL);
+    assert_eq!(left, 0);
+    assert_eq!(host.one(host.on(op::PUT, list, b"k2", &room)).status, OK);
+    assert_eq!(items(&host.one(host.on(op::GET, list, b"k2", b"")).value), elements);
     let entry = |op, key: &'static [u8], value: &'static [u8]| Request {
         map_key: key.as_ptr().cast(),
         map_key_len: key.len() as u32,
@@ -192,6 +215,11 @@ fn null_pointers_and_wrong_sizes_are_a_status() {
         assert_eq!(statuses, [OK, OK, INVALID], "the wrong one fails alone");
         assert_eq!(aqf_poll(host.session, null_mut(), 1, 0, null_mut(), null_mut()), INVALID);
         assert_eq!(aqf_key_group(null(), 0, 0, null_mut()), INVALID);
+        // Lengths that are wrong by far are not read.
+        let (text, long, mut group) = (c"k".as_ptr(), 1 << 40, 0);
+        assert_eq!(aqf_key_group(text.cast(), long, 128, &raw mut group), TOO_LARGE);
+        assert_eq!(aqf_engine_open(text, long, &raw mut number), TOO_LARGE);
+        assert_eq!(aqf_store_open(host.session, text, long, &raw mut number), TOO_LARGE);
         assert_eq!(aqf_option_at(0, null_mut()), INVALID);
         assert_eq!(aqf_engine_statistics(host.engine, null_mut(), 0, &raw mut size), TOO_SMALL);
         let mut json = vec![0_i8; size + 64];
@@ -456,6 +484,8 @@ fn options_are_described() {
         index += 1;
     }
     assert!(index > 5);
+    assert_eq!(open_engine("dfs = memory://x\0\nmemory = 48M"), Err(INVALID));
+    assert!(last_error().contains("line 1") && !last_error().contains('\0'), "{}", last_error());
     assert_eq!(open_engine("dsf = x"), Err(INVALID));
     assert!(last_error().contains("did you mean `dfs`?") || last_error().contains("there are dfs"));
     assert_eq!(aqf_abi_check(1), OK);
