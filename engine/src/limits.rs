@@ -461,6 +461,15 @@ pub const STATISTICS_NS: u64 = 1_000_000_000;
 /// move, and a replacement takes a fraction of one.
 pub const STATISTICS_PAGE_MS: u64 = 500;
 
+/// A page of statistics that was not replaced for so long, milliseconds, is nobody's, even if its
+/// process runs: that is another of the same number, or one that hangs. Ten times the period.
+pub const PAGE_STALE_MS: u64 = 5000;
+
+const _: () = assert!(PAGE_STALE_MS >= 10 * STATISTICS_PAGE_MS);
+
+/// First bytes of a page, which tell that it is one: schema and process.
+pub const PAGE_HEAD_BYTES: u64 = 256;
+
 /// Asking for statistics waits for shards on threads of their own at most this long, milliseconds:
 /// a tick takes less than one.
 pub const STATISTICS_WAIT_MS: u64 = 100;

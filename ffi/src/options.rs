@@ -65,7 +65,7 @@ pub const OPTIONS: [Described; 11] = [
         name: c"statistics_page",
         type_: c"a path",
         default: c"",
-        doc: c"A file in which the engine keeps its statistics as JSON; none if empty.",
+        doc: c"A new file, or an old page, for the engine's statistics as JSON; none if empty.",
     },
     Described {
         scope: SCOPE_STORE,
