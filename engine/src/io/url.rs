@@ -61,6 +61,11 @@ fn place(url: &str, base: &str) -> Result<Place> {
         // `file:/path` is how Java prints a file url.
         let path =
             base.strip_prefix("file:").map_or_else(|| Ok(base.to_owned()), |p| decode(url, p))?;
+        if let Some(name) = base.strip_prefix("memory:") {
+            return Err(Error::invalid(format!(
+                "DFS url {url}: write memory://{name}; a path that begins so is ./{base}"
+            )));
+        }
         return folder(url, &path);
     };
     match scheme {

@@ -52,3 +52,13 @@ fn refused_urls_name_the_remedy() {
     // A far-off word gets no suggestion.
     assert!(!parse("webhdfs://x").unwrap_err().text.contains("did you mean"));
 }
+
+#[test]
+fn a_scheme_without_slashes_is_refused() {
+    let error = parse("memory:name").unwrap_err();
+    assert!(
+        error.text.contains("memory://name") && error.text.contains("./memory:name"),
+        "{error}"
+    );
+    assert!(matches!(parse("./memory:name").unwrap().place, Place::Folder(_)));
+}
