@@ -16,6 +16,7 @@ use crate::io::doorbell::Doorbell;
 use crate::io::handoff::{Handoff, locked};
 use crate::io::read_driver::IoKind;
 use crate::io::reads::Wait;
+use crate::io::sys;
 use crate::io::uring::RingMode;
 use crate::io::vacancy::Vacancy;
 use crate::limits::{ANSWERS_TOLD_BYTES, SESSION_RING_SLOTS, SHARD_SPIN_NS};
@@ -128,7 +129,7 @@ impl OwnedShard {
                     peer.bell.ring();
                 }
             })
-            .map_err(|e| Error::io("starting the thread of a shard", &e))?;
+            .map_err(|e| sys::no_thread("starting the thread of a shard", &e))?;
         let failed = Error::new(ErrorKind::Io, "the thread of a shard ended while it started");
         let shared = outcome.recv().unwrap_or(Err(failed))?;
         Ok(Self { shared, thread: Some(thread) })
