@@ -136,6 +136,10 @@ impl Shard {
             }
             Some((_, error)) => {
                 self.counters.job_failures += 1;
+                if store.opening.failures == 0 {
+                    let number = store.number;
+                    log::warn!("store {number}: tables cannot be opened: {}", error.text);
+                }
                 if store.opening.failed(self.now) {
                     answer_drains(store, &Err(error.clone()), outbox);
                 }

@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -435,29 +436,39 @@ fn aquifer_handle() -> Vec<u8> {
     handle
 }
 
-extern "C" fn count_line(context: *mut c_void, level: i32, _: *const i8, len: usize) {
-    // SAFETY: the test passes a counter that outlives the log.
-    let lines = unsafe { &*context.cast::<AtomicU64>() };
-    assert!((1..=5).contains(&level) && len > 0);
-    lines.fetch_add(1, Ordering::Relaxed);
+extern "C" fn keep_line(context: *mut c_void, level: i32, text: *const i8, len: usize) {
+    // SAFETY: the test passes a list that outlives the log.
+    let lines = unsafe { &*context.cast::<Mutex<Vec<(i32, String)>>>() };
+    let text = String::from_utf8(bytes(text.cast(), len as u32)).unwrap();
+    lines.lock().unwrap().push((level, text));
 }
 
 #[test]
 fn the_log_goes_to_the_host_until_it_says_no() {
-    let lines = AtomicU64::new(0);
+    let lines: Mutex<Vec<(i32, String)>> = Mutex::default();
     let context = (&raw const lines).cast_mut().cast();
-    // SAFETY: the counter outlives the log, which ends below.
+    // SAFETY: the list outlives the log, which ends below.
     unsafe {
-        assert_eq!(aqf_set_log(Some(count_line), context, 9), INVALID);
-        assert_eq!(aqf_set_log(Some(count_line), context, 5), OK);
+        assert_eq!(aqf_set_log(Some(keep_line), context, 9), INVALID);
+        assert_eq!(aqf_set_log(Some(keep_line), context, 3), OK);
     }
-    log::warn!("a line");
-    assert!(lines.load(Ordering::Relaxed) >= 1);
+    let host = Host::open_on("memory://abi-log", "inline", "49M");
+    let handle = aquifer_handle();
+    let restore = with_key(Request::new(op::RESTORE, host.store, 0), b"", &handle);
+    assert_eq!(host.one(restore).status, MISSING);
+    host.close();
+    let logged = |level, word: &str| {
+        let lines = lines.lock().unwrap();
+        lines.iter().any(|(at, text)| *at == level && text.contains(word))
+    };
+    // What other tests do is logged too.
+    assert!(logged(3, "memory 51380224 bytes, io "), "{lines:?}");
+    assert!(logged(3, "an engine is closed") && logged(2, "a restore failed"), "{lines:?}");
     // SAFETY: null ends it.
     assert_eq!(unsafe { aqf_set_log(None, null_mut(), 0) }, OK);
-    let before = lines.load(Ordering::Relaxed);
-    log::warn!("another line");
-    assert_eq!(lines.load(Ordering::Relaxed), before);
+    let before = lines.lock().unwrap().len();
+    log::error!("another line");
+    assert_eq!(lines.lock().unwrap().len(), before);
 }
 
 #[test]
