@@ -165,7 +165,7 @@ pub(crate) fn block_signals() {
 
 /// Gives free memory of the C library's allocator back to the system; other allocators keep theirs.
 /// Allocations of other threads may wait for it, for a fraction of a millisecond each.
-pub(crate) fn give_back_free_memory() {
+pub fn give_back_free_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it takes no pointer, and any thread may call it at any time.
     unsafe {
