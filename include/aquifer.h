@@ -23,12 +23,23 @@
  *   zero is an empty string of bytes.
  * Results (values, handles of checkpoints, messages) are lent: they lie in memory of the library
  *   until aqf_release, or until the session is closed.
+ *   A session for which 16 MiB of answers wait is not served further until they were polled, one
+ *   value more may come; so a poll brings little more than that. What was polled and not released is
+ *   the host's, beyond the memory budget.
+ * Limits. A key with its namespace and map key has 2048 bytes, a value 16 MiB, the name of a state 1
+ *   to 255 bytes; a store has 255 states, a shard 1024 stores (a restore takes the place of one more
+ *   while it runs), an engine 1024 shards of at least 48 MiB of its memory. A session takes 16384
+ *   requests in flight, and none while those have 64 MiB of keys and values. What exceeds a limit is
+ *   refused with it.
+ * Fields that an operation does not use are ignored.
  * Threads. Any thread may call any function. A session does one call at a time: a second thread
  *   meanwhile gets AQF_BUSY. aqf_session_wake, aqf_session_close and aqf_engine_close are the
  *   exceptions, which may be called while another thread polls.
  * Order. Requests of one key take effect in the order of their submission, also inside a batch.
- * Fork. A child process of a process that opened an engine gets AQF_FORKED from every function; it
- *   may exec. The library installs no signal handler, starts no process, opens no port.
+ * Fork. A child process of a process that opened an engine gets AQF_FORKED from every function that
+ *   can fail, and cannot open an engine of its own; it may exec. aqf_abi_version, aqf_version,
+ *   aqf_status_name, aqf_status_is_retryable and aqf_last_error work there too. Fork before the first
+ *   engine is opened. The library installs no signal handler, starts no process, opens no port.
  */
 #ifndef AQUIFER_H
 #define AQUIFER_H
@@ -67,7 +78,7 @@ enum {
     AQF_NO_MEMORY = -10,      /* the memory budget is too small for the demand */
     AQF_BAD_HANDLE = -11,     /* not a handle, or one that was closed */
     AQF_BUSY = -12,           /* another thread uses the session */
-    AQF_FORKED = -13,         /* called in a forked child */
+    AQF_FORKED = -13,         /* called in a forked child: exec, or fork before an engine is opened */
     AQF_PANIC = -14,          /* a bug of the library; what it happened to is poisoned */
     AQF_BUFFER_TOO_SMALL = -15 /* the text does not fit; the length it needs was given */
 };
@@ -82,9 +93,10 @@ enum {
  * AQF_CLEAR  | -            | -                   | remove all, O(1)     | -
  * AQF_SCAN   | -            | -                   | entries above map_key, items | -
  *
- * Numbers are int64_t, eight bytes, little-endian. Items are what aqf_next_item reads: for a scan
- * map key and value in turn, `limit` entries at most; AQF_MORE says that others may follow: scan
- * again with the last map key. */
+ * Numbers are int64_t, eight bytes, little-endian. Items are what aqf_next_item reads and
+ * aqf_put_item writes: for a scan map key and value in turn, `limit` entries at most, which is
+ * at least 1 (4096 are given at most), and fewer once they have 1 MiB. AQF_MORE says that others may
+ * follow: scan again with the last map key. A list of no items is one that is not there. */
 enum {
     AQF_GET = 1,
     AQF_PUT = 2,
@@ -100,7 +112,10 @@ enum {
                           * Before the first state is opened. The checkpoints are of any stores;
                           * of them the store takes its own key groups, each of which exactly one
                           * must hold. Stores whose checkpoints are to be restored as one open the
-                          * same states in the same order. */
+                          * same states in the same order. If it fails, the store is as before, and
+                          * can be restored from others. Until it completed, also requests for the
+                          * store that were submitted behind it complete with AQF_INVALID: poll
+                          * for its end first. */
     AQF_CHECKPOINT = 18, /* Completes with a handle, at most 1 KiB: to keep it is the commit. */
     AQF_RELEASE = 19,    /* value: a handle that is not kept any more; what only it needs is
                           * deleted, of what the store wrote since it was opened. Keep a handle
@@ -115,7 +130,11 @@ enum {
 /* What a state holds for each key and namespace. */
 enum {
     AQF_KIND_VALUE = 1, /* one value */
-    AQF_KIND_LIST = 2,  /* a sequence of elements; adding one needs no read */
+    AQF_KIND_LIST = 2,  /* a sequence of elements; adding one needs no read. 16 MiB in all: an AQF_ADD
+                         * that is seen to exceed them is AQF_TOO_LARGE and has no effect. As adding
+                         * does not read, a list may exceed them unseen: then its AQF_GET is
+                         * AQF_TOO_LARGE until it is deleted or put. Keep what grows so far in a
+                         * map. */
     AQF_KIND_MAP = 3,   /* entries in the order of their map keys, which are not empty */
     AQF_KIND_SUM = 4,   /* a number: the wrapping sum of those added */
     AQF_KIND_MIN = 5,   /* the smallest of those added */
@@ -125,7 +144,8 @@ enum {
 /* Key group of a request whose host leaves it to the engine: the hash of the key. */
 #define AQF_KEY_GROUP_AUTO 0xffffffffu
 
-/* One request. What its operation does not use is zero. */
+/* One request. What its operation does not use is ignored, but keep it zero: a later version may use
+ * it. */
 typedef struct aqf_request {
     uint32_t struct_size;
     uint16_t op;        /* AQF_GET, ... */
@@ -222,7 +242,10 @@ AQF_API size_t aqf_last_error(char *buffer, size_t capacity);
 /* The option number `index`, from 0; AQF_ABSENT behind the last. The strings are static. */
 AQF_API aqf_status aqf_option_at(uint32_t index, aqf_option *option);
 
-/* Levels of the log: 1 errors, 2 warnings, 3 what is worth knowing, 4 details, 5 all. */
+/* Levels of the log: 1 errors (a thread that was left to itself, a store that is poisoned), 2 warnings
+ * (io_uring or direct I/O is not allowed here; a flush, merge, opening, checkpoint or restore
+ * failed), 3 what is worth knowing (an engine was opened, and how it reads; it was closed). Levels 4
+ * and 5 are those of packages that the library is built of. A line is for people. */
 typedef void (*aqf_log_fn)(void *context, int32_t level, const char *text, size_t text_len);
 
 /* Has the library give what it logs, up to `level`, to `fn`, which is called from any thread, one
@@ -300,9 +323,10 @@ AQF_API aqf_status aqf_key_group(const void *key, size_t key_len, uint32_t key_g
 /* ---- requests -------------------------------------------------------------------------------- */
 
 /* Takes requests from the front of an array, `accepted` of `count`: as many as may be in flight
- * (16384). The others are the host's to submit again after a poll. Never waits. Every accepted
- * request completes exactly once; one that is wrong completes with its error, and the others go on.
- * AQF_INVALID (a null pointer, a wrong struct_size): none was taken. */
+ * (16384, and no more once they have 64 MiB of keys and values). The others are the host's to submit again after a poll. Never waits. Every accepted
+ * request completes exactly once; one that is wrong, also by its struct_size, which is the first's
+ * for all, completes with its error, and the others go on. When the call itself fails (a null
+ * pointer, a wrong struct_size of the first), none was taken, and `accepted` is 0. */
 AQF_API aqf_status aqf_submit(aqf_session session, const aqf_request *requests, size_t count,
                               size_t *accepted);
 
@@ -316,10 +340,19 @@ AQF_API aqf_status aqf_poll(aqf_session session, aqf_completion *completions, si
 /* Gives results back; any order. */
 AQF_API aqf_status aqf_release(aqf_session session, aqf_results results);
 
+/* Items stand one behind the other, each as its length and so many bytes. The length is in base 128,
+ * the lowest seven bits first, with 128 added to each byte but its last, in no more bytes than it
+ * needs: one up to 127, two up to 16383. */
+
 /* Reads the item at `*at`, of which `*left` bytes are left, and moves both behind it. `item` lies
- * inside those bytes. AQF_ABSENT: there are no more. AQF_CORRUPT: these bytes are not items. */
+ * inside those bytes. AQF_ABSENT: there are no more. AQF_INVALID: these bytes are not items. */
 AQF_API aqf_status aqf_next_item(const void **at, size_t *left, const void **item,
                                  size_t *item_len);
+
+/* Writes an item at `*at`, where `*left` bytes are free, and moves both behind it: for the value of an
+ * AQF_PUT to a list. It takes its length and at most four bytes. AQF_BUFFER_TOO_SMALL: it does not
+ * fit, and nothing was written. */
+AQF_API aqf_status aqf_put_item(void **at, size_t *left, const void *item, size_t item_len);
 
 #ifdef __cplusplus
 }

@@ -40,6 +40,14 @@ inline aqf_status check(aqf_status status) {
     throw Error(status, std::string(aqf_status_name(status)) + ": " + text);
 }
 
+// A length as requests have it. What does not fit is thrown, for it would be cut.
+inline std::uint32_t length(std::size_t bytes) {
+    if (bytes > UINT32_MAX)
+        throw Error(AQF_TOO_LARGE, "AQF_TOO_LARGE: " + std::to_string(bytes) +
+                                       " bytes are more than any key or value may have");
+    return static_cast<std::uint32_t>(bytes);
+}
+
 // A handle that is closed once.
 template <typename Close> class Owned {
 public:
@@ -102,7 +110,7 @@ struct State {
 
     // A request on this state. The views must live until it is submitted.
     aqf_request request(std::uint16_t op, std::string_view key, std::uint64_t user_data = 0,
-                        std::string_view value = {}) const noexcept {
+                        std::string_view value = {}) const {
         aqf_request r = AQF_INIT(aqf_request);
         r.op = op;
         r.state = number;
@@ -110,23 +118,23 @@ struct State {
         r.user_data = user_data;
         r.key_group = AQF_KEY_GROUP_AUTO;
         r.key = key.data();
-        r.key_len = static_cast<std::uint32_t>(key.size());
+        r.key_len = length(key.size());
         r.value = value.data();
-        r.value_len = static_cast<std::uint32_t>(value.size());
+        r.value_len = length(value.size());
         return r;
     }
-    aqf_request get(std::string_view key, std::uint64_t user_data = 0) const noexcept {
+    aqf_request get(std::string_view key, std::uint64_t user_data = 0) const {
         return request(AQF_GET, key, user_data);
     }
     aqf_request put(std::string_view key, std::string_view value,
-                    std::uint64_t user_data = 0) const noexcept {
+                    std::uint64_t user_data = 0) const {
         return request(AQF_PUT, key, user_data, value);
     }
     aqf_request add(std::string_view key, std::string_view operand,
-                    std::uint64_t user_data = 0) const noexcept {
+                    std::uint64_t user_data = 0) const {
         return request(AQF_ADD, key, user_data, operand);
     }
-    aqf_request remove(std::string_view key, std::uint64_t user_data = 0) const noexcept {
+    aqf_request remove(std::string_view key, std::uint64_t user_data = 0) const {
         return request(AQF_DELETE, key, user_data);
     }
 };
@@ -248,6 +256,17 @@ inline std::vector<std::string_view> items(std::string_view bytes) {
     while (check(aqf_next_item(&at, &left, &item, &len)) == AQF_OK)
         all.emplace_back(static_cast<const char *>(item), len);
     return all;
+}
+
+// Appends an item to `bytes`: so the value of an AQF_PUT to a list is made.
+inline void put_item(std::string &bytes, std::string_view item) {
+    const std::size_t before = bytes.size();
+    bytes.resize(before + item.size() + 4);
+    void *at = bytes.data() + before;
+    std::size_t left = bytes.size() - before;
+    const aqf_status status = aqf_put_item(&at, &left, item.data(), item.size());
+    bytes.resize(status == AQF_OK ? bytes.size() - left : before);
+    check(status);
 }
 
 } // namespace aquifer

@@ -387,6 +387,26 @@ pub const EXECUTOR_READ_THREADS: usize = 8;
 /// acceptance is the back-pressure a host sees.
 pub const SESSION_IN_FLIGHT_MAX: usize = 16 << 10;
 
+/// Bytes of values in completions that a session has not taken, from which on the shard does not
+/// serve it further: one value more may come, and a host sees at most so much at a poll.
+pub const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+const _: () = assert!(ANSWER_BYTES_MAX + VALUE_BYTES_MAX <= BATCH_BYTES_MAX / 4, "spans fit");
+
+/// A session on another thread than its shard tells it of answers it took when they have this many
+/// bytes: for small ones a message in a thousand.
+pub const ANSWERS_TOLD_BYTES: usize = 1 << 20;
+
+const _: () = assert!(ANSWERS_TOLD_BYTES < ANSWER_BYTES_MAX, "else a shard waits for ever");
+
+/// Bytes of answers that may gather in a session while a call of it waits for something else: a
+/// quarter of what spans can name.
+pub const UNPOLLED_BYTES_MAX: usize = BATCH_BYTES_MAX / 4;
+
+/// Memory for values that an empty list of requests or completions keeps to be filled again, bytes:
+/// batches of usual values need no more, and what a few large ones took goes back.
+pub const KEPT_BYTES_MAX: usize = 4 << 20;
+
 /// Slots of the rings between a session and an owned shard: batches, not requests.
 pub const SESSION_RING_SLOTS: usize = 256;
 
@@ -467,6 +487,15 @@ pub const STATISTICS_NS: u64 = 1_000_000_000;
 /// The page of statistics is replaced every so many milliseconds: a person who watches it sees it
 /// move, and a replacement takes a fraction of one.
 pub const STATISTICS_PAGE_MS: u64 = 500;
+
+/// A page of statistics that was not replaced for so long, milliseconds, is nobody's, even if its
+/// process runs: that is another of the same number, or one that hangs. Ten times the period.
+pub const PAGE_STALE_MS: u64 = 5000;
+
+const _: () = assert!(PAGE_STALE_MS >= 10 * STATISTICS_PAGE_MS);
+
+/// First bytes of a page, which tell that it is one: schema and process.
+pub const PAGE_HEAD_BYTES: u64 = 256;
 
 /// Asking for statistics waits for shards on threads of their own at most this long, milliseconds:
 /// a tick takes less than one.

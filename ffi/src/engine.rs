@@ -116,10 +116,8 @@ pub struct Inner {
 pub enum StoreState {
     /// It takes requests.
     Open(StoreId),
-    /// Its checkpoint is being read.
-    Restoring,
-    /// Its restore failed: it can be restored from another checkpoint.
-    Broken,
+    /// A checkpoint is being read into another store, which takes the place of this one.
+    Restoring(StoreId),
     Closed,
 }
 
@@ -143,47 +141,41 @@ impl StoreObject {
         self.version.fetch_add(1, Ordering::Release);
     }
 
-    /// A restore from handles, one behind the other, begins: the configuration of the new opening,
-    /// and the store that it replaces.
-    pub fn begin_restore(&self, handles: &[u8]) -> Result<(StoreConfig, Option<StoreId>), Failure> {
-        let mut replaced = None;
+    /// A restore from handles, one behind the other, begins: the configuration of the new opening.
+    pub fn begin_restore(&self, handles: &[u8]) -> Result<StoreConfig, Failure> {
         let mut refused = None;
         self.change(|inner| match inner.state {
             _ if !inner.states.is_empty() => {
                 refused = Some("the store has states already; restore before the first is opened");
             }
-            StoreState::Restoring => refused = Some("the store is being restored already"),
+            StoreState::Restoring(_) => refused = Some("the store is being restored already"),
             StoreState::Closed => refused = Some("the store was closed"),
-            StoreState::Open(id) => {
-                replaced = Some(id);
-                inner.state = StoreState::Restoring;
-            }
-            StoreState::Broken => inner.state = StoreState::Restoring,
+            StoreState::Open(id) => inner.state = StoreState::Restoring(id),
         });
         if let Some(refused) = refused {
             return Err(Failure::invalid(refused));
         }
         let handles = split(handles).into_iter().map(<[u8]>::to_vec).collect();
-        Ok((StoreConfig { handles, ..self.config.clone() }, replaced))
+        Ok(StoreConfig { handles, ..self.config.clone() })
     }
 
-    /// The restore ended. False if the store was closed meanwhile.
-    pub fn restored(&self, id: StoreId, states: StateTable) -> bool {
-        let mut wanted = false;
+    /// The restore ended: the number on the shard of what is not used any more.
+    pub fn restored(&self, id: StoreId, states: StateTable) -> StoreId {
+        let mut unused = id;
         self.change(|inner| {
-            if inner.state == StoreState::Restoring {
-                wanted = true;
+            if let StoreState::Restoring(replaced) = inner.state {
+                unused = replaced;
                 *inner = Inner { state: StoreState::Open(id), states };
             }
         });
-        wanted
+        unused
     }
 
-    /// If a restore ran, it failed.
+    /// If a restore ran, it failed: the store is as before.
     pub fn restore_failed(&self) {
         self.change(|inner| {
-            if inner.state == StoreState::Restoring {
-                inner.state = StoreState::Broken;
+            if let StoreState::Restoring(id) = inner.state {
+                inner.state = StoreState::Open(id);
             }
         });
     }
@@ -201,7 +193,7 @@ impl StoreObject {
     pub fn close(&self) -> Option<StoreId> {
         let mut closed = None;
         self.change(|inner| {
-            if let StoreState::Open(id) = inner.state {
+            if let StoreState::Open(id) | StoreState::Restoring(id) = inner.state {
                 closed = Some(id);
             }
             inner.state = StoreState::Closed;

@@ -21,8 +21,9 @@ pub fn watch() {
 }
 
 /// The cause and remedy of `AQF_FORKED`.
-pub const REFUSED: &str = "this process is a forked child of one that opened an engine, whose \
-                           threads it does not have; exec a program, or open the engine after fork";
+pub const REFUSED: &str = "this process is a forked child of one that had opened an engine, whose \
+                           threads it does not have, so it cannot open one either; exec a program, \
+                           or fork before the first engine is opened";
 
 /// True in a forked child.
 pub fn is_child() -> bool {

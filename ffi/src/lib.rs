@@ -7,10 +7,11 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::time::Duration;
 
-use aquifer::codec::hash;
 use aquifer::codec::reader::Reader;
-use aquifer::limits::KEY_GROUPS_MAX;
+use aquifer::codec::{hash, varint};
+use aquifer::limits::{KEY_BYTES_MAX, KEY_GROUPS_MAX, VALUE_BYTES_MAX};
 use aquifer::shard::session::Armed;
+use aquifer::types::key::too_large;
 
 mod engine;
 mod fork;
@@ -25,7 +26,7 @@ mod status;
 
 use engine::ENGINES;
 use layout::{Completion, LogFn, Option_, Request};
-use requests::bytes;
+use requests::{bytes, value_too_large};
 use session::SESSIONS;
 use status::{Failure, Status, call};
 
@@ -174,6 +175,21 @@ pub unsafe extern "C" fn aqf_set_log(
     call(|| log::set(function, context, level))
 }
 
+/// Longest text of options: a hundred times what they are; a length beyond is not read.
+const OPTIONS_BYTES_MAX: usize = 64 << 10;
+
+// The text of options.
+//
+// SAFETY (for callers): as `bytes`.
+unsafe fn option_text<'a>(options: *const c_char, len: usize) -> Result<&'a [u8], Failure> {
+    if len > OPTIONS_BYTES_MAX {
+        let text = format!("options of {len} bytes exceed the limit of {OPTIONS_BYTES_MAX}");
+        return Err(Failure::new(Status::TooLarge, text));
+    }
+    // SAFETY: as the caller says.
+    unsafe { bytes(options.cast(), len, "options") }
+}
+
 /// See `aquifer.h`.
 ///
 /// # Safety
@@ -187,7 +203,7 @@ pub unsafe extern "C" fn aqf_engine_open(
     call(|| {
         check(engine, "engine")?;
         // SAFETY: as the header says.
-        let text = unsafe { bytes(options.cast(), options_len, "options")? };
+        let text = unsafe { option_text(options, options_len)? };
         let handle = engine::open(text)?;
         // SAFETY: as the header says.
         unsafe { give(engine, "engine", handle)? };
@@ -342,7 +358,7 @@ pub unsafe extern "C" fn aqf_store_open(
     call(|| {
         check(store, "store")?;
         // SAFETY: as the header says.
-        let text = unsafe { bytes(options.cast(), options_len, "options")? };
+        let text = unsafe { option_text(options, options_len)? };
         let session = SESSIONS.get(session)?;
         let handle = session::open_store(&mut *session.enter()?, text)?;
         // SAFETY: as the header says.
@@ -375,6 +391,9 @@ pub unsafe extern "C" fn aqf_key_group(
         if key_groups == 0 || key_groups > KEY_GROUPS_MAX {
             let text = format!("{key_groups} key groups: use 1 to {KEY_GROUPS_MAX}");
             return Err(Failure::invalid(text));
+        }
+        if key_len > KEY_BYTES_MAX {
+            return Err(too_large(key_len).into());
         }
         // SAFETY: as the header says.
         let key = unsafe { bytes(key, key_len, "the key")? };
@@ -416,15 +435,17 @@ pub unsafe extern "C" fn aqf_submit(
         while taken < count && state.room() > 0 && !state.is_ended() {
             // SAFETY: `count` structs of `stride` bytes lie there, as the header says.
             let request = unsafe { &*requests.byte_add(taken * stride) };
-            if request.struct_size as usize != stride {
-                let text = format!("request {taken} has struct_size {}", request.struct_size);
-                state.flush();
-                // SAFETY: as above.
-                unsafe { give(accepted, "accepted", taken)? };
-                return Err(Failure::invalid(format!("{text}, and those before it {stride}")));
+            if request.struct_size as usize == stride {
+                // SAFETY: its pointers and lengths name readable bytes, as the header says.
+                unsafe { state.take_request(request) };
+            } else {
+                let text = format!(
+                    "the request has struct_size {}, and the first of its batch {stride}; set it \
+                     as AQF_INIT does",
+                    request.struct_size
+                );
+                state.refuse_request(request.user_data, &Failure::invalid(text));
             }
-            // SAFETY: its pointers and lengths name readable bytes, as the header says.
-            unsafe { state.take_request(request) };
             taken += 1;
         }
         state.flush();
@@ -504,11 +525,7 @@ pub unsafe extern "C" fn aqf_next_item(
         if rest.is_empty() {
             return Ok(Status::Absent);
         }
-        let mut reader = Reader::new(rest);
-        let Some(span) = reader.span() else {
-            let text = "these bytes are not items; pass those of a list or a scan unchanged";
-            return Err(Failure::new(Status::Corrupt, text));
-        };
+        let span = requests::item(&mut Reader::new(rest))?;
         let read = span.as_ptr().addr() + span.len() - rest.as_ptr().addr();
         // SAFETY: as above.
         unsafe {
@@ -516,6 +533,46 @@ pub unsafe extern "C" fn aqf_next_item(
             left.write(rest.len() - read);
             item.write(span.as_ptr().cast());
             item_len.write(span.len());
+        }
+        Ok(Status::Ok)
+    })
+}
+
+/// See `aquifer.h`.
+///
+/// # Safety
+/// As the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aqf_put_item(
+    at: *mut *mut c_void,
+    left: *mut usize,
+    item: *const c_void,
+    item_len: usize,
+) -> i32 {
+    call(|| {
+        check(at, "at")?;
+        check(left, "left")?;
+        if item_len > VALUE_BYTES_MAX {
+            return Err(value_too_large(item_len));
+        }
+        // SAFETY: as the header says.
+        let item = unsafe { bytes(item, item_len, "item")? };
+        let mut head = Vec::new();
+        varint::put(&mut head, item_len as u64);
+        let need = head.len() + item_len;
+        // SAFETY: not null, aligned, and as the header says.
+        let (to, room) = unsafe { (at.read(), left.read()) };
+        if to.is_null() || room < need {
+            let text = format!("the item takes {need} bytes, and {room} are left at *at");
+            return Err(Failure::new(Status::BufferTooSmall, text));
+        }
+        // SAFETY: `need` bytes are free there, and the host's item is not among them.
+        unsafe {
+            let to = to.cast::<u8>();
+            to.copy_from_nonoverlapping(head.as_ptr(), head.len());
+            to.add(head.len()).copy_from_nonoverlapping(item.as_ptr(), item_len);
+            at.write(to.add(need).cast());
+            left.write(room - need);
         }
         Ok(Status::Ok)
     })

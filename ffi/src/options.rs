@@ -65,7 +65,7 @@ pub const OPTIONS: [Described; 11] = [
         name: c"statistics_page",
         type_: c"a path",
         default: c"",
-        doc: c"A file in which the engine keeps its statistics as JSON; none if empty.",
+        doc: c"A new file, or an old page, for the engine's statistics as JSON; none if empty.",
     },
     Described {
         scope: SCOPE_STORE,
@@ -112,6 +112,11 @@ fn each(
 ) -> Result<(), Failure> {
     let text = std::str::from_utf8(text)
         .map_err(|error| Failure::invalid(format!("the options are not UTF-8: {error}")))?;
+    if let Some(at) = text.find('\0') {
+        let line = text[..at].matches('\n').count() + 1;
+        let what = format!("line {line} of the options holds a NUL; pass the length without it");
+        return Err(Failure::invalid(what));
+    }
     let names: Vec<&str> = OPTIONS
         .iter()
         .filter(|option| option.scope == scope)

@@ -4,10 +4,11 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use aquifer::limits::{KEY_BYTES_MAX, STATES_MAX, VALUE_BYTES_MAX};
+use aquifer::codec::reader::Reader;
+use aquifer::codec::varint;
+use aquifer::limits::{KEY_BYTES_MAX, STATE_NAME_BYTES_MAX, STATES_MAX, VALUE_BYTES_MAX};
 use aquifer::shard::engine::opening;
 use aquifer::shard::values::ControlOp;
-use aquifer::state::decode::Items;
 use aquifer::state::handle::{Key, ListState, MapState, ReducingState, Target, ValueState};
 use aquifer::state::request::{Batch, StoreId};
 use aquifer::state::{StateKind, StateTable};
@@ -46,12 +47,9 @@ impl Known {
             StoreState::Open(id) => {
                 Ok(Self { handle, version, object, id, states: any_states(id, &inner.states) })
             }
-            StoreState::Restoring => {
-                Err(Failure::invalid("the store is being restored: wait for that"))
+            StoreState::Restoring(_) => {
+                Err(Failure::invalid("the store is being restored: wait until that completes"))
             }
-            StoreState::Broken => Err(Failure::invalid(
-                "the restore of the store failed; restore it from another checkpoint",
-            )),
             StoreState::Closed => Err(Kind::Store.bad(handle)),
         }
     }
@@ -126,7 +124,7 @@ impl<'a> Parts<'a> {
             | null(value, value_len);
         let long = key_len + ns_len + map_key_len > KEY_BYTES_MAX || value_len > VALUE_BYTES_MAX;
         if missing | long {
-            return Err(wrong_bytes([key_len, ns_len, map_key_len, value_len], missing));
+            return Err(wrong_bytes(r.op, [key_len, ns_len, map_key_len, value_len], missing));
         }
         // SAFETY: as the caller says; what has a length is not null.
         unsafe {
@@ -141,17 +139,29 @@ impl<'a> Parts<'a> {
 }
 
 #[cold]
-fn wrong_bytes(lens: [usize; 4], missing: bool) -> Failure {
+pub fn value_too_large(bytes: usize) -> Failure {
+    let text = format!(
+        "a value of {bytes} bytes exceeds the limit of {VALUE_BYTES_MAX}; split it over the \
+         entries of a map state"
+    );
+    Failure::new(Status::TooLarge, text)
+}
+
+#[cold]
+fn wrong_bytes(op: u16, lens: [usize; 4], missing: bool) -> Failure {
     let [key, ns, map_key, value] = lens;
+    if op == op::OPEN_STATE && key > STATE_NAME_BYTES_MAX {
+        let text = format!(
+            "the name of a state has {key} bytes; use 1 to {STATE_NAME_BYTES_MAX}, for it stands \
+             in every checkpoint"
+        );
+        return Failure::invalid(text);
+    }
     if key + ns + map_key > KEY_BYTES_MAX {
         return too_large(key + ns + map_key).into();
     }
     if value > VALUE_BYTES_MAX {
-        let text = format!(
-            "a value of {value} bytes exceeds the limit of {VALUE_BYTES_MAX}; split it over the \
-             entries of a map state"
-        );
-        return Failure::new(Status::TooLarge, text);
+        return value_too_large(value);
     }
     debug_assert!(missing);
     Failure::invalid(format!(
@@ -179,6 +189,13 @@ impl State {
         if let Err(failure) = taken {
             self.refuse(number, &failure);
         }
+    }
+
+    /// Takes a request that is wrong as a whole: it completes with its error.
+    #[cold]
+    pub fn refuse_request(&mut self, user_data: u64, failure: &Failure) {
+        let number = self.pending.note(user_data, 0);
+        self.refuse(number, failure);
     }
 
     // The place of a store in `stores`, as it is now.
@@ -244,11 +261,8 @@ impl State {
     fn restore(&mut self, store: u64, handles: &[u8], number: u64) -> Result<(), Failure> {
         let object = STORES.get(store)?;
         check_home(&object, self)?;
-        let (config, replaced) = object.begin_restore(handles)?;
+        let config = object.begin_restore(handles)?;
         let open = opening(config).inspect_err(|_| object.restore_failed())?;
-        if let Some(id) = replaced {
-            self.start_unheard(ControlOp::Close(id));
-        }
         self.start(number, open, Some(object));
         Ok(())
     }
@@ -301,8 +315,7 @@ fn push_other(
         (AnyState::Value(state), op::DELETE) => state.request_delete(batch, target)?,
         (AnyState::List(state), op::GET) => state.request_get(batch, target)?,
         (AnyState::List(state), op::PUT) => {
-            let items: Vec<&[u8]> = Items::check(value)?.collect();
-            state.request_update(batch, target, &items)?;
+            state.request_update(batch, target, &items(value)?)?;
         }
         (AnyState::List(state), op::ADD) => state.request_add(batch, target, &[value])?,
         (AnyState::List(state), op::DELETE) => state.request_update(batch, target, &[])?,
@@ -323,6 +336,29 @@ fn push_other(
         (state, op) => return Err(wrong_op(state, op)),
     }
     Ok(())
+}
+
+/// The next item of bytes that a host passes: a length, in no more bytes than it needs, and so many
+/// bytes.
+pub fn item<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Failure> {
+    let before = reader.remaining();
+    let item = reader
+        .span()
+        .filter(|item| before - reader.remaining() == varint::len(item.len() as u64) + item.len());
+    item.ok_or_else(|| {
+        Failure::invalid(
+            "these bytes are not items; pass those of a list or a scan, or what aqf_put_item wrote",
+        )
+    })
+}
+
+fn items(value: &[u8]) -> Result<Vec<&[u8]>, Failure> {
+    let mut reader = Reader::new(value);
+    let mut items = Vec::new();
+    while reader.remaining() > 0 {
+        items.push(item(&mut reader)?);
+    }
+    Ok(items)
 }
 
 #[cold]

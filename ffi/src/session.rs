@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
 use aquifer::io::doorbell::Doorbell;
-use aquifer::limits::SESSION_IN_FLIGHT_MAX;
+use aquifer::io::give_back_free_memory;
+use aquifer::limits::{KEPT_BYTES_MAX, SESSION_IN_FLIGHT_MAX};
 use aquifer::shard::engine::opening;
 use aquifer::shard::session::{Armed, Session, Waker};
 use aquifer::shard::values::{ControlDone, ControlOp, ControlResult};
@@ -31,6 +32,10 @@ static RESULTS: AtomicU64 = AtomicU64::new(1);
 /// Bytes of keys and values that a session takes before it says that enough are in flight; one
 /// request is always taken.
 pub const IN_FLIGHT_BYTES_MAX: usize = 64 << 20;
+
+/// After so many bytes of large answers were freed, the allocator is told to give free memory back,
+/// which it would keep: a millisecond, beside the tens that copying them took.
+const FREED_BYTES_MAX: usize = 64 << 20;
 
 /// Behind an `aqf_session`.
 pub struct SessionObject {
@@ -60,6 +65,8 @@ pub struct State {
     handed_out: usize,
     lent: BTreeMap<u64, Arc<Completions>>,
     spare: Vec<Completions>,
+    // Bytes of large answers that were freed and may still lie with the allocator.
+    freed: usize,
 }
 
 /// The error of what comes after the end of an engine.
@@ -96,6 +103,7 @@ impl SessionObject {
                     handed_out: 0,
                     lent: BTreeMap::new(),
                     spare: Vec::new(),
+                    freed: 0,
                 }),
             });
             engine.remember(&object);
@@ -209,7 +217,7 @@ impl State {
     pub fn start_unheard(&mut self, op: ControlOp) {
         self.flush();
         if let Some(session) = &mut self.session
-            && let Err(error) = session.start_control(op)
+            && let Err(error) = session.start_unheard(op)
         {
             self.end(&error);
         }
@@ -273,11 +281,18 @@ impl State {
     }
 
     fn recycle(&mut self, completions: Arc<Completions>) {
-        if let Some(mut spare) = Arc::into_inner(completions)
-            && self.spare.len() < 2
-        {
-            spare.clear();
+        let Some(mut spare) = Arc::into_inner(completions) else { return };
+        let bytes = spare.bytes.capacity();
+        spare.clear();
+        if self.spare.len() < 2 {
             self.spare.push(spare);
+        }
+        if bytes > KEPT_BYTES_MAX {
+            self.freed += bytes;
+        }
+        if self.freed >= FREED_BYTES_MAX {
+            self.freed = 0;
+            give_back_free_memory();
         }
     }
 
@@ -288,9 +303,9 @@ impl State {
         let store = special.store.take();
         let result = match (done.result, store) {
             (Ok(ControlResult::Opened(id, states)), Some(store)) => {
-                if !store.restored(id, states) {
-                    self.start_unheard(ControlOp::Close(id));
-                }
+                // The store that it replaces; if the store was closed meanwhile, the new one.
+                let unused = store.restored(id, states);
+                self.start_unheard(ControlOp::Close(unused));
                 Ok(Vec::new())
             }
             (Ok(ControlResult::Declared(state, states)), Some(store)) => {

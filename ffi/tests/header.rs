@@ -200,3 +200,23 @@ fn the_headers_are_strict_c_and_cpp() {
         run(command.arg(include.join(header)).arg("/dev/null"));
     }
 }
+
+#[test]
+fn a_length_beyond_32_bits_is_thrown() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("long.cpp");
+    let text = "#include <aquifer.hpp>\n\
+                int main() {\n\
+                    const std::string_view key(\"k\", (1ull << 32) + 1);\n\
+                    try { aquifer::State{}.get(key); } catch (const aquifer::Error &error) {\n\
+                        return error.status() == AQF_TOO_LARGE ? 0 : 2;\n\
+                    }\n\
+                    return 1;\n\
+                }\n";
+    std::fs::write(&source, text).unwrap();
+    let program = folder.path().join("long");
+    let mut build = Command::new("g++");
+    build.arg("-std=c++17").arg("-I").arg(root().join("include")).arg(&source);
+    run(build.arg("-o").arg(&program));
+    run(&mut Command::new(&program));
+}

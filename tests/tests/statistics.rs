@@ -13,6 +13,7 @@ use aquifer::shard::statistics::{
 };
 use aquifer::state::request::{Batch, Completions};
 use aquifer::state::{Key, StateKind, StateTable, Target, ValueState};
+use aquifer::types::error::ErrorKind;
 use aquifer_tests::client::Client;
 use aquifer_tests::io_mode;
 use aquifer_tests::model::oracle::{Op, RowKey, State};
@@ -303,5 +304,6 @@ fn a_page_that_cannot_be_written_is_refused_when_the_engine_opens() {
     let Err(error) = Engine::open(config("memory://nowhere", ShardThread::Inline, page)) else {
         panic!("it opens");
     };
-    assert!(error.text.contains("does its folder exist?"), "{error}");
+    assert_eq!(error.kind, ErrorKind::Invalid);
+    assert!(error.text.contains("missing") && error.text.contains("make it first"), "{error}");
 }

@@ -38,7 +38,7 @@ struct ToStderr;
 pub fn show_log() {
     // The only failure is a log that is shown already.
     if log::set_logger(&ToStderr).is_ok() {
-        log::set_max_level(LevelFilter::Info);
+        log::set_max_level(LevelFilter::Warn);
     }
 }
 

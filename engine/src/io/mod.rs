@@ -31,6 +31,7 @@ pub(crate) mod vacancy;
 pub mod values;
 
 pub use objects::OpenObject;
+pub use sys::give_back_free_memory;
 
 #[cfg(test)]
 pub(crate) mod test_support;

@@ -99,6 +99,33 @@ pub(crate) fn no_descriptor(what: &str, cause: &io::Error) -> Error {
     Error::io(format!("{what}: {remedy}"), cause)
 }
 
+/// The error for `what` that found no thread.
+pub(crate) fn no_thread(what: &str, cause: &io::Error) -> Error {
+    if cause.raw_os_error() != Some(libc::EAGAIN) {
+        return Error::io(what, cause);
+    }
+    let limit = limit_soft(libc::RLIMIT_NPROC).map_or("none".to_owned(), |max| max.to_string());
+    let remedy = format!(
+        "the limit of threads and processes of this user is {limit}; raise it (ulimit -u, \
+         RLIMIT_NPROC, LimitNPROC=), or the container's limit of pids"
+    );
+    Error::io(format!("{what}: {remedy}"), cause)
+}
+
+/// Finds out whether so many threads can be started, where what starts them would panic.
+pub(crate) fn try_threads(count: usize) -> io::Result<()> {
+    let mut parked = Vec::new();
+    let started = (0..count).try_for_each(|_| {
+        parked.push(std::thread::Builder::new().spawn(std::thread::park)?);
+        Ok(())
+    });
+    for thread in parked {
+        thread.thread().unpark();
+        let _ended = thread.join();
+    }
+    started
+}
+
 /// Waits until `file` is readable, for `timeout` nanoseconds at most. Ends early for a signal.
 pub(crate) fn wait_readable(file: &impl AsFd, timeout: Option<Nanos>) -> io::Result<()> {
     let mut poll = libc::pollfd { fd: file.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -138,7 +165,7 @@ pub(crate) fn block_signals() {
 
 /// Gives free memory of the C library's allocator back to the system; other allocators keep theirs.
 /// Allocations of other threads may wait for it, for a fraction of a millisecond each.
-pub(crate) fn give_back_free_memory() {
+pub fn give_back_free_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it takes no pointer, and any thread may call it at any time.
     unsafe {

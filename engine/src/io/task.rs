@@ -2,6 +2,7 @@
 //! io_uring is forbidden, on a runtime of tokio's. What runs in them is the same.
 
 use std::io;
+use std::panic::catch_unwind;
 use std::time::Duration;
 
 use glommio::io::PollableFd;
@@ -28,21 +29,16 @@ impl Runtime {
     /// For the calling thread.
     ///
     /// # Errors
-    /// `Unsupported` where io_uring is forbidden, `Io` where the system has no descriptor left.
+    /// `Unsupported` where io_uring is forbidden, `Io` where the system has no descriptor or thread
+    /// left.
     pub(crate) fn new(kind: IoKind) -> Result<Self> {
+        let no_thread = |cause| sys::no_thread("starting a background executor", &cause);
+        sys::try_threads(EXECUTOR_BLOCKING_THREADS).map_err(no_thread)?;
         match kind {
-            IoKind::Uring => ring_open::patiently(|| {
-                LocalExecutorBuilder::new(Placement::Unbound)
-                    .preempt_timer(Duration::from_millis(EXECUTOR_PREEMPT_MS))
-                    .io_memory(EXECUTOR_IO_MEMORY_BYTES)
-                    .ring_depth(EXECUTOR_RING_DEPTH)
-                    .blocking_thread_pool_placement(PoolPlacement::Unbound(
-                        EXECUTOR_BLOCKING_THREADS,
-                    ))
-                    .make()
-                    .map_err(of_glommio)
-            })
-            .map(Self::Ring),
+            // Glommio panics if threads ran out since.
+            IoKind::Uring => catch_unwind(|| ring_open::patiently(executor))
+                .unwrap_or_else(|_| Err(no_thread(io::Error::from_raw_os_error(libc::EAGAIN))))
+                .map(Self::Ring),
             IoKind::Portable => Builder::new_current_thread()
                 .enable_all()
                 // Steps of a job take some 100 us each: events are looked at after every one.
@@ -62,6 +58,16 @@ impl Runtime {
             Self::Threads(runtime) => runtime.block_on(main),
         }
     }
+}
+
+fn executor() -> io::Result<LocalExecutor> {
+    LocalExecutorBuilder::new(Placement::Unbound)
+        .preempt_timer(Duration::from_millis(EXECUTOR_PREEMPT_MS))
+        .io_memory(EXECUTOR_IO_MEMORY_BYTES)
+        .ring_depth(EXECUTOR_RING_DEPTH)
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(EXECUTOR_BLOCKING_THREADS))
+        .make()
+        .map_err(of_glommio)
 }
 
 /// True on a glommio executor.

@@ -10,7 +10,7 @@ use crate::io::queue::Queue;
 use crate::io::read_op::Op;
 use crate::io::sys;
 use crate::limits::READ_THREADS_MAX;
-use crate::types::{Error, Result};
+use crate::types::Result;
 
 /// A read to carry out.
 pub(crate) struct Work {
@@ -79,11 +79,7 @@ impl Threads {
             return Ok(threads);
         }
         let threads = Arc::new(Self { queue: Arc::new(Queue::new()), started: Mutex::new(0) });
-        threads.start(1).map_err(|e| {
-            let what = "starting a thread that reads (raise the limit of processes, ulimit -u, or \
-                        the container's limit of pids)";
-            Error::io(what, &e)
-        })?;
+        threads.start(1).map_err(|e| sys::no_thread("starting a thread that reads", &e))?;
         *known = Arc::downgrade(&threads);
         Ok(threads)
     }

@@ -85,6 +85,11 @@ fn place(base: &str) -> Result<Place> {
         // `file:/path` is how Java prints a file url.
         let path =
             base.strip_prefix("file:").map_or_else(|| Ok(base.to_owned()), |p| decode(base, p))?;
+        if let Some(name) = base.strip_prefix("memory:") {
+            return Err(Error::invalid(format!(
+                "DFS url {base}: write memory://{name}; a path that begins so is ./{base}"
+            )));
+        }
         return folder(base, &path);
     };
     match scheme {

@@ -66,3 +66,13 @@ fn stores_take_their_parameters_beside_those_of_every_place() {
     assert_eq!((place.region.as_deref(), parsed.latency), (Some("eu"), 2_000_000));
     assert_eq!(place.label(), "s3://b/p/");
 }
+
+#[test]
+fn a_scheme_without_slashes_is_refused() {
+    let error = parse("memory:name").unwrap_err();
+    assert!(
+        error.text.contains("memory://name") && error.text.contains("./memory:name"),
+        "{error}"
+    );
+    assert!(matches!(parse("./memory:name").unwrap().place, Place::Folder(_)));
+}

@@ -1,8 +1,28 @@
 //! Folding of merge operands: the same function on read, in memory and in compaction.
 
+use crate::limits::VALUE_BYTES_MAX;
+use crate::types::error::ErrorKind;
 use crate::types::{Error, MergeOp, Result};
 
-/// Folds `newer` onto `older` (a value, or older operands; `None`: absent) into `out`.
+/// Value, or operands, of a list that grew beyond `VALUE_BYTES_MAX`: a varint that does not end, as
+/// no list begins. Whatever follows, it stays that until it is deleted or replaced.
+pub const OUTGROWN: &[u8] = &[0x80];
+
+/// The error of reading such a list.
+#[cold]
+#[must_use]
+pub fn outgrown() -> Error {
+    Error::new(
+        ErrorKind::TooLarge,
+        format!(
+            "the list outgrew the limit of {VALUE_BYTES_MAX} bytes while nobody looked, and cannot \
+             be read any more: delete or replace it, and keep what grows so far in a map state"
+        ),
+    )
+}
+
+/// Folds `newer` onto `older` (a value, or older operands; `None`: absent) into `out`. What it
+/// makes is never longer than a value may be.
 ///
 /// # Errors
 /// `Corrupt` if a number is not eight bytes.
@@ -10,8 +30,14 @@ pub fn fold(op: MergeOp, older: Option<&[u8]>, newer: &[u8], out: &mut Vec<u8>) 
     out.clear();
     match (op, older) {
         (MergeOp::Append, older) => {
-            out.extend_from_slice(older.unwrap_or_default());
-            out.extend_from_slice(newer);
+            let older = older.unwrap_or_default();
+            let fits = older.len() + newer.len() <= VALUE_BYTES_MAX;
+            if !fits || older == OUTGROWN || newer == OUTGROWN {
+                out.extend_from_slice(OUTGROWN);
+            } else {
+                out.extend_from_slice(older);
+                out.extend_from_slice(newer);
+            }
         }
         (_, None) => out.extend_from_slice(&number(newer)?.to_le_bytes()),
         (op, Some(older)) => {
@@ -42,4 +68,26 @@ pub fn number(bytes: &[u8]) -> Result<i64> {
         Error::corrupt(format!("a reduced value has {} bytes instead of 8", bytes.len()))
     })?;
     Ok(i64::from_le_bytes(*eight))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::reader::Reader;
+
+    #[test]
+    fn a_list_beyond_the_limit_of_values_is_outgrown_for_good() {
+        let half = vec![1; VALUE_BYTES_MAX / 2];
+        let (mut whole, mut out) = (Vec::new(), Vec::new());
+        fold(MergeOp::Append, Some(&half), &half, &mut whole).unwrap();
+        assert_eq!(whole.len(), VALUE_BYTES_MAX);
+        fold(MergeOp::Append, Some(&whole), &[1], &mut out).unwrap();
+        assert_eq!(out, OUTGROWN);
+        for (older, newer) in [(Some(OUTGROWN), &[1][..]), (Some(&[1]), OUTGROWN), (None, OUTGROWN)]
+        {
+            fold(MergeOp::Append, older, newer, &mut out).unwrap();
+            assert_eq!(out, OUTGROWN);
+        }
+        assert!(Reader::new(OUTGROWN).span().is_none(), "it is no list");
+    }
 }

@@ -8,10 +8,12 @@ use crate::codec::unverified::Unverified;
 use crate::io::values::{IoDone, ObjectSlot};
 use crate::limits::SCAN_LIMIT_MAX;
 use crate::lsm::lookup::{Answer, Lookup, Need};
+use crate::lsm::merge::{OUTGROWN, outgrown};
 use crate::lsm::rows::{Found, row_bytes};
 use crate::lsm::scan::{Scan, ScanStep};
 use crate::mem::pool::Buf;
 use crate::mem::slab::{Slab, Token};
+use crate::shard::answers::made;
 use crate::shard::serve::{Asked, completions};
 use crate::shard::shard::Shard;
 use crate::shard::statistics::Kind;
@@ -20,7 +22,7 @@ use crate::shard::values::Outbox;
 use crate::sst::extent;
 use crate::sst::unit::Unit;
 use crate::state::request::{Status, StoreId};
-use crate::types::{Nanos, Result, RowKind, StateId};
+use crate::types::{MergeOp, Nanos, Result, RowKind, StateId};
 
 /// A suspended request. Gets lie in the slab itself: a miss allocates nothing.
 #[derive(Debug)]
@@ -43,7 +45,7 @@ pub(super) struct ColdGet {
     hash: u64,
     key: SmallVec<[u8; 32]>,
     pub lookup: Lookup,
-    need: Option<Need>,
+    pub need: Option<Need>,
     // Operands memory held; the value read may replace them if they are still the same.
     operands: Option<Box<[u8]>>,
     // Flushes and clears of the store at submission: a row may only be installed if there was
@@ -132,8 +134,22 @@ impl Shard {
         }
     }
 
+    // A list that outgrew its limit was found and cannot be given.
+    fn readable(&self, token: Token, step: Result<Step>) -> Result<Step> {
+        if self.value == OUTGROWN
+            && let Ok(Step::Found) = step
+            && let Some(Waiting::Get(get)) = self.cold.get(token)
+            && let Some(store) = self.store(get.store)
+            && store.ops.of(&get.key).is_ok_and(|op| op == MergeOp::Append)
+        {
+            return Err(outgrown());
+        }
+        step
+    }
+
     // Suspends the get or completes it.
     fn settle(&mut self, token: Token, step: Result<Step>, outbox: &mut Outbox) {
+        let step = self.readable(token, step);
         let get = get_of(&mut self.cold, token);
         let out = &mut outbox.completions[usize::from(get.session)];
         let first = get.need.is_none();
@@ -147,7 +163,11 @@ impl Shard {
         match step {
             Ok(Step::Read(need)) => {
                 get.need = Some(need);
-                return self.coalescer.need(need.object, need.extent.pages(), token);
+                let session = get.session;
+                return match need.large {
+                    None => self.coalescer.need(need.object, need.extent.pages(), token),
+                    Some(_) => self.read_large(token, session, need, outbox),
+                };
             }
             Ok(Step::Found) => {
                 out.push_value(get.user_data, Status::Value, &self.value);
@@ -247,6 +267,10 @@ impl Shard {
     }
 
     fn resume_get(&mut self, token: Token, pages: Result<Unverified<'_>>, outbox: &mut Outbox) {
+        let get = get_of(&mut self.cold, token);
+        if let Some(large) = get.need.and_then(|need| need.large) {
+            self.answers.kept(get.session, large.len as usize);
+        }
         let answer = pages.and_then(|pages| self.read_answer(token, pages));
         let get = get_of(&mut self.cold, token);
         let step = match answer {
@@ -315,7 +339,11 @@ impl Shard {
         result: Result<()>,
         outbox: &mut Outbox,
     ) {
-        let out = &mut outbox.completions[usize::from(scan.session)];
+        let session = scan.session;
+        if result.is_ok() && self.answers.enough(session, made(outbox, session)) {
+            return self.answers.park(self.cold.insert(Waiting::Scan(scan)));
+        }
+        let out = &mut outbox.completions[usize::from(session)];
         let step = match result {
             Ok(()) => scan.scan.step(),
             Err(error) => {

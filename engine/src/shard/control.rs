@@ -238,6 +238,7 @@ impl Shard {
         };
         if let Err(error) = result {
             if let Some(store) = self.stores[store].as_mut() {
+                log::warn!("store {}: a checkpoint failed: {}", store.number, error.text);
                 for name in store.ownership.release(&handle) {
                     outbox.io.push(IoRequest::Delete { name });
                 }
@@ -289,6 +290,9 @@ impl Shard {
 /// more.
 pub(super) fn give_up(store: &mut Store, outbox: &mut Outbox) {
     if let Some(error) = store.poison.clone().or_else(|| store.cut_outage()) {
+        if !store.cuts.is_empty() && !store.closed {
+            log::warn!("store {}: a checkpoint failed: {}", store.number, error.text);
+        }
         for cut in store.cuts.drain(..) {
             done(outbox, cut.session, cut.user_data, Err(error.clone()));
         }

@@ -66,7 +66,8 @@ pub struct Config {
     pub io: IoMode,
     /// A file in which the engine keeps its statistics as JSON, for tools like `aquifer top`:
     /// replaced as a whole twice a second by a thread of its own, removed when the engine is
-    /// dropped, readable for its owner alone. Its folder must exist.
+    /// dropped, readable for its owner alone. Its folder must exist. Something else than an old
+    /// page at its place is refused, and so is the page of an engine that runs.
     pub statistics_page: Option<PathBuf>,
 }
 
@@ -225,6 +226,13 @@ impl Engine {
         let source = StatisticsSource { shared: Arc::new(source) };
         let page = config.statistics_page.as_deref();
         let page = page.map(|path| StatisticsPage::start(path, source.clone())).transpose()?;
+        let Config { shards: count, memory_bytes, thread, .. } = &config;
+        log::info!(
+            "an engine is open: shards {count} ({thread:?}), memory {memory_bytes} bytes, \
+             io {:?} ({})",
+            io.kind,
+            io.reason
+        );
         Ok(Self { io, _page: page, shards, source })
     }
 
@@ -261,7 +269,10 @@ impl Engine {
     /// # Errors
     /// `Io`: a thread has not ended, for the kernel does not answer it. It is left to itself.
     pub fn close(self, patience: Duration) -> Result<()> {
-        let Shards::Owned(shards) = self.shards else { return Ok(()) };
+        let Shards::Owned(shards) = self.shards else {
+            log::info!("an engine is closed");
+            return Ok(());
+        };
         let deadline = clock::now().saturating_add(patience.as_nanos() as Nanos);
         shards.iter().for_each(OwnedShard::stop);
         while clock::now() < deadline && !shards.iter().all(OwnedShard::has_ended) {
@@ -270,6 +281,7 @@ impl Engine {
         let count = shards.len();
         let stuck: Vec<_> = shards.into_iter().filter(|shard| !shard.has_ended()).collect();
         if stuck.is_empty() {
+            log::info!("an engine is closed");
             return Ok(());
         }
         let error = Error::new(
@@ -281,6 +293,7 @@ impl Engine {
             ),
         );
         stuck.into_iter().for_each(OwnedShard::abandon);
+        log::error!("{}", error.text);
         Err(error)
     }
 

@@ -350,7 +350,7 @@ impl<J: Send + 'static> Core<J> {
                 let _panic = std::panic::catch_unwind(run);
                 served.dead.store(true, Ordering::Release);
             })
-            .map_err(|e| Error::io("starting the thread of a background executor", &e))?;
+            .map_err(|e| sys::no_thread("starting a background executor", &e))?;
         let gone = Error::new(ErrorKind::Io, "the background executor panicked while it started");
         outcome.recv().unwrap_or(Err(gone))?;
         Ok(core)

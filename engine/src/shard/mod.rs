@@ -3,6 +3,7 @@
 //! The drivers alone read the clock, draw names and start threads; the shard is a function of what
 //! they pass in.
 
+mod answers;
 mod background;
 mod cold;
 mod control;

@@ -136,6 +136,10 @@ impl Shard {
             }
             Some((_, error)) => {
                 self.counters.job_failures += 1;
+                if store.opening.failures == 0 {
+                    let number = store.number;
+                    log::warn!("store {number}: tables cannot be opened: {}", error.text);
+                }
                 if store.opening.failed(self.now) {
                     answer_drains(store, &Err(error.clone()), outbox);
                 }
@@ -202,6 +206,11 @@ impl Waiting {
             Self::Get(get) => (get.session, get.user_data),
             Self::Scan(scan) => (scan.session, scan.user_data),
         }
+    }
+
+    /// The session that asked.
+    pub(super) fn session(&self) -> u16 {
+        self.asker().0
     }
 
     fn unopened(&self) -> SmallVec<[TableRef; 8]> {

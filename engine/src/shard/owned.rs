@@ -16,9 +16,10 @@ use crate::io::doorbell::Doorbell;
 use crate::io::handoff::{Handoff, locked};
 use crate::io::read_driver::IoKind;
 use crate::io::reads::Wait;
+use crate::io::sys;
 use crate::io::uring::RingMode;
 use crate::io::vacancy::Vacancy;
-use crate::limits::{SESSION_RING_SLOTS, SHARD_SPIN_NS};
+use crate::limits::{ANSWERS_TOLD_BYTES, SESSION_RING_SLOTS, SHARD_SPIN_NS};
 use crate::shard::driver::Driver;
 use crate::shard::session::take_completions;
 use crate::shard::statistics::Slot;
@@ -29,7 +30,12 @@ use crate::types::{Error, Nanos, Result};
 
 enum ToShard {
     Batch(Box<Batch>),
-    Control { user_data: u64, op: ControlOp },
+    Control {
+        user_data: u64,
+        op: ControlOp,
+    },
+    /// The session took so many bytes of answers.
+    Taken(usize),
 }
 
 enum FromShard {
@@ -49,6 +55,8 @@ pub(super) struct Remote {
     armed: bool,
     // Of places in `answers`.
     vacancy: Arc<Vacancy>,
+    // Bytes of answers that the shard was not told of.
+    taken: usize,
     // Dropped last: the shard is rung when the rings are gone.
     shard: Link,
 }
@@ -77,6 +85,8 @@ struct Peer {
     backlog: VecDeque<FromShard>,
     // Requests without answer: until none is left, no other session may have its number.
     owed: usize,
+    // Bytes of answers that the session has not taken.
+    untaken: usize,
     // The session's, which sleeps until there is something for it.
     bell: Doorbell,
     vacancy: Arc<Vacancy>,
@@ -119,7 +129,7 @@ impl OwnedShard {
                     peer.bell.ring();
                 }
             })
-            .map_err(|e| Error::io("starting the thread of a shard", &e))?;
+            .map_err(|e| sys::no_thread("starting the thread of a shard", &e))?;
         let failed = Error::new(ErrorKind::Io, "the thread of a shard ended while it started");
         let shared = outcome.recv().unwrap_or(Err(failed))?;
         Ok(Self { shared, thread: Some(thread) })
@@ -143,6 +153,7 @@ impl OwnedShard {
             answers: to_host,
             backlog: VecDeque::new(),
             owed: 0,
+            untaken: 0,
             bell: bell.clone(),
             vacancy: Arc::clone(&vacancy),
         };
@@ -150,7 +161,7 @@ impl OwnedShard {
         self.shared.doorbell.ring();
         let shard = Link(Arc::clone(&self.shared));
         let backlog = VecDeque::new();
-        Ok(Remote { requests, answers, backlog, bell, armed: false, vacancy, shard })
+        Ok(Remote { requests, answers, backlog, bell, armed: false, vacancy, taken: 0, shard })
     }
 
     /// Has the shard end soon.
@@ -232,10 +243,12 @@ impl Remote {
         self.shard.doorbell.ring();
     }
 
-    /// Takes what arrived; sleeps until something did if `wait` says so.
+    /// Takes what arrived, and nothing more once there are `bytes_max` bytes of answers; sleeps
+    /// until something did if `wait` says so.
     pub fn receive(
         &mut self,
         wait: Wait,
+        bytes_max: usize,
         completions: &mut Completions,
         controls: &mut VecDeque<ControlDone>,
         spare: &mut Vec<Box<Batch>>,
@@ -253,15 +266,25 @@ impl Remote {
             slept?;
         }
         let arrived = !self.answers.is_empty();
-        while let Ok(answer) = self.answers.pop() {
+        while completions.bytes.len() < bytes_max
+            && let Ok(answer) = self.answers.pop()
+        {
             match answer {
-                FromShard::Completions(mut done) => take_completions(completions, &mut done),
+                FromShard::Completions(mut done) => {
+                    self.taken += done.bytes.len();
+                    take_completions(completions, &mut done);
+                }
                 FromShard::Control(done) => controls.push_back(done),
                 FromShard::Spare(batch) => spare.push(batch),
             }
         }
         if arrived && self.vacancy.made() {
             self.shard.doorbell.ring();
+        }
+        if self.taken >= ANSWERS_TOLD_BYTES {
+            let taken = std::mem::take(&mut self.taken);
+            self.backlog.push_back(ToShard::Taken(taken));
+            self.flush();
         }
         Ok(())
     }
@@ -368,9 +391,15 @@ impl Loop<'_> {
                         let control = Control { session, user_data, after, op };
                         self.driver.inbox.controls.push(control);
                     }
+                    ToShard::Taken(bytes) => peer.untaken -= bytes,
                 }
             }
         }
+        let taking = |peer: &&Peer| !peer.requests.is_abandoned();
+        let untaken = |peer: &Option<Peer>| peer.as_ref().filter(taking).map_or(0, |p| p.untaken);
+        let untaken = self.peers.iter().map(untaken);
+        self.driver.inbox.untaken.clear();
+        self.driver.inbox.untaken.extend(untaken);
         worked
     }
 
@@ -389,8 +418,12 @@ impl Loop<'_> {
                 continue;
             }
             let done = Box::new(std::mem::take(done));
-            if let Some(peer) = slot {
-                peer.owed -= done.items.len();
+            worked = true;
+            let Some(peer) = slot else { continue };
+            peer.owed -= done.items.len();
+            // Nobody takes the answers of a session that has left: it must not wait for that.
+            if !peer.requests.is_abandoned() {
+                peer.untaken += done.bytes.len();
                 peer.backlog.push_back(FromShard::Completions(done));
             }
         }

@@ -9,7 +9,8 @@ fn session() -> (Arc<Shared>, Remote) {
     let (_, answers) = RingBuffer::new(1);
     let (bell, vacancy) = (Doorbell::new().unwrap(), Arc::new(Vacancy::new()));
     let (backlog, link) = (VecDeque::new(), Link(Arc::clone(&shard)));
-    let remote = Remote { requests, answers, backlog, bell, armed: false, vacancy, shard: link };
+    let (armed, taken) = (false, 0);
+    let remote = Remote { requests, answers, backlog, bell, armed, vacancy, taken, shard: link };
     (shard, remote)
 }
 

@@ -73,7 +73,11 @@ impl Shard {
             return;
         }
         let Some(PendingControl::Restore(restore)) = self.controls.remove(token) else { return };
+        let number = restore.open.number;
         let result = failure.map_or_else(|| self.restore(restore), Err);
+        let result = result.inspect_err(|error| {
+            log::warn!("store {number}: a restore failed: {}", error.text);
+        });
         done(outbox, session, user_data, result);
     }
 

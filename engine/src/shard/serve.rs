@@ -1,6 +1,6 @@
 //! Serving requests: staged probes of the rows in memory, writes, and what goes cold.
 
-use crate::limits::{SERVE_CHUNK, VALUE_BYTES_MAX};
+use crate::limits::{INLINE_VALUE_BYTES_MAX, SERVE_CHUNK, VALUE_BYTES_MAX};
 use crate::lsm::rows::{Found, row_bytes};
 use crate::shard::cold::{ColdGet, Waiting};
 use crate::shard::shard::Shard;
@@ -31,13 +31,33 @@ enum Served {
     Behind,
     /// This many bytes find no room in memory: ask again when some was freed.
     NoRoom(usize),
+    /// Its session has not taken enough answers: ask again when it did.
+    Held,
+}
+
+/// Whether one request was served now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tried {
+    Served,
+    /// What it needs is noted.
+    Waits,
+    /// See `Served::Held`.
+    Held,
 }
 
 impl Shard {
-    /// Serves a batch, in order.
-    pub(super) fn serve(&mut self, session: u16, batch: &Batch, outbox: &mut Outbox) {
+    /// Serves the requests of a batch from number `from` on, in order. The number of the one that
+    /// must wait until the session took answers, or how many there are.
+    pub(super) fn serve(
+        &mut self,
+        session: u16,
+        batch: &Batch,
+        from: usize,
+        outbox: &mut Outbox,
+    ) -> usize {
         completions(outbox, session);
-        for chunk in batch.requests.chunks(SERVE_CHUNK) {
+        let mut served = from;
+        for chunk in batch.requests[from..].chunks(SERVE_CHUNK) {
             for request in chunk {
                 if let Some(store) = self.store(request.store) {
                     store.rows.prefetch(request.hash);
@@ -53,13 +73,24 @@ impl Shard {
                 let value = request.value.of(&batch.bytes);
                 let asked = Asked { session, request, since: self.now, key, value };
                 let follows = !self.stalled.is_empty() && self.stalled.holds_up(request, key);
-                if follows || !self.execute_or_wait(asked, outbox) {
-                    self.counters.stalls += 1;
-                    self.stalled.push(asked);
+                let tried =
+                    if follows { Tried::Waits } else { self.execute_or_wait(asked, outbox) };
+                match tried {
+                    Tried::Served => {}
+                    Tried::Waits => {
+                        self.counters.stalls += 1;
+                        self.stalled.push(asked);
+                    }
+                    Tried::Held => {
+                        self.look_up_misses(outbox);
+                        return served;
+                    }
                 }
+                served += 1;
             }
             self.look_up_misses(outbox);
         }
+        served
     }
 
     /// Tries again what waited.
@@ -88,7 +119,12 @@ impl Shard {
             Waits::Request { session, request, since, key, value } => {
                 completions(outbox, *session);
                 let (session, since) = (*session, *since);
-                self.execute_or_wait(Asked { session, request, since, key, value }, outbox)
+                let asked = Asked { session, request, since, key, value };
+                let tried = self.execute_or_wait(asked, outbox);
+                if tried == Tried::Held {
+                    self.answers.stalled.push(session);
+                }
+                tried == Tried::Served
             }
         }
     }
@@ -109,11 +145,11 @@ impl Shard {
         outbox.completions[usize::from(session)].push_error(request.user_data, error);
     }
 
-    // False if the request must wait; what it needs is noted.
-    fn execute_or_wait(&mut self, asked: Asked<'_>, outbox: &mut Outbox) -> bool {
+    fn execute_or_wait(&mut self, asked: Asked<'_>, outbox: &mut Outbox) -> Tried {
         let Request { store, user_data, .. } = *asked.request;
         let waits = match self.execute(asked, outbox) {
-            Served::Completed => return true,
+            Served::Completed => return Tried::Served,
+            Served::Held => return Tried::Held,
             waits => waits,
         };
         let mut outage = self.store(store).and_then(Store::outage);
@@ -122,12 +158,12 @@ impl Shard {
         }
         if let Some(error) = outage {
             outbox.completions[usize::from(asked.session)].push_error(user_data, error);
-            return true;
+            return Tried::Served;
         }
         if let Served::NoRoom(bytes) = waits {
             self.room_wanted.get_or_insert((store, bytes));
         }
-        false
+        Tried::Waits
     }
 
     // Why no store will free memory soon: all that have rows to flush fail to.
@@ -162,10 +198,8 @@ impl Shard {
             return Served::Completed;
         }
         match request.op {
-            Op::Get => {
-                self.get(asked, out);
-                Served::Completed
-            }
+            Op::Get => self.get(asked, out),
+            Op::Scan if self.answers.enough(session, out.bytes.len()) => Served::Held,
             Op::Scan => {
                 store.requests.of(request.state).count(Op::Scan);
                 self.scan(asked, outbox);
@@ -184,33 +218,47 @@ impl Shard {
         }
     }
 
-    fn get(&mut self, asked: Asked<'_>, out: &mut Completions) {
-        let Asked { request, since, key, .. } = asked;
+    fn get(&mut self, asked: Asked<'_>, out: &mut Completions) -> Served {
+        let Asked { session, request, since, key, .. } = asked;
         let store = self.stores[request.store.place()].as_mut().expect("checked");
         let requests = store.requests.of(request.state);
         requests.count(Op::Get);
         let operands = match store.rows.probe(request.hash, key) {
+            Found::Put(value)
+                if value.len() > INLINE_VALUE_BYTES_MAX
+                    && self.answers.enough(session, out.bytes.len()) =>
+            {
+                // It comes again.
+                requests.gets -= 1;
+                return Served::Held;
+            }
             Found::Put(value) => {
                 out.push_value(request.user_data, Status::Value, value);
                 requests.row_hits += 1;
-                return self.latencies.answered(Kind::Get, since, self.now);
+                self.latencies.answered(Kind::Get, since, self.now);
+                return Served::Completed;
             }
             Found::Absent => {
                 out.push(request.user_data, Status::Absent);
                 requests.row_hits += 1;
                 requests.absent += 1;
-                return self.latencies.answered(Kind::Get, since, self.now);
+                self.latencies.answered(Kind::Get, since, self.now);
+                return Served::Completed;
             }
             Found::Nothing => None,
             Found::Partial(operands) => match store.ops.fold_all(key, &operands) {
                 Ok(folded) => Some(folded),
-                Err(error) => return out.push_error(request.user_data, error),
+                Err(error) => {
+                    out.push_error(request.user_data, error);
+                    return Served::Completed;
+                }
             },
         };
         let get = ColdGet::new(asked, operands, store);
         let open = get.lookup.tablet().is_open();
         let waiting = if open { &mut self.misses } else { &mut store.opening.waiting };
         waiting.push(self.cold.insert(Waiting::Get(get)));
+        Served::Completed
     }
 }
 
@@ -236,7 +284,7 @@ fn write(
         return Ok(Served::Behind);
     }
     let bytes = match request.op {
-        Op::Merge(_) => store.rows.merged_bytes(request.hash, key, value.len()),
+        Op::Merge(_) => store.rows.merged_bytes(request.hash, key, value.len())?,
         _ => row_bytes(key.len(), value.len()),
     };
     if !store.rows.reserve(bytes) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::io::clock;
 use crate::io::doorbell::Doorbell;
 use crate::io::reads::Wait;
-use crate::limits::SESSION_IN_FLIGHT_MAX;
+use crate::limits::{ANSWER_BYTES_MAX, SESSION_IN_FLIGHT_MAX, UNPOLLED_BYTES_MAX};
 use crate::shard::driver::Driver;
 use crate::shard::owned::Remote;
 use crate::shard::statistics::ShardStatistics;
@@ -39,6 +39,9 @@ pub struct Session {
     spare: Vec<Box<Batch>>,
     woken: Arc<AtomicBool>,
 }
+
+// Of control requests whose end nobody hears; others count from 1.
+const UNHEARD: u64 = 0;
 
 /// Ends the waiting of a session's `poll` from any thread.
 #[derive(Clone, Debug)]
@@ -141,7 +144,7 @@ impl Session {
             .filter(|_| waits)
             .map(|patience| clock::now().saturating_add(patience.as_nanos() as Nanos));
         loop {
-            self.turn(if waits { Wait::Until { deadline } } else { Wait::No })?;
+            self.turn(if waits { Wait::Until { deadline } } else { Wait::No }, ANSWER_BYTES_MAX)?;
             let late = deadline.is_some_and(|deadline| clock::now() >= deadline);
             let ended = !self.completions.items.is_empty() || self.controls.len() > known;
             if ended || !waits || late || self.woken.load(Ordering::Acquire) {
@@ -192,10 +195,14 @@ impl Session {
         Waker { bell: self.doorbell(), woken: Arc::clone(&self.woken) }
     }
 
-    // One turn of an inline shard, or one look at a remote one.
-    fn turn(&mut self, wait: Wait) -> Result<()> {
+    // One turn of an inline shard, or one look at a remote one, which takes no more answers once
+    // there are so many bytes of them.
+    fn turn(&mut self, wait: Wait, bytes_max: usize) -> Result<()> {
+        let untaken = self.completions.bytes.len();
         match &mut self.side {
             Side::Inline(driver) => {
+                driver.inbox.untaken.clear();
+                driver.inbox.untaken.push(if untaken < bytes_max { 0 } else { untaken });
                 driver.turn(wait)?;
                 for (_, mut batch) in driver.inbox.batches.drain(..) {
                     batch.clear();
@@ -207,9 +214,11 @@ impl Session {
                 self.controls.extend(driver.outbox.controls.drain(..));
             }
             Side::Owned(remote) => {
-                remote.receive(wait, &mut self.completions, &mut self.controls, &mut self.spare)?;
+                let Self { completions, controls, spare, .. } = self;
+                remote.receive(wait, bytes_max, completions, controls, spare)?;
             }
         }
+        self.controls.retain(|done| done.user_data != UNHEARD);
         Ok(())
     }
 
@@ -220,7 +229,18 @@ impl Session {
     pub fn start_control(&mut self, op: ControlOp) -> Result<u64> {
         self.next_control += 1;
         self.controls_in_flight += 1;
-        let user_data = self.next_control;
+        self.send_control(self.next_control, op)
+    }
+
+    /// Starts a control request whose end nobody hears: no `poll` waits for it or ends with it.
+    ///
+    /// # Errors
+    /// `Closed` if the shard is gone.
+    pub fn start_unheard(&mut self, op: ControlOp) -> Result<()> {
+        self.send_control(UNHEARD, op).map(drop)
+    }
+
+    fn send_control(&mut self, user_data: u64, op: ControlOp) -> Result<u64> {
         match &mut self.side {
             Side::Inline(driver) => {
                 let after = driver.inbox.batches.len();
@@ -250,7 +270,12 @@ impl Session {
                 self.controls_in_flight -= 1;
                 return self.controls.remove(at).expect("just found").result;
             }
-            self.turn(Wait::Until { deadline: None })?;
+            if self.completions.bytes.len() >= UNPOLLED_BYTES_MAX {
+                let what = "more answers than fit wait to be polled; poll before a call that waits";
+                return Err(Error::new(ErrorKind::NoMemory, what));
+            }
+            // What is ordered before the request must end, whether its answers were taken or not.
+            self.turn(Wait::Until { deadline: None }, UNPOLLED_BYTES_MAX)?;
         }
     }
 

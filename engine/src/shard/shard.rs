@@ -14,6 +14,7 @@ use crate::limits::{
 use crate::mem::pool::Pool;
 use crate::mem::prefetch::prefetch_all;
 use crate::mem::slab::{Slab, Token};
+use crate::shard::answers::Answers;
 use crate::shard::background::RunningJob;
 use crate::shard::cold::Waiting;
 use crate::shard::control::PendingControl;
@@ -34,6 +35,7 @@ pub struct Shard {
     pub(super) coalescer: Coalescer,
     pub(super) pool: Pool,
     pub(super) stalled: StalledQueues,
+    pub(super) answers: Answers,
     pub(super) jobs: Slab<RunningJob>,
     pub(super) controls: Slab<PendingControl>,
     // Without what its parts count.
@@ -102,6 +104,7 @@ impl Shard {
             coalescer: Coalescer::default(),
             pool: Pool::default(),
             stalled: StalledQueues::default(),
+            answers: Answers::default(),
             jobs: Slab::default(),
             controls: Slab::default(),
             counters: ShardCounters::default(),
@@ -130,6 +133,8 @@ impl Shard {
     /// Takes what arrived, does what can be done, asks for what is needed.
     pub fn tick(&mut self, inbox: &mut Inbox, outbox: &mut Outbox) -> Park {
         self.now = inbox.now;
+        self.answers.untaken.clone_from(&inbox.untaken);
+        self.answers.stalled.clear();
         self.latencies.begin_tick(inbox.tick_ns.take());
         self.prefetch_landed(&inbox.io);
         let mut arrived = inbox.io.drain(..);
@@ -150,15 +155,16 @@ impl Shard {
         self.share_memory();
         self.grant_credit(inbox.job_bytes);
         self.serve_stalled(outbox);
+        self.serve_held(outbox);
         let mut controls = inbox.controls.drain(..).peekable();
-        for (at, (session, batch)) in inbox.batches.iter().enumerate() {
+        for (at, (session, batch)) in inbox.batches.iter_mut().enumerate() {
             while let Some(control) = controls.next_if(|control| control.after <= at) {
-                self.control(control, outbox);
+                self.take_control(control, outbox);
             }
-            self.serve(*session, batch, outbox);
+            self.take_batch(*session, batch, outbox);
         }
         for control in controls {
-            self.control(control, outbox);
+            self.take_control(control, outbox);
         }
         if self.room_wanted.is_some() {
             // Other stores may have what is missing.
@@ -174,7 +180,8 @@ impl Shard {
         if let Some((store, _)) = hopeless {
             self.refuse_stalled(store, outbox);
         }
-        if refused || hopeless.is_some() { Park::Busy } else { self.park() }
+        let busy = refused || hopeless.is_some() || self.held_is_ready();
+        if busy { Park::Busy } else { self.park() }
     }
 
     // What the shard waits for by itself: the progress of jobs that stalled writes follow, or the

@@ -412,6 +412,28 @@ impl Store {
         }
     }
 
+    /// Logs that a job failed: the first time, when waiting for another may be for ever, and when
+    /// the store is lost.
+    pub fn log_failure(&self) {
+        let number = self.number;
+        if let Some(poison) = &self.poison {
+            return log::error!("store {number}: {}", poison.text);
+        }
+        let Some(error) = &self.failure else { return };
+        match self.failures {
+            1 => log::warn!(
+                "store {number}: a flush or merge failed and is tried again: {}",
+                error.text
+            ),
+            JOB_FAILURES_MAX => log::warn!(
+                "store {number}: {JOB_FAILURES_MAX} flushes and merges in a row failed, and writes \
+                 that find no room are refused: {}",
+                error.text
+            ),
+            _ => {}
+        }
+    }
+
     /// Becomes what checkpoints describe; its tables are opened later.
     pub fn restore(&mut self, version: Version, now: Nanos) {
         self.opening.unasked_at = now + OPEN_UNASKED_NS;

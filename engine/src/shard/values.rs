@@ -44,8 +44,10 @@ pub struct Inbox {
     pub job_bytes: u64,
     /// Control requests of sessions.
     pub controls: Vec<Control>,
-    /// Batches of sessions, with the number of the session.
+    /// Batches of sessions, with the number of the session. The driver empties them.
     pub batches: Vec<(u16, Box<Batch>)>,
+    /// Bytes of completions that the driver holds for each session, which has not taken them.
+    pub untaken: Vec<usize>,
 }
 
 /// What leaves a shard at a tick. The driver empties it.

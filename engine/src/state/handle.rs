@@ -96,7 +96,10 @@ impl ListState {
         self.row().push(batch, target, Op::Get, &[])
     }
 
-    /// Appends elements, without a read.
+    /// Appends elements, without a read. A list has 16 MiB (`VALUE_BYTES_MAX`) in all: what memory
+    /// shows to exceed them completes with `TooLarge` and has no effect. A list that exceeds them
+    /// unseen cannot be read any more: its gets complete with `TooLarge` until it is deleted or
+    /// updated. What grows so far belongs into a map.
     ///
     /// # Errors
     /// `TooLarge` if the key, the elements or the batch exceeds its limit.

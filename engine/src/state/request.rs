@@ -1,7 +1,7 @@
 //! Requests and completions: plain values in batches. A batch owns the bytes its requests point
 //! into, so it crosses threads as one box and nothing is allocated per request.
 
-use crate::limits::{STORE_GENERATIONS, STORES_MAX};
+use crate::limits::{KEPT_BYTES_MAX, STORE_GENERATIONS, STORES_MAX};
 use crate::types::{Error, MergeOp, StateId};
 
 /// A piece of a batch's bytes.
@@ -94,10 +94,18 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Forgets the requests and keeps the memory.
+    /// Forgets the requests and keeps the memory, up to `KEPT_BYTES_MAX`.
     pub fn clear(&mut self) {
         self.requests.clear();
-        self.bytes.clear();
+        clear_bytes(&mut self.bytes);
+    }
+}
+
+// Keeps the memory, but not what few large values took.
+fn clear_bytes(bytes: &mut Vec<u8>) {
+    bytes.clear();
+    if bytes.capacity() > KEPT_BYTES_MAX {
+        *bytes = Vec::new();
     }
 }
 
@@ -146,10 +154,10 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// Forgets the completions and keeps the memory.
+    /// Forgets the completions and keeps the memory, up to `KEPT_BYTES_MAX`.
     pub fn clear(&mut self) {
         self.items.clear();
-        self.bytes.clear();
+        clear_bytes(&mut self.bytes);
         self.errors.clear();
     }
 

@@ -32,7 +32,7 @@ const FLOORS: [&[&str]; 10] = [
 
 /// The files that are unsafe, and how often. Each use makes a claim that the compiler cannot
 /// check: a new one needs a reason why no safe package makes it.
-const UNSAFE: [(&str, usize); 22] = [
+const UNSAFE: [(&str, usize); 24] = [
     ("benches/src/bare.rs", 2),
     ("benches/src/bin/abi.rs", 6),
     ("engine/src/io/ring_open.rs", 1),
@@ -45,10 +45,12 @@ const UNSAFE: [(&str, usize); 22] = [
     ("ffi/src/engine_tests.rs", 3),
     ("ffi/src/fork.rs", 1),
     ("ffi/src/layout.rs", 1),
-    ("ffi/src/lib.rs", 72),
+    ("ffi/src/lib.rs", 78),
     ("ffi/src/log.rs", 3),
     ("ffi/src/requests.rs", 8),
-    ("ffi/tests/abi.rs", 23),
+    ("ffi/tests/abi/bounds.rs", 1),
+    ("ffi/tests/abi/host.rs", 8),
+    ("ffi/tests/abi/main.rs", 20),
     ("ffi/tests/header.rs", 1),
     ("ffi/tests/signals.rs", 1),
     ("tests/src/model/abi.rs", 10),

@@ -1,9 +1,11 @@
 //! Merge operands on rows in memory.
 
+use crate::limits::VALUE_BYTES_MAX;
 use crate::lsm::merge::fold;
 use crate::lsm::rows::{Current, Rows};
 use crate::lsm::segment::NewRow;
-use crate::types::{MergeOp, Result, RowKind};
+use crate::types::error::ErrorKind;
+use crate::types::{Error, MergeOp, Result, RowKind};
 
 impl Rows {
     /// Folds an operand onto what memory holds of the key: onto a value, or onto operands whose
@@ -45,15 +47,36 @@ impl Rows {
         fold(op, older.map(|c| self.value_of(c)), operand, scratch)?;
         // A value that grows by appends gets room to do so in place.
         let grows = op == MergeOp::Append && older.is_some();
-        let capacity = if grows { scratch.len() * 2 } else { scratch.len() };
+        let capacity = if grows { room_to_grow(scratch.len()) } else { scratch.len() };
         let row = NewRow { kind, epoch: 0, key, value: [scratch, &[]], capacity, chain };
         self.replace(hash, row);
         Ok(())
     }
 
     /// Bytes to reserve before a merge.
-    pub fn merged_bytes(&mut self, hash: u64, key: &[u8], operand_len: usize) -> usize {
+    ///
+    /// # Errors
+    /// `TooLarge`: what memory holds of the list alone leaves no room for the operand.
+    pub fn merged_bytes(&mut self, hash: u64, key: &[u8], operand_len: usize) -> Result<usize> {
         let held = self.current(hash, key).map_or(0, |c: Current| self.value_of(c).len());
-        super::row_bytes(key.len(), (held + operand_len) * 2)
+        if held + operand_len > VALUE_BYTES_MAX {
+            return Err(list_full(held, operand_len));
+        }
+        Ok(super::row_bytes(key.len(), room_to_grow(held + operand_len)))
     }
+}
+
+fn room_to_grow(bytes: usize) -> usize {
+    (bytes * 2).min(VALUE_BYTES_MAX)
+}
+
+#[cold]
+fn list_full(held: usize, operand_len: usize) -> Error {
+    Error::new(
+        ErrorKind::TooLarge,
+        format!(
+            "a list of at least {held} bytes has no room for {operand_len} more under the limit of \
+             {VALUE_BYTES_MAX}; keep what grows so far in a map state"
+        ),
+    )
 }

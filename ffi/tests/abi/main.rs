@@ -2,160 +2,17 @@
 
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aquifer_ffi::layout::{Completion, Option_, Request, kind, op};
+use aquifer_ffi::layout::{Option_, Request, kind, op};
 use aquifer_ffi::*;
 
-const OK: i32 = 0;
-const ABSENT: i32 = 1;
-const INVALID: i32 = -1;
-const TOO_LARGE: i32 = -2;
-const CORRUPT: i32 = -3;
-const CLOSED: i32 = -8;
-const BAD_HANDLE: i32 = -11;
-const BUSY: i32 = -12;
-const FORKED: i32 = -13;
-const TOO_SMALL: i32 = -15;
+mod bounds;
+mod host;
 
-/// The text of this thread's last failure.
-fn last_error() -> String {
-    let mut buffer = [0_u8; 1024];
-    // SAFETY: the buffer has the given size.
-    let len = unsafe { aqf_last_error(buffer.as_mut_ptr().cast(), buffer.len()) };
-    String::from_utf8(buffer[..len].to_vec()).unwrap()
-}
-
-fn open_engine(options: &str) -> Result<u64, i32> {
-    let mut engine = 0;
-    // SAFETY: the text and the place are live.
-    match unsafe { aqf_engine_open(options.as_ptr().cast(), options.len(), &raw mut engine) } {
-        OK => Ok(engine),
-        status => Err(status),
-    }
-}
-
-/// One engine, one session, one store.
-struct Host {
-    engine: u64,
-    session: u64,
-    store: u64,
-}
-
-/// A completion with its bytes copied.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Done {
-    status: i32,
-    user_data: u64,
-    number: u32,
-    value: Vec<u8>,
-    message: String,
-}
-
-/// Sets a pointer and a length of a request.
-fn with_key<'a>(mut r: Request, key: &'a [u8], value: &'a [u8]) -> Request {
-    (r.key, r.key_len) = (key.as_ptr().cast(), key.len() as u32);
-    (r.value, r.value_len) = (value.as_ptr().cast(), value.len() as u32);
-    r
-}
-
-fn bytes(data: *const c_void, len: u32) -> Vec<u8> {
-    if data.is_null() {
-        return Vec::new();
-    }
-    // SAFETY: the library lends so many bytes until they are released.
-    unsafe { std::slice::from_raw_parts(data.cast::<u8>(), len as usize) }.to_vec()
-}
-
-impl Host {
-    fn open(name: &str, thread: &str) -> Self {
-        let options =
-            format!("dfs = memory://abi-{name}-{thread}\nmemory = 48M\nthread = {thread}");
-        let engine = open_engine(&options).unwrap();
-        let (mut session, mut store) = (0, 0);
-        // SAFETY: the places are live.
-        unsafe {
-            assert_eq!(aqf_session_open(engine, 0, &raw mut session), OK, "{}", last_error());
-            assert_eq!(aqf_store_open(session, null(), 0, &raw mut store), OK, "{}", last_error());
-        }
-        Self { engine, session, store }
-    }
-
-    fn submit(&self, requests: &[Request]) -> usize {
-        let mut accepted = 0;
-        // SAFETY: the requests and what they name are live.
-        let status = unsafe {
-            aqf_submit(self.session, requests.as_ptr(), requests.len(), &raw mut accepted)
-        };
-        assert_eq!(status, OK, "{}", last_error());
-        accepted
-    }
-
-    fn try_poll(&self, timeout_ns: i64, release: bool) -> Result<(Vec<Done>, u64), i32> {
-        let empty = Completion { status: 99, ..Completion::INIT };
-        let mut completions = [empty; 64];
-        let (mut count, mut results) = (0, 0);
-        // SAFETY: the places are live, and the capacity is theirs.
-        let status = unsafe {
-            aqf_poll(
-                self.session,
-                completions.as_mut_ptr(),
-                completions.len(),
-                timeout_ns,
-                &raw mut count,
-                &raw mut results,
-            )
-        };
-        if status != OK {
-            return Err(status);
-        }
-        let done = completions[..count].iter().map(|c| Done {
-            status: c.status,
-            user_data: c.user_data,
-            number: c.number,
-            value: bytes(c.value, c.value_len),
-            message: String::from_utf8(bytes(c.message.cast(), c.message_len)).unwrap(),
-        });
-        let done = done.collect();
-        if release && results != 0 {
-            assert_eq!(aqf_release(self.session, results), OK);
-        }
-        Ok((done, results))
-    }
-
-    /// Submits and polls until all have completed, in the order of `user_data`.
-    fn run(&self, requests: &[Request]) -> Vec<Done> {
-        assert_eq!(self.submit(requests), requests.len());
-        let mut all = Vec::new();
-        while all.len() < requests.len() {
-            all.extend(self.try_poll(-1, true).unwrap().0);
-        }
-        all.sort_by_key(|done: &Done| done.user_data);
-        all
-    }
-
-    fn one(&self, request: Request) -> Done {
-        self.run(&[request]).remove(0)
-    }
-
-    fn state(&self, name: &str, kind: u32) -> u16 {
-        let mut r = with_key(Request::new(op::OPEN_STATE, self.store, 0), name.as_bytes(), &[]);
-        r.limit = kind;
-        let done = self.one(r);
-        assert_eq!(done.status, OK, "{}", done.message);
-        done.number as u16
-    }
-
-    fn on(&self, op: u16, state: u16, key: &[u8], value: &[u8]) -> Request {
-        Request { state, ..with_key(Request::new(op, self.store, 0), key, value) }
-    }
-
-    fn close(&self) {
-        assert_eq!(aqf_engine_close(self.engine, 10_000), OK, "{}", last_error());
-        assert_eq!(aqf_session_close(self.session), OK);
-    }
-}
+use host::*;
 
 #[test]
 fn absent_empty_and_failed_never_look_alike() {
@@ -220,7 +77,30 @@ fn lists_and_maps_come_as_items() {
     assert_eq!(items(&got.value), [&b"a"[..], b"", b"ccc"]);
     assert_eq!(host.one(host.on(op::PUT, list, b"k2", &got.value)).status, OK);
     assert_eq!(host.one(host.on(op::GET, list, b"k2", b"")).value, got.value);
-    assert_eq!(host.one(host.on(op::PUT, list, b"k2", &got.value[1..])).status, CORRUPT);
+    // What is not items, and lengths in more bytes than they need.
+    for wrong in [&got.value[1..], b"\x82\x00ab", b"\x80"] {
+        assert_eq!(host.one(host.on(op::PUT, list, b"k2", wrong)).status, INVALID);
+        let (mut at, mut left) = (wrong.as_ptr().cast::<c_void>(), wrong.len());
+        let (mut item, mut len) = (null(), 0);
+        // SAFETY: the places are live, and so are the bytes.
+        let read = unsafe {
+            aqf_next_item(&raw mut at, &raw mut left, &raw mut item, &raw mut len);
+            aqf_next_item(&raw mut at, &raw mut left, &raw mut item, &raw mut len)
+        };
+        assert_eq!(read, INVALID);
+    }
+    let (mut room, elements) = ([0_u8; 203], [&[5; 200][..], b""]);
+    let (mut at, mut left) = (room.as_mut_ptr().cast::<c_void>(), room.len());
+    for element in elements {
+        let (data, len) = (element.as_ptr().cast(), element.len());
+        // SAFETY: the places are live, and so are the bytes.
+        assert_eq!(unsafe { aqf_put_item(&raw mut at, &raw mut left, data, len) }, OK);
+    }
+    // SAFETY: as above.
+    assert_eq!(unsafe { aqf_put_item(&raw mut at, &raw mut left, null(), 0) }, TOO_SMALL);
+    assert_eq!(left, 0);
+    assert_eq!(host.one(host.on(op::PUT, list, b"k2", &room)).status, OK);
+    assert_eq!(items(&host.one(host.on(op::GET, list, b"k2", b"")).value), elements);
     let entry = |op, key: &'static [u8], value: &'static [u8]| Request {
         map_key: key.as_ptr().cast(),
         map_key_len: key.len() as u32,
@@ -237,17 +117,6 @@ fn lists_and_maps_come_as_items() {
     assert_eq!(host.one(host.on(op::CLEAR, map, b"k", b"")).status, OK);
     assert_eq!(host.one(entry(op::GET, b"x", b"")).status, ABSENT);
     host.close();
-}
-
-fn items(value: &[u8]) -> Vec<Vec<u8>> {
-    let (mut at, mut left) = (value.as_ptr().cast::<c_void>(), value.len());
-    let (mut item, mut len) = (null(), 0);
-    let mut all = Vec::new();
-    // SAFETY: the places are live, and the bytes are the value's.
-    while unsafe { aqf_next_item(&raw mut at, &raw mut left, &raw mut item, &raw mut len) } == OK {
-        all.push(bytes(item, len as u32));
-    }
-    all
 }
 
 #[test]
@@ -273,13 +142,14 @@ fn a_checkpoint_restores_into_an_empty_store_only() {
         // SAFETY: the place is live.
         assert_eq!(unsafe { aqf_store_open(other.session, null(), 0, &raw mut other.store) }, OK);
         let restore = |handle| with_key(Request::new(op::RESTORE, other.store, 0), b"", handle);
+        // A restore that fails leaves the store as it was.
+        let missing = aquifer_handle();
         assert_eq!(other.one(restore(&handle[1..])).status, CORRUPT);
-        let broken = other.one(with_key(Request::new(op::OPEN_STATE, other.store, 0), b"v", b""));
-        assert_eq!(broken.status, INVALID);
-        assert!(broken.message.contains("another checkpoint"), "{}", broken.message);
         let both = handle.repeat(2);
         let twice = other.one(restore(&both));
         assert!(twice.status == INVALID && twice.message.contains("both hold"), "{twice:?}");
+        assert_eq!(other.one(restore(&missing)).status, MISSING);
+        assert_eq!(other.one(Request::new(op::CHECKPOINT, other.store, 0)).status, OK);
         assert_eq!(other.one(restore(&handle)).status, OK);
         let found = other.state("v", kind::VALUE);
         assert_eq!(found, state);
@@ -341,11 +211,16 @@ fn null_pointers_and_wrong_sizes_are_a_status() {
             let r = Request { struct_size, ..r };
             assert_eq!(aqf_submit(host.session, &raw const r, 1, &raw mut size), INVALID);
         }
-        let mixed = [r, Request { struct_size: 88, ..r }];
-        assert_eq!(aqf_submit(host.session, mixed.as_ptr(), 2, &raw mut size), INVALID);
-        assert_eq!(size, 1, "the first was taken");
+        let mixed = [r, Request { struct_size: 88, user_data: 1, ..r }, r];
+        let statuses: Vec<i32> = host.run(&mixed).iter().map(|done| done.status).collect();
+        assert_eq!(statuses, [OK, OK, INVALID], "the wrong one fails alone");
         assert_eq!(aqf_poll(host.session, null_mut(), 1, 0, null_mut(), null_mut()), INVALID);
         assert_eq!(aqf_key_group(null(), 0, 0, null_mut()), INVALID);
+        // Lengths that are wrong by far are not read.
+        let (text, long, mut group) = (c"k".as_ptr(), 1 << 40, 0);
+        assert_eq!(aqf_key_group(text.cast(), long, 128, &raw mut group), TOO_LARGE);
+        assert_eq!(aqf_engine_open(text, long, &raw mut number), TOO_LARGE);
+        assert_eq!(aqf_store_open(host.session, text, long, &raw mut number), TOO_LARGE);
         assert_eq!(aqf_option_at(0, null_mut()), INVALID);
         assert_eq!(aqf_engine_statistics(host.engine, null_mut(), 0, &raw mut size), TOO_SMALL);
         let mut json = vec![0_i8; size + 64];
@@ -517,6 +392,42 @@ fn a_second_thread_is_refused_and_may_wake_and_close() {
     }
 }
 
+#[test]
+fn a_poll_waits_until_a_restore_has_ended() {
+    for thread in ["owned", "inline"] {
+        let host = Host::open_on("memory://abi-waits?latency=20ms", thread, "48M");
+        let handle = host.one(Request::new(op::CHECKPOINT, host.store, 0)).value;
+        for _ in 0..5 {
+            let mut other = Host { store: 0, ..host };
+            // SAFETY: the place is live.
+            let opened = unsafe { aqf_store_open(host.session, null(), 0, &raw mut other.store) };
+            assert_eq!(opened, OK);
+            let restore = with_key(Request::new(op::RESTORE, other.store, 0), b"", &handle);
+            for request in [restore, Request::new(op::CHECKPOINT, other.store, 1)] {
+                assert_eq!(other.submit(&[request]), 1);
+                let done = other.try_poll(-1, true).unwrap().0;
+                assert_eq!(done.len(), 1, "a poll ended for nothing");
+                assert_eq!(done[0].status, OK, "{}", done[0].message);
+            }
+        }
+        host.close();
+    }
+}
+
+#[test]
+fn requests_behind_a_restore_fail_until_it_completed() {
+    let host = Host::open("behind", "inline");
+    let handle = host.one(Request::new(op::CHECKPOINT, host.store, 0)).value;
+    let restore = with_key(Request::new(op::RESTORE, host.store, 0), b"", &handle);
+    let mut state = with_key(Request::new(op::OPEN_STATE, host.store, 1), b"v", b"");
+    state.limit = kind::VALUE;
+    let done = host.run(&[restore, state]);
+    assert_eq!([done[0].status, done[1].status], [OK, INVALID], "{done:?}");
+    assert!(done[1].message.contains("wait until that completes"), "{done:?}");
+    assert_eq!(host.one(state).status, OK);
+    host.close();
+}
+
 // A whole handle of a manifest that does not exist.
 fn aquifer_handle() -> Vec<u8> {
     let host = Host::open("missing", "inline");
@@ -525,29 +436,39 @@ fn aquifer_handle() -> Vec<u8> {
     handle
 }
 
-extern "C" fn count_line(context: *mut c_void, level: i32, _: *const i8, len: usize) {
-    // SAFETY: the test passes a counter that outlives the log.
-    let lines = unsafe { &*context.cast::<AtomicU64>() };
-    assert!((1..=5).contains(&level) && len > 0);
-    lines.fetch_add(1, Ordering::Relaxed);
+extern "C" fn keep_line(context: *mut c_void, level: i32, text: *const i8, len: usize) {
+    // SAFETY: the test passes a list that outlives the log.
+    let lines = unsafe { &*context.cast::<Mutex<Vec<(i32, String)>>>() };
+    let text = String::from_utf8(bytes(text.cast(), len as u32)).unwrap();
+    lines.lock().unwrap().push((level, text));
 }
 
 #[test]
 fn the_log_goes_to_the_host_until_it_says_no() {
-    let lines = AtomicU64::new(0);
+    let lines: Mutex<Vec<(i32, String)>> = Mutex::default();
     let context = (&raw const lines).cast_mut().cast();
-    // SAFETY: the counter outlives the log, which ends below.
+    // SAFETY: the list outlives the log, which ends below.
     unsafe {
-        assert_eq!(aqf_set_log(Some(count_line), context, 9), INVALID);
-        assert_eq!(aqf_set_log(Some(count_line), context, 5), OK);
+        assert_eq!(aqf_set_log(Some(keep_line), context, 9), INVALID);
+        assert_eq!(aqf_set_log(Some(keep_line), context, 3), OK);
     }
-    log::warn!("a line");
-    assert!(lines.load(Ordering::Relaxed) >= 1);
+    let host = Host::open_on("memory://abi-log", "inline", "49M");
+    let handle = aquifer_handle();
+    let restore = with_key(Request::new(op::RESTORE, host.store, 0), b"", &handle);
+    assert_eq!(host.one(restore).status, MISSING);
+    host.close();
+    let logged = |level, word: &str| {
+        let lines = lines.lock().unwrap();
+        lines.iter().any(|(at, text)| *at == level && text.contains(word))
+    };
+    // What other tests do is logged too.
+    assert!(logged(3, "memory 51380224 bytes, io "), "{lines:?}");
+    assert!(logged(3, "an engine is closed") && logged(2, "a restore failed"), "{lines:?}");
     // SAFETY: null ends it.
     assert_eq!(unsafe { aqf_set_log(None, null_mut(), 0) }, OK);
-    let before = lines.load(Ordering::Relaxed);
-    log::warn!("another line");
-    assert_eq!(lines.load(Ordering::Relaxed), before);
+    let before = lines.lock().unwrap().len();
+    log::error!("another line");
+    assert_eq!(lines.lock().unwrap().len(), before);
 }
 
 #[test]
@@ -574,6 +495,8 @@ fn options_are_described() {
         index += 1;
     }
     assert!(index > 5);
+    assert_eq!(open_engine("dfs = memory://x\0\nmemory = 48M"), Err(INVALID));
+    assert!(last_error().contains("line 1") && !last_error().contains('\0'), "{}", last_error());
     assert_eq!(open_engine("dsf = x"), Err(INVALID));
     assert!(last_error().contains("did you mean `dfs`?") || last_error().contains("there are dfs"));
     assert_eq!(aqf_abi_check(1), OK);
