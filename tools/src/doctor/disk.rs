@@ -22,7 +22,7 @@ pub(super) fn findings(url: &str) -> Vec<Finding> {
     let what = "DFS";
     let root = match url::parse(url).map(|parsed| parsed.place) {
         Ok(Place::Folder(root)) => Some(root),
-        Ok(Place::Memory(_)) => None,
+        Ok(Place::Memory(_) | Place::Remote(_)) => None,
         Err(error) => return vec![Finding::not(what, error.text.to_string(), "write another url")],
     };
     // An engine would make it, on whatever file system lies there.
