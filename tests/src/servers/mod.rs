@@ -115,7 +115,8 @@ impl Kind {
                 let mut java = Command::new("java");
                 let classes = [servers.join("hdfs/classes"), servers.join("hdfs/lib/*")];
                 java.arg("-cp").arg(std::env::join_paths(classes).expect("no colons"));
-                java.args(["-Xmx512m", "HdfsServer"]).arg(data).arg(port);
+                // It runs too briefly to be worth more of a compiler.
+                java.args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "HdfsServer"]).arg(data).arg(port);
                 java
             }
             Self::Minio => {
