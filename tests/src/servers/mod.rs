@@ -109,6 +109,8 @@ impl Kind {
                 let mut gcs = program("fake-gcs-server");
                 gcs.args(["-scheme", "http", "-host", "127.0.0.1", "-port", &port]);
                 gcs.args(["-backend", "memory", "-log-level", "warn"]);
+                // Of any port, so that a proxy may stand before it.
+                gcs.args(["-public-host", "127.0.0.1"]);
                 gcs
             }
             Self::Hdfs => {
