@@ -109,13 +109,16 @@ impl Kind {
                 let mut gcs = program("fake-gcs-server");
                 gcs.args(["-scheme", "http", "-host", "127.0.0.1", "-port", &port]);
                 gcs.args(["-backend", "memory", "-log-level", "warn"]);
+                // Of any port, so that a proxy may stand before it.
+                gcs.args(["-public-host", "127.0.0.1"]);
                 gcs
             }
             Self::Hdfs => {
                 let mut java = Command::new("java");
                 let classes = [servers.join("hdfs/classes"), servers.join("hdfs/lib/*")];
                 java.arg("-cp").arg(std::env::join_paths(classes).expect("no colons"));
-                java.args(["-Xmx512m", "HdfsServer"]).arg(data).arg(port);
+                // It runs too briefly to be worth more of a compiler.
+                java.args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "HdfsServer"]).arg(data).arg(port);
                 java
             }
             Self::Minio => {
