@@ -1,7 +1,7 @@
 //! Each fault of the proxy, in front of a server that keeps objects in memory.
 
 use std::collections::HashMap;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
