@@ -118,7 +118,9 @@ impl Kind {
                 let classes = [servers.join("hdfs/classes"), servers.join("hdfs/lib/*")];
                 java.arg("-cp").arg(std::env::join_paths(classes).expect("no colons"));
                 // It runs too briefly to be worth more of a compiler.
-                java.args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "HdfsServer"]).arg(data).arg(port);
+                java.args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "HdfsServer"])
+                    .arg(data)
+                    .arg(port);
                 java
             }
             Self::Minio => {
