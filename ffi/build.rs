@@ -6,4 +6,6 @@ fn main() {
     println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libaquifer.so.1");
     // Its threads and thread-local values must not outlive its code.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    // What packages export for C is theirs, not the interface.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
 }

@@ -115,7 +115,8 @@ fn place(base: &str) -> Result<Place> {
 fn folder(url: &str, path: &str) -> Result<Place> {
     if path.is_empty() {
         return Err(Error::invalid(format!(
-            "DFS url '{url}' names no folder; write file:///path, a path, memory://name or s3://bucket/prefix"
+            "DFS url '{url}' names no folder; write file:///path, a path, memory://name or \
+             s3://bucket/prefix"
         )));
     }
     // Absolute from here on: the host may change its working directory.

@@ -38,7 +38,7 @@ fn refused_urls_name_the_remedy() {
         ("s3://bucket?secret_key=hunter2", "'secret_key' belongs into the environment"),
         ("s3://bucket?zone=hunter2", "known: endpoint, region, credentials, latency"),
         ("s3://bucket?endpont=http://x", "did you mean endpoint?"),
-        ("flie:///a", "did you mean file?"),
+        ("fle:///a", "did you mean file?"),
         ("/a?latncy=2ms", "did you mean latency?"),
         ("/a?zone=1", "unknown parameter 'zone'; known: latency, fail, seed"),
         ("/a?latency=2", "no known unit"),

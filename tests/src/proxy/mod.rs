@@ -1,6 +1,6 @@
 //! A faulty HTTP/1.1 proxy on the loopback interface in front of one server: requests pass to it
-//! unchanged, but for those that a rule meets, and so do those to hosts that it redirects to. Requests
-//! and replies are held in memory whole.
+//! unchanged, but for those that a rule meets, and so do those to hosts that it redirects to.
+//! Requests and replies are held in memory whole.
 
 mod reply;
 mod rules;

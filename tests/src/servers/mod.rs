@@ -27,8 +27,8 @@ const AZURE: Credentials = Credentials {
         tq/K1SZFPTOtr/KBHBeksoGMGw==",
 };
 /// Lets that account do everything until the year 2999: the parameters, and their HMAC-SHA-256.
-const AZURE_SIGNED: &str = "sv=2019-12-12&ss=b&srt=sco&sp=rwdlac&se=2999-01-01T00:00:00Z&spr=https,http\
-    &sig=Zs1etPpWl4TsuXv7%2FvZ87gGTpDSZ5QAPQg%2BHGVodQEQ%3D";
+pub const AZURE_SIGNED: &str = "sv=2019-12-12&ss=b&srt=sco&sp=rwdlac&se=2999-01-01T00:00:00Z\
+    &spr=https,http&sig=Zs1etPpWl4TsuXv7%2FvZ87gGTpDSZ5QAPQg%2BHGVodQEQ%3D";
 
 /// What can be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

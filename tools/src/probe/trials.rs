@@ -265,8 +265,8 @@ fn speed(scratch: &Scratch) -> Result<Seen> {
     };
     let rate = |time: Duration| LARGE_BYTES as f64 / time.as_secs_f64() / f64::from(1 << 20);
     Ok(holds(format!(
-        "a page put in {:.1} ms and got in {:.1} ms (medians of {ROUNDS}); {:.0} and {:.0} MiB/s, one \
-         request at a time",
+        "a page put in {:.1} ms and got in {:.1} ms (medians of {ROUNDS}); {:.0} and {:.0} MiB/s, \
+         one request at a time",
         median(puts),
         median(gets),
         rate(put),
