@@ -26,7 +26,8 @@ const AZURE: Credentials = Credentials {
     secret: "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6\
         tq/K1SZFPTOtr/KBHBeksoGMGw==",
 };
-/// Lets that account do everything until the year 2999: the parameters, and their HMAC-SHA-256.
+/// Lets anybody do everything with that account until the year 2999: parameters, and their
+/// HMAC-SHA-256 with its key.
 pub const AZURE_SIGNED: &str = "sv=2019-12-12&ss=b&srt=sco&sp=rwdlac&se=2999-01-01T00:00:00Z\
     &spr=https,http&sig=Zs1etPpWl4TsuXv7%2FvZ87gGTpDSZ5QAPQg%2BHGVodQEQ%3D";
 
@@ -235,7 +236,8 @@ pub fn shared(kind: Kind) -> Result<&'static Server, NotRun> {
 pub fn told<T>(started: Result<T, NotRun>) -> Option<T> {
     use std::io::Write;
     // Past the capture of tests, which hides what those print that pass.
-    let tell = |why: &NotRun| drop(writeln!(std::io::stderr(), "{why}"));
+    // In one write, so that no other line begins within this one.
+    let tell = |why: &NotRun| drop(std::io::stderr().write_all(format!("{why}\n").as_bytes()));
     started.inspect_err(tell).ok()
 }
 
