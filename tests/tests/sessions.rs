@@ -34,6 +34,17 @@ fn put(batch: &mut Batch, store: StoreId, states: &StateTable, name: &str, key: 
     states.value(store, name).unwrap().request_put(batch, &target, &bytes).unwrap();
 }
 
+/// Arms `session`. An answer may be taken before the bell for it rings: then there is one look more.
+fn arm(session: &mut Session, done: &mut Completions) {
+    for _ in 0..100 {
+        if matches!(session.arm().unwrap(), Armed::For(_)) {
+            return;
+        }
+        assert_eq!(session.poll(None, done).unwrap(), 0);
+    }
+    panic!("a session with nothing to do is not armed");
+}
+
 #[test]
 fn a_host_that_submits_much_before_it_polls_gets_everything() {
     for thread in THREADS {
@@ -63,11 +74,11 @@ fn a_wake_ends_a_poll_and_an_arm() {
         let (store, states) = open_store(&mut session, 1);
         let mut done = Completions::default();
         let waker = session.waker();
-        assert!(matches!(session.arm().unwrap(), Armed::For(_)));
+        arm(&mut session, &mut done);
         waker.wake();
         assert_eq!(session.arm().unwrap(), Armed::Ready);
         assert_eq!(session.poll(None, &mut done).unwrap(), 0);
-        assert!(matches!(session.arm().unwrap(), Armed::For(_)), "one wake is one return");
+        arm(&mut session, &mut done);
         let mut batch = Batch::default();
         put(&mut batch, store, &states, "v", 1);
         session.submit(&mut batch).unwrap();
