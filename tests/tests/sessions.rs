@@ -34,7 +34,7 @@ fn put(batch: &mut Batch, store: StoreId, states: &StateTable, name: &str, key: 
     states.value(store, name).unwrap().request_put(batch, &target, &bytes).unwrap();
 }
 
-/// Arms `session`. An answer may be taken before the bell for it rings: then there is one look more.
+/// Arms `session`. An answer may be taken before its bell rings: then there is one look more.
 fn arm(session: &mut Session, done: &mut Completions) {
     for _ in 0..100 {
         if matches!(session.arm().unwrap(), Armed::For(_)) {
