@@ -202,18 +202,23 @@ fn a_killed_host_goes_on_from_its_commit() {
     while killed < kills {
         let mode: &[&str] = [&[][..], &["-i"], &["-e"], &["-i", "-e"]][(killed % 4) as usize];
         let dfs = folder.path().join(format!("state-{killed}"));
-        let _none = fs::remove_file(folder.path().join("wordcount-c.job"));
+        let job = folder.path().join("wordcount-c.job");
+        let _none = fs::remove_file(&job);
         // One job is killed some times on its way.
         loop {
             let mut command = Command::new(&binary);
             command.args(mode).args(["-c", "5000"]).current_dir(folder.path());
-            if folder.path().join("wordcount-c.job").exists() {
+            if job.exists() {
                 command.arg("-r");
                 resumed += 1;
             }
             command.arg(&dfs).args(&inputs).stdout(Stdio::piped()).stderr(Stdio::piped());
             let mut child = command.spawn().unwrap();
             x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            // Some are killed before they commit, others behind it, however slow the machine is.
+            while killed % 2 == 1 && !job.exists() && child.try_wait().unwrap().is_none() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             std::thread::sleep(Duration::from_millis(30 + (x >> 33) % 400));
             if killed < kills && child.try_wait().unwrap().is_none() {
                 child.kill().unwrap();
