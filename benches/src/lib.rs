@@ -5,6 +5,7 @@ pub mod bare;
 pub mod compare;
 pub mod disk;
 pub mod engines;
+pub mod httpd;
 pub mod null;
 pub mod ratios;
 #[cfg(feature = "rocksdb")]

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use crate::io::faults::Faults;
+use crate::io::http::target::Target;
 use crate::io::remote::Remote;
 use crate::io::values::ObjectSlot;
 use crate::limits::OBJECTS_OPEN_MAX;
@@ -20,6 +21,12 @@ pub struct OpenObject {
 }
 
 impl OpenObject {
+    /// The object `name` of `bytes` that is got at `target`.
+    #[must_use]
+    pub fn of_target(name: ObjectName, target: Arc<Target>, bytes: u64) -> Self {
+        Self { name, source: Source::Http { target, remote: None, bytes }, faults: None }
+    }
+
     /// The object's name.
     #[must_use]
     pub fn name(&self) -> ObjectName {
@@ -46,6 +53,15 @@ pub(crate) enum Source {
         /// Its size, as whoever wrote it says.
         bytes: u64,
     },
+    /// An object that plain GETs bring.
+    Http {
+        /// Where.
+        target: Arc<Target>,
+        /// Who brings what no plain GET does.
+        remote: Option<Remote>,
+        /// Its size, as whoever wrote it says.
+        bytes: u64,
+    },
 }
 
 /// How a driver reads an object.
@@ -59,6 +75,8 @@ pub(crate) enum Route {
     Memory(Arc<Vec<u8>>),
     /// The thread that talks to stores.
     Remote(Remote),
+    /// GETs of ranges; the thread that talks to stores brings what they do not.
+    Http(Arc<Target>, Option<Remote>),
 }
 
 /// An open object of a driver.

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 use crate::io::doorbell::Doorbell;
+use crate::io::http::connections::{EndedGet, Outcome};
+use crate::io::http::response::Unusual;
 use crate::io::objects::{OpenObject, Route, Source};
 use crate::io::read_op::Op;
 use crate::io::reads::{Read, ReadCounters, Reads, Sleep, Wait};
@@ -74,6 +76,12 @@ impl Portable {
             Source::Memory(bytes) => (Route::Memory(bytes.clone()), bytes.len() as u64),
             Source::Remote { remote, bytes } => (Route::Remote(remote.clone()), *bytes),
             Source::File { file, bytes } => (Route::Descriptor(file.clone()), *bytes),
+            Source::Http { remote: Some(remote), bytes, .. } => {
+                (Route::Remote(remote.clone()), *bytes)
+            }
+            Source::Http { target, remote: None, bytes } => {
+                (Route::Http(target.clone(), None), *bytes)
+            }
         };
         self.reads.open(object, route, bytes)
     }
@@ -100,6 +108,10 @@ impl Portable {
         let rung = if polled { self.awake() } else { self.doorbell.take_rung() };
         self.reads.take_ready(now, done);
         self.hand_over();
+        while let Some(op) = self.reads.gets.pop_front() {
+            let outcome = Outcome::Unusual(Unusual::NoRing);
+            self.reads.complete_get(EndedGet { op, outcome }, now, done);
+        }
         // Each end counts while the threads are not all busy.
         let share = (self.away / READ_THREADS_MAX).clamp(1, WAIT_READS_MAX);
         let wanted = if wait == Wait::No { usize::MAX } else { share };

@@ -48,7 +48,9 @@ impl Op {
                 return opcode::Read::new(Fd(file.as_raw_fd()), to, len).offset(offset).build();
             }
             Route::Registered => Fixed(objects::index(self.object)),
-            Route::Memory(_) | Route::Remote(_) => unreachable!("only reads of files are queued"),
+            Route::Memory(_) | Route::Remote(_) | Route::Http(..) => {
+                unreachable!("only reads of files are queued")
+            }
         };
         if registered {
             opcode::ReadFixed::new(file, to, len, READ_MEMORY).offset(offset).build()

@@ -8,6 +8,7 @@ use crate::io::doorbell::Doorbell;
 use crate::io::handoff::Handoff;
 use crate::io::objects::{Objects, OpenObject, Route};
 use crate::io::read_op::{self, Op, Verdict};
+use crate::io::remote::Remote;
 use crate::io::retry;
 use crate::io::values::{IoDone, ObjectSlot};
 use crate::mem::pool::Buf;
@@ -63,6 +64,8 @@ pub struct ReadCounters {
     pub enters: u64,
     /// Reads submitted once more, after a short read, a refusal of the moment or a failure.
     pub repeats: u64,
+    /// Reads that no GET on the ring could serve.
+    pub fallbacks: u64,
 }
 
 /// How long a turn may sleep: not at all, for so many nanoseconds, or as long as it takes.
@@ -73,12 +76,15 @@ pub(crate) enum Sleep {
     UntilWoken,
 }
 
-/// See the module. A read lies in `queue`, with whoever carries it out, or in `held`; never in two
-/// of them. The buffer of a read that the thread of stores carries out travels with it.
+/// See the module. A read lies in `queue` or `gets`, with whoever carries it out, or in `held`;
+/// never in two of them. The buffer of a read that the thread of stores carries out travels with
+/// it.
 pub(crate) struct Reads {
     pub(crate) objects: Objects,
     /// To be carried out, in order.
     pub(crate) queue: VecDeque<Op>,
+    /// To be carried out by a GET, in order.
+    pub(crate) gets: VecDeque<Op>,
     /// Routes of closed objects whose last read ended, for the driver to close before it opens
     /// another object.
     pub(crate) closed: Vec<(ObjectSlot, Route)>,
@@ -131,6 +137,7 @@ impl Reads {
         Self {
             objects: Objects::default(),
             queue: VecDeque::new(),
+            gets: VecDeque::new(),
             closed: Vec::new(),
             counters: ReadCounters::default(),
             ready: Vec::new(),
@@ -145,7 +152,8 @@ impl Reads {
 
     /// Reads taken over and not answered, those apart that are being carried out.
     pub(crate) fn waiting(&self) -> usize {
-        self.queue.len() + self.ready.len() + self.held.len() + self.away
+        let queued = self.queue.len() + self.gets.len();
+        queued + self.ready.len() + self.held.len() + self.away
     }
 
     /// True if an answer can be taken.
@@ -190,18 +198,26 @@ impl Reads {
             Route::Memory(bytes) => read_op::copy(entry.name, bytes, op.offset, op.buf.bytes_mut()),
             Route::Registered | Route::Descriptor(_) => return self.queue.push_back(op),
             Route::Remote(remote) => {
-                let read = remote.read(entry.name, op.offset, op.buf.bytes().len());
-                let (arrived, doorbell) = (self.arrived.clone(), self.doorbell.clone());
-                self.away += 1;
-                return remote.spawn(async move {
-                    let result = read.await.map(|bytes| read_op::fill(op.buf.bytes_mut(), bytes));
-                    arrived.put((op, result));
-                    doorbell.ring();
-                });
+                let remote = remote.clone();
+                return self.ask(&remote, op);
             }
+            Route::Http(..) => return self.gets.push_back(op),
         };
         let done = self.end(op, ended, now);
         self.ready.extend(done);
+    }
+
+    /// Has the thread of stores carry a read out.
+    pub(crate) fn ask(&mut self, remote: &Remote, mut op: Op) {
+        let name = self.objects.of_read(op.object).name;
+        let read = remote.read(name, op.offset, op.buf.bytes().len());
+        let (arrived, doorbell) = (self.arrived.clone(), self.doorbell.clone());
+        self.away += 1;
+        remote.spawn(async move {
+            let result = read.await.map(|bytes| read_op::fill(op.buf.bytes_mut(), bytes));
+            arrived.put((op, result));
+            doorbell.ring();
+        });
     }
 
     /// A read was carried out, with the result as a system call gives it: its answer goes to
@@ -221,7 +237,7 @@ impl Reads {
     }
 
     /// A try of a read ended: its answer, unless it is tried again or the answer is not due yet.
-    fn end(&mut self, mut op: Op, result: Result<()>, now: Nanos) -> Option<IoDone> {
+    pub(crate) fn end(&mut self, mut op: Op, result: Result<()>, now: Nanos) -> Option<IoDone> {
         let result = match result {
             Err(error) => {
                 op.failures += 1;
@@ -241,6 +257,11 @@ impl Reads {
                 Ok(())
             }
         };
+        self.answer(op, result, now)
+    }
+
+    /// A read ended: its answer, unless that is not due yet.
+    pub(crate) fn answer(&mut self, op: Op, result: Result<()>, now: Nanos) -> Option<IoDone> {
         let route = self.objects.release(op.object);
         self.closed.extend(route.map(|route| (op.object, route)));
         let done = IoDone::Read { token: op.token, buf: op.buf, result };

@@ -5,7 +5,7 @@
 //! 1. From the moment its entry is pushed until its completion is reaped, a read's buffer belongs
 //!    to the kernel, whatever `enter` returns in between. `ops` owns it for that time.
 //! 2. A read that waits in `reads` is in no kernel queue.
-//! 3. The reads in `ops` plus the doorbell and a cancellation always fit the completion ring.
+//! 3. The reads in `ops`, the connections, the doorbell and cancellations fit the completion ring.
 //! 4. No code of the caller runs while completions are reaped: they become values first.
 
 use std::io;
@@ -19,6 +19,8 @@ use memmap2::MmapRaw;
 
 use crate::io::clock;
 use crate::io::doorbell::Doorbell;
+use crate::io::http::HttpCounters;
+use crate::io::http::ring::HttpRing;
 use crate::io::objects::{self, OpenObject, Route, Source};
 use crate::io::read_op::Op;
 use crate::io::reads::{Read, ReadCounters, Reads, Sleep, Wait};
@@ -49,14 +51,15 @@ pub struct Uring {
     reads: Reads,
     // In the kernel.
     ops: Slab<Op>,
+    http: HttpRing,
     doorbell: Doorbell,
     doorbell_armed: bool,
     host_polls: bool,
     completions: Vec<(u64, i32)>,
 }
 
-// Numbers of completions that are no reads. Those are slab tokens, whose index is far smaller
-// than 2^32 - 2.
+// Numbers of completions that are neither reads' nor connections'. Those are slab tokens, whose
+// index is far smaller than 2^32 - 2.
 const DOORBELL: u64 = u64::MAX;
 const CANCEL: u64 = u64::MAX - 1;
 
@@ -85,6 +88,7 @@ impl Uring {
             read_memory: None,
             reads: Reads::new(doorbell.clone()),
             ops: Slab::default(),
+            http: HttpRing::default(),
             doorbell,
             doorbell_armed: false,
             host_polls: false,
@@ -115,10 +119,22 @@ impl Uring {
         self.reads.counters
     }
 
+    /// What its connections did so far.
+    #[must_use]
+    pub fn http_counters(&self) -> HttpCounters {
+        self.http.counters()
+    }
+
     /// Reads that were submitted and not yet answered.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.ops.len() + self.reads.waiting()
+        self.ops.len() + self.http.pending() + self.reads.waiting()
+    }
+
+    /// Operations of connections in the kernel.
+    #[cfg(test)]
+    pub(crate) fn http_in_kernel(&self) -> usize {
+        self.http.in_kernel()
     }
 
     /// Takes an object over; it is read under the number that comes back.
@@ -130,6 +146,9 @@ impl Uring {
         let (route, bytes) = match &object.source {
             Source::Memory(bytes) => (Route::Memory(bytes.clone()), bytes.len() as u64),
             Source::Remote { remote, bytes } => (Route::Remote(remote.clone()), *bytes),
+            Source::Http { target, remote, bytes } => {
+                (Route::Http(target.clone(), remote.clone()), *bytes)
+            }
             Source::File { file, bytes } => {
                 let index = self.reads.objects.next_index();
                 let registrar = self.ring.submitter();
@@ -186,9 +205,12 @@ impl Uring {
             self.ring.completion().disable_eventfd();
         }
         self.close_routes();
+        self.http.tick(now);
         self.reads.take_ready(now, done);
         self.push_queued()?;
+        self.end_gets(now, done);
         let idle = !rung && done.len() == before;
+        let wait = self.http.next_due().map_or(wait, |due| wait.at_most_until(due));
         match self.reads.sleep(now, if idle { wait } else { Wait::No }) {
             Sleep::No => self.enter_if_needed()?,
             Sleep::AtMost(timeout) => self.park(Some(timeout))?,
@@ -196,6 +218,12 @@ impl Uring {
         }
         self.reap(now, done);
         Ok(())
+    }
+
+    fn end_gets(&mut self, now: Nanos, done: &mut Vec<IoDone>) {
+        for ended in self.http.take_ended() {
+            self.reads.complete_get(ended, now, done);
+        }
     }
 
     /// For a host that will poll the doorbell's number instead of turning (`RingMode::Inline`):
@@ -211,7 +239,8 @@ impl Uring {
         self.enter_if_needed()?;
         // The kernel may have taken nothing at the moment; what it does not have will not signal.
         let unsubmitted = !self.ring.submission().is_empty();
-        if unsubmitted || self.reads.is_ready() || !self.doorbell.try_sleep() {
+        let is_ready = self.reads.is_ready() || self.http.is_ready();
+        if unsubmitted || is_ready || !self.doorbell.try_sleep() {
             return Ok(false);
         }
         self.host_polls = true;
@@ -225,7 +254,7 @@ impl Uring {
     /// When the next answer that injected latency holds back, or the next try of a read, is due.
     #[must_use]
     pub fn next_due(&self) -> Option<Nanos> {
-        self.reads.next_due()
+        self.reads.next_due().into_iter().chain(self.http.next_due()).min()
     }
 
     /// The kernel lets only its thread use an owned ring, but says so only after the queue was
@@ -244,6 +273,12 @@ impl Uring {
     /// Moves queued reads, and the doorbell if it must be armed, into the submission ring; enters
     /// the kernel only where that ring is full.
     fn push_queued(&mut self) -> Result<()> {
+        while let Some(op) = self.reads.gets.pop_front() {
+            let Route::Http(target, _) = &self.reads.objects.of_read(op.object).route else {
+                unreachable!("a GET has a target")
+            };
+            self.http.submit(op, target);
+        }
         while !self.push_until_full() {
             let pushed_before = self.ops.len();
             self.enter(|ring| ring.submit())?;
@@ -287,7 +322,7 @@ impl Uring {
             let pushed = unsafe { sq.push(&sqe) };
             debug_assert!(pushed.is_ok(), "there was room");
         }
-        true
+        self.http.push(&mut sq, CANCEL)
     }
 
     /// Submits, and lets the kernel post what ended. No system call where neither is due.
@@ -308,7 +343,10 @@ impl Uring {
         // A share of what is in flight, so that one entry serves several reads; requests from
         // other threads come by the doorbell, which must not wait for reads.
         let want = match self.mode {
-            RingMode::Inline => (self.ops.len() / WAIT_SHARE).clamp(1, WAIT_READS_MAX),
+            RingMode::Inline => {
+                let in_kernel = self.ops.len() + self.http.in_kernel();
+                (in_kernel / WAIT_SHARE).clamp(1, WAIT_READS_MAX)
+            }
             RingMode::Owned => 1,
         };
         let entered = self.enter(|ring| wait_for(ring, want, timeout));
@@ -344,6 +382,7 @@ impl Uring {
                     self.doorbell.drain();
                 }
                 CANCEL => {}
+                _ if HttpRing::is_number(number) => self.http.complete(number, result),
                 _ => {
                     let op = self.ops.remove(Token(number));
                     let op = op.expect("a completion names a read in flight");
@@ -352,11 +391,13 @@ impl Uring {
             }
         }
         self.completions = completions;
+        self.end_gets(now, done);
     }
 
     /// Waits until the kernel holds no buffer any more. False if it still may.
     fn drain(&mut self) -> bool {
-        if self.ops.is_empty() || !self.reads.is_of_this_process() {
+        let is_empty = |this: &Self| this.ops.is_empty() && this.http.in_kernel() == 0;
+        if is_empty(self) || !self.reads.is_of_this_process() {
             // A forked child has copies of the buffers; the kernel writes into its parent's.
             return true;
         }
@@ -370,11 +411,17 @@ impl Uring {
         let deadline = clock::now() + RING_DRAIN_MS_MAX * 1_000_000;
         loop {
             for cqe in self.ring.completion() {
-                self.ops.free(Token(cqe.user_data()));
+                match cqe.user_data() {
+                    DOORBELL | CANCEL => {}
+                    number if HttpRing::is_number(number) => {
+                        self.http.let_go(number);
+                    }
+                    number => self.ops.free(Token(number)),
+                }
             }
             let now = clock::now();
-            if self.ops.is_empty() || now >= deadline {
-                return self.ops.is_empty();
+            if is_empty(self) || now >= deadline {
+                return is_empty(self);
             }
             if self.enter(|ring| wait_for(ring, 1, Some(deadline - now))).is_err() {
                 return false;
@@ -388,6 +435,7 @@ impl Drop for Uring {
         if !self.drain() {
             // Memory that the kernel may still write is never given back.
             std::mem::forget(std::mem::take(&mut self.ops));
+            std::mem::forget(std::mem::take(&mut self.http));
         }
     }
 }

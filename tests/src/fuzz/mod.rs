@@ -18,10 +18,11 @@ pub struct Target {
 }
 
 /// All targets: one for each kind of bytes from outside, and a whole store of forged objects.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "extent", run: parsers::extent },
     Target { name: "footer", run: parsers::footer },
     Target { name: "handle", run: parsers::handle },
+    Target { name: "http", run: parsers::http },
     Target { name: "job", run: parsers::job },
     Target { name: "manifest", run: parsers::manifest },
     Target { name: "states", run: parsers::states },

@@ -4,8 +4,9 @@ use aquifer::checkpoint::handle::Handle;
 use aquifer::codec::crc::{keyed_crc, object_key};
 use aquifer::codec::hash::hash64;
 use aquifer::codec::reader::Reader;
+use aquifer::io::http::response::{self, Answer, Asked};
 use aquifer::io::url as dfs_url;
-use aquifer::limits::PAGE_BYTES;
+use aquifer::limits::{HTTP_DISCARD_BYTES_MAX, HTTP_HEAD_BYTES_MAX, PAGE_BYTES};
 use aquifer::lsm::manifest::Manifest;
 use aquifer::lsm::slices::slices;
 use aquifer::lsm::version::Version;
@@ -200,5 +201,33 @@ pub(super) fn values(data: &[u8]) {
 pub(super) fn url(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         let _understood = dfs_url::parse(text);
+    }
+}
+
+/// The first two bytes are the page and the pages of the range that was asked for.
+pub(super) fn http(data: &[u8]) {
+    let Some(([page, pages], bytes)) = data.split_first_chunk::<2>() else { return };
+    let asked = Asked {
+        offset: u64::from(*page) * PAGE_BYTES as u64,
+        bytes: (u64::from(*pages) + 1) * PAGE_BYTES as u64,
+    };
+    let found = response::parse(bytes, asked);
+    let Some(head) = found else {
+        assert!(bytes.len() < HTTP_HEAD_BYTES_MAX, "a head has its limit");
+        return;
+    };
+    assert!(head.bytes <= bytes.len().min(HTTP_HEAD_BYTES_MAX));
+    assert!(head.body.is_some() || !head.keep, "what follows would be taken for an answer");
+    match &head.answer {
+        Answer::Range => assert_eq!(head.body, Some(asked.bytes as usize)),
+        answer => {
+            assert!(head.body.is_none_or(|body| body as u64 <= HTTP_DISCARD_BYTES_MAX));
+            assert!(!format!("{answer:?}").is_empty());
+        }
+    }
+    // A head is the same whatever follows it, and no part of it is one.
+    if head.bytes > 0 {
+        assert_eq!(response::parse(&bytes[..head.bytes], asked), Some(head.clone()));
+        assert_eq!(response::parse(&bytes[..head.bytes - 1], asked), None);
     }
 }

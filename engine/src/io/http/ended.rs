@@ -1,0 +1,69 @@
+//! What the end of a GET means for the read it was to serve.
+
+use crate::io::http::connections::{EndedGet, Outcome};
+use crate::io::http::response::Unusual;
+use crate::io::objects::Route;
+use crate::io::read_op::{self, Op};
+use crate::io::reads::Reads;
+use crate::io::retry;
+use crate::io::values::IoDone;
+use crate::limits::IO_FAILURES_MAX;
+use crate::types::error::ErrorKind;
+use crate::types::{Error, Nanos};
+
+impl Reads {
+    /// A GET ended: the answer of its read goes to `done`, unless it is tried again or is not due
+    /// yet.
+    pub(crate) fn complete_get(&mut self, ended: EndedGet, now: Nanos, done: &mut Vec<IoDone>) {
+        let EndedGet { mut op, outcome } = ended;
+        let answer = match outcome {
+            Outcome::Done => self.end(op, Ok(()), now),
+            Outcome::Failed { why, wait } => {
+                let error = Error::new(ErrorKind::Io, format!("{}: {why}", self.what(&op)));
+                if wait > 0 {
+                    op.due = op.due.max(now.saturating_add(wait));
+                }
+                if op.failures + 1 < IO_FAILURES_MAX {
+                    self.end(op, Err(error), now)
+                } else {
+                    let error = retry::wait_after(error.clone(), op.failures + 1).err();
+                    self.fall_back(op, error.expect("no try is left"), now)
+                }
+            }
+            Outcome::Unusual(why) => {
+                let error = self.unusual(&op, &why);
+                self.fall_back(op, error, now)
+            }
+        };
+        done.extend(answer);
+    }
+
+    fn what(&mut self, op: &Op) -> String {
+        let name = self.objects.of_read(op.object).name;
+        format!("reading {} bytes at {} of {name}", op.buf.bytes().len(), op.offset)
+    }
+
+    fn unusual(&mut self, op: &Op, why: &Unusual) -> Error {
+        let kind = match why {
+            Unusual::PastEnd => {
+                let name = self.objects.of_read(op.object).name;
+                return read_op::past_end(name, op.offset + op.buf.bytes().len() as u64);
+            }
+            Unusual::Missing => ErrorKind::MissingObject,
+            Unusual::NoRing => ErrorKind::Unsupported,
+            _ => ErrorKind::Io,
+        };
+        Error::new(kind, format!("{}: {why}", self.what(op)))
+    }
+
+    // The ring does not serve this read, and `error` says why: who else can, does.
+    fn fall_back(&mut self, op: Op, error: Error, now: Nanos) -> Option<IoDone> {
+        self.counters.fallbacks += 1;
+        if let Route::Http(_, Some(remote)) = &self.objects.of_read(op.object).route {
+            let remote = remote.clone();
+            self.ask(&remote, op);
+            return None;
+        }
+        self.answer(op, Err(error), now)
+    }
+}

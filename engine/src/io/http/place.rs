@@ -1,0 +1,94 @@
+//! What a shard knows of one endpoint: its idle connections, the requests that wait for one, and
+//! how many the server takes at once.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::io::http::connections::Request;
+use crate::io::http::target::Endpoint;
+use crate::limits::{HTTP_CONNECTIONS_MAX, HTTP_IN_FLIGHT_MIN};
+use crate::mem::slab::Token;
+use crate::types::Nanos;
+
+/// See the module.
+pub(crate) struct Place {
+    pub(crate) endpoint: Arc<Endpoint>,
+    /// Connections without a request, the last used last.
+    pub(crate) idle: Vec<Token>,
+    pub(crate) waiting: VecDeque<Request>,
+    /// Connections with a request.
+    pub(crate) busy: usize,
+    pub(crate) limit: Limit,
+    next_address: usize,
+}
+
+impl Place {
+    /// Nothing yet.
+    pub(crate) fn new(endpoint: Arc<Endpoint>) -> Self {
+        Self {
+            endpoint,
+            idle: Vec::new(),
+            waiting: VecDeque::new(),
+            busy: 0,
+            limit: Limit::default(),
+            next_address: 0,
+        }
+    }
+
+    /// True if it can be forgotten.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.busy == 0 && self.idle.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Where to connect next: to each address in turn, so that those that do not answer are left.
+    pub(crate) fn address(&mut self) -> SocketAddr {
+        let addresses = &self.endpoint.addresses;
+        self.next_address = (self.next_address + 1) % addresses.len();
+        addresses[self.next_address]
+    }
+}
+
+/// How many requests a server gets at once: fewer when it refuses some, more as it serves.
+#[derive(Debug)]
+pub(crate) struct Limit {
+    allowed: usize,
+    served: usize,
+    cut: Nanos,
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self { allowed: HTTP_CONNECTIONS_MAX, served: 0, cut: 0 }
+    }
+}
+
+impl Limit {
+    /// Requests that may be in flight.
+    pub(crate) fn allowed(&self) -> usize {
+        self.allowed
+    }
+
+    /// A request was served: as many as are allowed allow one more.
+    pub(crate) fn served(&mut self) {
+        self.served += 1;
+        if self.served >= self.allowed {
+            self.served = 0;
+            self.allowed = (self.allowed + 1).min(HTTP_CONNECTIONS_MAX);
+        }
+    }
+
+    /// A request that was sent at `sent` was refused: half as many, once for all those that were
+    /// under way then.
+    pub(crate) fn refused(&mut self, sent: Nanos, now: Nanos) {
+        if sent >= self.cut {
+            self.cut_to(self.allowed / 2, now);
+        }
+    }
+
+    /// Only so many.
+    pub(crate) fn cut_to(&mut self, allowed: usize, now: Nanos) {
+        self.allowed = allowed.max(HTTP_IN_FLIGHT_MIN).min(self.allowed);
+        (self.served, self.cut) = (0, now);
+    }
+}
