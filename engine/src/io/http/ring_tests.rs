@@ -220,7 +220,10 @@ fn a_server_that_is_not_there_is_named() {
     let mut now = 0;
     while client.rig.done.is_empty() {
         client.rig.turn(now, Wait::No);
-        now = client.rig.driver.next_due().unwrap_or(now).max(now);
+        // Time passes while nothing is asked, or what is asked would take too long.
+        if client.ring().http_in_kernel() == 0 {
+            now = client.rig.driver.next_due().unwrap_or(now).max(now);
+        }
     }
     let error = client.rig.answers(1).remove(0).1.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Io);
