@@ -512,6 +512,17 @@ pub const REMOTE_IDLE_MS: u64 = 30_000;
 /// Longest pause that a store may ask for, milliseconds.
 pub const REMOTE_PATIENCE_MS_MAX: u64 = 10_000;
 
+/// A url by which a shard reads an object is valid so long, seconds: a day's work with one, and far
+/// below the week that Amazon S3 allows. Temporary credentials may end before; then a new one is
+/// made too.
+pub const REMOTE_TARGET_S: u64 = 24 * 3600;
+
+/// And is not used for the last of it, seconds: clocks differ, and requests take their time.
+pub const REMOTE_TARGET_SPARE_S: u64 = 900;
+
+/// The name of a server is looked up again after so long, seconds, as stores ask to.
+pub const REMOTE_NAME_S: u64 = 60;
+
 /// Parts of an object that a store gets one by one, bytes: the least that Amazon S3 takes.
 pub const REMOTE_PART_BYTES: usize = 5 << 20;
 

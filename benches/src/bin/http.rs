@@ -44,6 +44,9 @@ struct Args {
     /// Requests of each in a round.
     #[arg(long, default_value_t = 20_000)]
     requests: usize,
+    /// The ring alone.
+    #[arg(long)]
+    alone: bool,
     /// The ring of a shard in its host's poll instead of one on a core of its own.
     #[arg(long)]
     inline: bool,
@@ -88,11 +91,13 @@ fn compare(
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     // Connections are made before anything is measured.
     ring.gets(bytes, depth, depth * 4)?;
-    reqwest.gets(bytes, depth, depth * 4)?;
+    if !args.alone {
+        reqwest.gets(bytes, depth, depth * 4)?;
+    }
     for round in 0..args.rounds {
-        for turn in 0..2 {
+        for turn in 0..if args.alone { 1 } else { 2 } {
             let start = (Instant::now(), cpu_us());
-            let figures = if (turn + round) % 2 == 0 {
+            let figures = if args.alone || (turn + round) % 2 == 0 {
                 ring.gets(bytes, depth, args.requests)?;
                 &mut ours
             } else {
@@ -105,6 +110,9 @@ fn compare(
         }
     }
     let shown = |figures: &[(f64, f64)]| {
+        if figures.is_empty() {
+            return String::new();
+        }
         let cpu = Figure::of(figures.iter().map(|f| f.0).collect()).expect("a round");
         let rate = Figure::of(figures.iter().map(|f| f.1).collect()).expect("a round");
         format!("{:6.1} {:6.1} {:6.1} {:7.1}", cpu.min, cpu.median, cpu.max, rate.median)

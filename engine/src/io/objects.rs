@@ -24,7 +24,7 @@ impl OpenObject {
     /// The object `name` of `bytes` that is got at `target`.
     #[must_use]
     pub fn of_target(name: ObjectName, target: Arc<Target>, bytes: u64) -> Self {
-        Self { name, source: Source::Http { target, remote: None, bytes }, faults: None }
+        Self { name, source: Source::Http { target, bytes }, faults: None }
     }
 
     /// The object's name.
@@ -57,8 +57,6 @@ pub(crate) enum Source {
     Http {
         /// Where.
         target: Arc<Target>,
-        /// Who brings what no plain GET does.
-        remote: Option<Remote>,
         /// Its size, as whoever wrote it says.
         bytes: u64,
     },
@@ -74,7 +72,12 @@ pub(crate) enum Route {
     /// A copy from memory.
     Memory(Arc<Vec<u8>>),
     /// The thread that talks to stores.
-    Remote(Remote),
+    Remote {
+        /// The store.
+        remote: Remote,
+        /// The shard can send GETs, and was not told where.
+        wants_target: bool,
+    },
     /// GETs of ranges; the thread that talks to stores brings what they do not.
     Http(Arc<Target>, Option<Remote>),
 }

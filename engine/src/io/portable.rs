@@ -74,14 +74,11 @@ impl Portable {
     pub fn open_object(&mut self, object: OpenObject) -> ObjectSlot {
         let (route, bytes) = match &object.source {
             Source::Memory(bytes) => (Route::Memory(bytes.clone()), bytes.len() as u64),
-            Source::Remote { remote, bytes } => (Route::Remote(remote.clone()), *bytes),
+            Source::Remote { remote, bytes } => {
+                (Route::Remote { remote: remote.clone(), wants_target: false }, *bytes)
+            }
             Source::File { file, bytes } => (Route::Descriptor(file.clone()), *bytes),
-            Source::Http { remote: Some(remote), bytes, .. } => {
-                (Route::Remote(remote.clone()), *bytes)
-            }
-            Source::Http { target, remote: None, bytes } => {
-                (Route::Http(target.clone(), None), *bytes)
-            }
+            Source::Http { target, bytes } => (Route::Http(target.clone(), None), *bytes),
         };
         self.reads.open(object, route, bytes)
     }

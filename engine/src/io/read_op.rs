@@ -48,7 +48,7 @@ impl Op {
                 return opcode::Read::new(Fd(file.as_raw_fd()), to, len).offset(offset).build();
             }
             Route::Registered => Fixed(objects::index(self.object)),
-            Route::Memory(_) | Route::Remote(_) | Route::Http(..) => {
+            Route::Memory(_) | Route::Remote { .. } | Route::Http(..) => {
                 unreachable!("only reads of files are queued")
             }
         };

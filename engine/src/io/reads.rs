@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use crate::io::doorbell::Doorbell;
 use crate::io::handoff::Handoff;
+use crate::io::http::target::Target;
 use crate::io::objects::{Objects, OpenObject, Route};
 use crate::io::read_op::{self, Op, Verdict};
-use crate::io::remote::Remote;
 use crate::io::retry;
 use crate::io::values::{IoDone, ObjectSlot};
 use crate::mem::pool::Buf;
@@ -94,9 +94,17 @@ pub(crate) struct Reads {
     held_count: u64,
     // Of stores: reads that their thread has, and those that it has ended.
     away: usize,
-    arrived: Arc<Handoff<(Op, Result<()>)>>,
+    arrived: Arc<Handoff<Arrival>>,
     doorbell: Doorbell,
     process: u32,
+}
+
+/// What the thread of stores brings.
+enum Arrival {
+    /// A read that ended.
+    Read(Op, Result<()>),
+    /// Where the shard gets an object by itself.
+    Target(ObjectSlot, Arc<Target>),
 }
 
 /// What waits for its time; the heap gives the earliest first, and what is due at the same time in
@@ -197,27 +205,46 @@ impl Reads {
             _ if fate.is_err() => fate,
             Route::Memory(bytes) => read_op::copy(entry.name, bytes, op.offset, op.buf.bytes_mut()),
             Route::Registered | Route::Descriptor(_) => return self.queue.push_back(op),
-            Route::Remote(remote) => {
-                let remote = remote.clone();
-                return self.ask(&remote, op);
-            }
+            Route::Remote { .. } => return self.ask(op),
             Route::Http(..) => return self.gets.push_back(op),
         };
         let done = self.end(op, ended, now);
         self.ready.extend(done);
     }
 
-    /// Has the thread of stores carry a read out.
-    pub(crate) fn ask(&mut self, remote: &Remote, mut op: Op) {
-        let name = self.objects.of_read(op.object).name;
+    /// Has the thread of stores carry a read out of an object that it reads.
+    pub(crate) fn ask(&mut self, mut op: Op) {
+        let (name, slot) = (self.objects.of_read(op.object).name, op.object);
+        let Route::Remote { remote, wants_target } = &mut self.objects.of_read(slot).route else {
+            unreachable!("it reads objects of stores")
+        };
         let read = remote.read(name, op.offset, op.buf.bytes().len());
+        // One read of an object asks.
+        let target = std::mem::take(wants_target).then(|| remote.target(name));
         let (arrived, doorbell) = (self.arrived.clone(), self.doorbell.clone());
         self.away += 1;
         remote.spawn(async move {
             let result = read.await.map(|bytes| read_op::fill(op.buf.bytes_mut(), bytes));
-            arrived.put((op, result));
+            arrived.put(Arrival::Read(op, result));
             doorbell.ring();
+            let target = match target {
+                Some(target) => target.await,
+                None => None,
+            };
+            if let Some(target) = target {
+                arrived.put(Arrival::Target(slot, target));
+                doorbell.ring();
+            }
         });
+    }
+
+    // The shard gets an object by itself from now on, if it is still open.
+    fn take_target(&mut self, slot: ObjectSlot, target: Arc<Target>) {
+        if let Ok(entry) = self.objects.get_mut(slot)
+            && let Route::Remote { remote, .. } = &entry.route
+        {
+            entry.route = Route::Http(target, Some(remote.clone()));
+        }
     }
 
     /// A read was carried out, with the result as a system call gives it: its answer goes to
@@ -279,10 +306,15 @@ impl Reads {
 
     /// Moves the answers that are there to `done`; reads whose next try is due go to `queue`.
     pub(crate) fn take_ready(&mut self, now: Nanos, done: &mut Vec<IoDone>) {
-        for (op, result) in self.arrived.take() {
-            self.away -= 1;
-            let answered = self.end(op, result, now);
-            done.extend(answered);
+        for arrival in self.arrived.take() {
+            match arrival {
+                Arrival::Target(slot, target) => self.take_target(slot, target),
+                Arrival::Read(op, result) => {
+                    self.away -= 1;
+                    let answered = self.end(op, result, now);
+                    done.extend(answered);
+                }
+            }
         }
         while self.held.peek().is_some_and(|held| held.due <= now) {
             match self.held.pop().map(|held| held.what) {

@@ -145,10 +145,10 @@ impl Uring {
         self.close_routes();
         let (route, bytes) = match &object.source {
             Source::Memory(bytes) => (Route::Memory(bytes.clone()), bytes.len() as u64),
-            Source::Remote { remote, bytes } => (Route::Remote(remote.clone()), *bytes),
-            Source::Http { target, remote, bytes } => {
-                (Route::Http(target.clone(), remote.clone()), *bytes)
+            Source::Remote { remote, bytes } => {
+                (Route::Remote { remote: remote.clone(), wants_target: true }, *bytes)
             }
+            Source::Http { target, bytes } => (Route::Http(target.clone(), None), *bytes),
             Source::File { file, bytes } => {
                 let index = self.reads.objects.next_index();
                 let registrar = self.ring.submitter();

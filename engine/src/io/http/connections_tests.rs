@@ -253,7 +253,7 @@ fn without_a_descriptor_the_connections_there_are_must_do() {
 fn an_expired_target_is_not_asked() {
     let mut rig = Rig::new();
     let Target { endpoint, path_and_query, .. } = target("/a").unwrap();
-    rig.target = Arc::new(Target { endpoint, path_and_query, expires: SECOND });
+    rig.target = Arc::new(Target::new(endpoint, path_and_query, SECOND).unwrap());
     rig.ask(1);
     assert_eq!(rig.begin(SECOND - 1).len(), 1);
     rig.ask(2);

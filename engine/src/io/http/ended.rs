@@ -17,7 +17,12 @@ impl Reads {
     pub(crate) fn complete_get(&mut self, ended: EndedGet, now: Nanos, done: &mut Vec<IoDone>) {
         let EndedGet { mut op, outcome } = ended;
         let answer = match outcome {
-            Outcome::Done => self.end(op, Ok(()), now),
+            Outcome::Done => {
+                if let Route::Http(target, _) = &self.objects.of_read(op.object).route {
+                    target.serve();
+                }
+                self.end(op, Ok(()), now)
+            }
             Outcome::Failed { why, wait } => {
                 let error = Error::new(ErrorKind::Io, format!("{}: {why}", self.what(&op)));
                 if wait > 0 {
@@ -59,11 +64,16 @@ impl Reads {
     // The ring does not serve this read, and `error` says why: who else can, does.
     fn fall_back(&mut self, op: Op, error: Error, now: Nanos) -> Option<IoDone> {
         self.counters.fallbacks += 1;
-        if let Route::Http(_, Some(remote)) = &self.objects.of_read(op.object).route {
-            let remote = remote.clone();
-            self.ask(&remote, op);
-            return None;
+        let route = &mut self.objects.of_read(op.object).route;
+        if let Route::Http(target, Some(remote)) = route {
+            // A target that never served would not do the next time either.
+            let wants_target = target.has_served() || target.expires <= now;
+            *route = Route::Remote { remote: remote.clone(), wants_target };
         }
-        self.answer(op, Err(error), now)
+        if let Route::Http(..) = route {
+            return self.answer(op, Err(error), now);
+        }
+        self.ask(op);
+        None
     }
 }

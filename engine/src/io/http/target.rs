@@ -4,6 +4,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::io::http::tls::Tls;
 use crate::limits::HTTP_TARGET_BYTES_MAX;
@@ -40,6 +41,8 @@ pub struct Target {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) path_and_query: String,
     pub(crate) expires: Nanos,
+    // It brought something once: what it does not bring then is not for a fault of its own.
+    served: AtomicBool,
 }
 
 impl Target {
@@ -59,7 +62,19 @@ impl Target {
                 endpoint.host
             )));
         }
-        Ok(Self { endpoint, path_and_query, expires })
+        Ok(Self { endpoint, path_and_query, expires, served: AtomicBool::new(false) })
+    }
+
+    /// It brought something.
+    pub(crate) fn serve(&self) {
+        if !self.has_served() {
+            self.served.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// True if it brought something.
+    pub(crate) fn has_served(&self) -> bool {
+        self.served.load(Ordering::Relaxed)
     }
 }
 

@@ -8,6 +8,7 @@
 mod error;
 mod open;
 pub mod place;
+mod target;
 mod thread;
 mod transport;
 mod writer;
@@ -24,6 +25,7 @@ use crate::io::dfs::{Listed, check_size};
 use crate::io::read_op;
 use crate::io::remote::error::Failed;
 use crate::io::remote::place::{RemotePlace, Scheme};
+use crate::io::remote::target::Endpoints;
 use crate::types::{Error, ObjectName, Result};
 
 /// A root in a store. Cheap to clone.
@@ -38,6 +40,7 @@ struct Shared {
     // Tries failed parts again.
     patient: Operator,
     label: String,
+    endpoints: Endpoints,
     // It has folders, and they must be there before what is in them.
     folders: bool,
 }
@@ -52,7 +55,8 @@ impl Remote {
         thread::start()?;
         let (operator, patient) = open::operators(place)?;
         let (label, folders) = (place.label(), place.scheme == Scheme::WebHdfs);
-        Ok(Self { shared: Arc::new(Shared { operator, patient, label, folders }) })
+        let endpoints = Endpoints::new();
+        Ok(Self { shared: Arc::new(Shared { operator, patient, label, endpoints, folders }) })
     }
 
     /// Waits for an operation, blocking the caller.
