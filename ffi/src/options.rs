@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::path::Path;
 
 use aquifer::limits::KEY_GROUPS_MAX;
-use aquifer::shard::engine::{Config, IoMode, ShardThread, StoreConfig};
+use aquifer::shard::engine::{Config, IoMode, ShardThread, SsdConfig, StoreConfig};
 use aquifer::types::nearest::nearest;
 use aquifer::types::size;
 
@@ -21,10 +21,11 @@ pub struct Described {
 }
 
 const SIZE: &CStr = c"bytes, or a number with K, M, G or T";
+const SIZES: &str = "use bytes, or a number with K, M, G or T for KiB, MiB, GiB, TiB";
 const NUMBER: &CStr = c"a whole number";
 
 /// Every option.
-pub const OPTIONS: [Described; 11] = [
+pub const OPTIONS: [Described; 14] = [
     Described {
         scope: SCOPE_ENGINE,
         name: c"dfs",
@@ -66,6 +67,27 @@ pub const OPTIONS: [Described; 11] = [
         type_: c"a path",
         default: c"",
         doc: c"A new file, or an old page, for the engine's statistics as JSON; none if empty.",
+    },
+    Described {
+        scope: SCOPE_ENGINE,
+        name: c"ssd",
+        type_: SIZE,
+        default: c"0",
+        doc: c"Bytes of a cache of the DFS on a local disk, shared evenly by the shards; 0: none.",
+    },
+    Described {
+        scope: SCOPE_ENGINE,
+        name: c"ssd_dir",
+        type_: c"a path",
+        default: c"",
+        doc: c"The folder of that cache, of one engine at a time; it may be lost at any moment.",
+    },
+    Described {
+        scope: SCOPE_ENGINE,
+        name: c"ssd_spare",
+        type_: SIZE,
+        default: c"256M",
+        doc: c"What that disk keeps free: the cache does not grow into it.",
     },
     Described {
         scope: SCOPE_STORE,
@@ -150,6 +172,10 @@ fn each(
     Ok(())
 }
 
+fn bytes(value: &str) -> Result<u64, String> {
+    size::parse(value).ok_or_else(|| SIZES.to_owned())
+}
+
 fn number<T: TryFrom<u64>>(value: &str, max: u64) -> Result<T, String> {
     let number = value.parse::<u64>().ok().filter(|number| *number <= max);
     let number = number.and_then(|number| T::try_from(number).ok());
@@ -175,14 +201,16 @@ fn name_of<T: Copy + PartialEq>(of: T, choices: &[(&'static str, T)]) -> &'stati
 /// The configuration that the text of `aqf_engine_open` says.
 pub fn engine(text: &[u8]) -> Result<Config, Failure> {
     let mut config = Config::new("");
+    let mut ssd = SsdConfig::new("", 0);
     each(text, SCOPE_ENGINE, |name, value| {
         match name {
             "dfs" => value.clone_into(&mut config.dfs),
             "memory" => {
-                let bytes = size::parse(value).and_then(|bytes| usize::try_from(bytes).ok());
-                config.memory_bytes = bytes
-                    .ok_or("use bytes, or a number with K, M, G or T for KiB, MiB, GiB, TiB")?;
+                config.memory_bytes = usize::try_from(bytes(value)?).map_err(|_| SIZES)?;
             }
+            "ssd" => ssd.bytes = bytes(value)?,
+            "ssd_dir" => ssd.folder = value.into(),
+            "ssd_spare" => ssd.spare_bytes = bytes(value)?,
             "shards" => config.shards = number(value, 1024)?,
             "thread" => config.thread = chosen(value, &THREADS)?,
             "io" => config.io = chosen(value, &IO_MODES)?,
@@ -195,17 +223,25 @@ pub fn engine(text: &[u8]) -> Result<Config, Failure> {
                     `dfs = file:///mnt/state`";
         return Err(Failure::invalid(text));
     }
+    if ssd.bytes > 0 && ssd.folder.as_os_str().is_empty() {
+        let text = "the option ssd_dir is missing: say where the cache lies, such as \
+                    `ssd_dir = /mnt/nvme/cache`";
+        return Err(Failure::invalid(text));
+    }
+    config.ssd = (ssd.bytes > 0).then_some(ssd);
     Ok(config)
 }
 
 /// A configuration as text.
 pub fn engine_text(config: &Config) -> String {
-    let Config { memory_bytes, dfs, shards, thread, io, statistics_page } = config;
+    let Config { memory_bytes, dfs, shards, thread, io, statistics_page, ssd } = config;
+    let ssd = ssd.clone().unwrap_or_else(|| SsdConfig::new("", 0));
+    let (folder, ssd_bytes, spare) = (ssd.folder.display(), ssd.bytes, ssd.spare_bytes);
     let (thread, io) = (name_of(*thread, &THREADS), name_of(*io, &IO_MODES));
     let page = statistics_page.as_deref().unwrap_or(Path::new("")).display();
     format!(
         "dfs = {dfs}\nmemory = {memory_bytes}\nshards = {shards}\nthread = {thread}\nio = {io}\n\
-         statistics_page = {page}\n"
+         statistics_page = {page}\nssd = {ssd_bytes}\nssd_dir = {folder}\nssd_spare = {spare}\n"
     )
 }
 

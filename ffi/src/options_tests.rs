@@ -12,12 +12,15 @@ fn text_becomes_a_configuration_and_text_again() {
     assert_eq!((config.shards, config.thread), (1, ShardThread::Inline));
     let again = engine(engine_text(&config).as_bytes()).unwrap();
     assert_eq!(engine_text(&again), engine_text(&config));
+    let ssd = engine(b"dfs = x\nssd = 2G\nssd_dir = /a").unwrap();
+    assert_eq!(engine(engine_text(&ssd).as_bytes()).unwrap().ssd, ssd.ssd);
+    assert_eq!(ssd.ssd.unwrap().bytes, 2 << 30);
     assert_eq!(store(b"key_groups = 64\nfirst_key_group = 7").unwrap().range, (7, 63));
 }
 
 #[test]
 fn what_is_wrong_is_named_with_a_hint() {
-    let cases: [(&[u8], &str); 8] = [
+    let cases: [(&[u8], &str); 10] = [
         (
             b"memroy = 1G",
             "line 1 of the options: no option is named `memroy`; did you mean `memory`?",
@@ -32,6 +35,8 @@ fn what_is_wrong_is_named_with_a_hint() {
         (b"shards = -1", "shards = -1: use a whole number up to 1024"),
         (b"memory = 1G", "the option dfs is missing"),
         (b"dfs = \xff", "the options are not UTF-8"),
+        (b"dfs = a\nssd = 1G", "the option ssd_dir is missing"),
+        (b"ssd = much", "ssd = much: use bytes"),
     ];
     for (text, message) in cases {
         let failure = engine(text).unwrap_err();
@@ -47,8 +52,9 @@ fn what_is_wrong_is_named_with_a_hint() {
 fn every_option_is_taken_and_its_default_is_what_is_left_out() {
     let names: BTreeSet<_> = OPTIONS.iter().map(|option| option.name).collect();
     assert_eq!(names.len(), OPTIONS.len());
-    let defaults = "memory = 256M\nshards = 1\nthread = owned\nio = auto\nstatistics_page = \n";
-    for option in &OPTIONS[1..6] {
+    let defaults = "memory = 256M\nshards = 1\nthread = owned\nio = auto\nstatistics_page = \n\
+                    ssd = 0\nssd_dir = \nssd_spare = 256M\n";
+    for option in &OPTIONS[1..9] {
         let line =
             format!("{} = {}", option.name.to_str().unwrap(), option.default.to_str().unwrap());
         assert!(defaults.contains(&line), "{line}");

@@ -30,6 +30,9 @@ fn reached_by_seeds(reports: &[Report]) -> Vec<(&'static str, u64)> {
     vec![
         ("requests failed under faults", sum(|r| r.failed)),
         ("short reads", sum(|r| r.short_reads)),
+        ("hits of the SSD", sum(|r| r.ssd_hits)),
+        ("damage of the SSD", sum(|r| r.ssd_damaged)),
+        ("failures of the SSD", sum(|r| r.ssd_failures)),
         ("failed jobs", sum(|r| r.counters.job_failures)),
         ("seeds with split tablets", sum(|r| u64::from(r.tablets_max > 1))),
     ]

@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 
-use aquifer::cache::coalescer::Coalescer;
+use aquifer::cache::coalescer::{Coalescer, Pages};
 use aquifer::io::values::{IoRequest, ObjectSlot};
 use aquifer::limits::PAGE_BYTES;
 use aquifer::mem::pool::Pool;
@@ -63,16 +63,17 @@ impl Rig {
     // How many waiters were answered.
     fn tick(&mut self, needs: &[Need]) -> u64 {
         for (waiter, &(object, extent)) in (0..).zip(needs) {
-            self.coalescer.need(object, extent, Token(waiter));
+            let pages = Pages { object, object_key: 0, extent };
+            self.coalescer.need(pages, Token(waiter), None);
         }
         self.coalescer.issue(&mut self.pool, &mut self.io).expect("there is memory");
         let mut answered = 0;
         for request in self.io.drain(..) {
             let IoRequest::Read { token, buf, .. } = request else { panic!("{request:?}") };
             let mut landed = self.coalescer.finish(token);
-            while let Some(extent) = self.coalescer.next_landed(&mut landed, &buf) {
+            while let Some(extent) = self.coalescer.next_landed(&mut landed, &buf, &Ok(()), None) {
                 answered += extent.waiters.len() as u64;
-                black_box(extent.pages);
+                black_box(&extent.pages);
             }
             self.pool.give_back(buf);
         }

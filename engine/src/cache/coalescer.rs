@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use crate::cache::ssd::Ssd;
 use crate::codec::hash::PlaceHasher;
 use crate::codec::unverified::Unverified;
 use crate::io::values::{IoRequest, ObjectSlot};
@@ -35,13 +36,17 @@ pub struct CoalescerCounters {
 #[derive(Debug)]
 struct Flight {
     object: ObjectSlot,
+    object_key: u64,
     extent: Extent,
+    // Where in which file it is read: in the object, or in the cache on the SSD.
+    from: (ObjectSlot, u64),
     waiters: SmallVec<[Token; 2]>,
 }
 
 #[derive(Debug)]
 struct Read {
     offset: u64,
+    of_ssd: bool,
     flights: SmallVec<[Token; 2]>,
 }
 
@@ -64,10 +69,22 @@ pub struct Coalescer {
     counters: CoalescerCounters,
 }
 
+/// Whole pages of an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Pages {
+    /// Open in the driver.
+    pub object: ObjectSlot,
+    /// Names it for checksums.
+    pub object_key: u64,
+    /// Which.
+    pub extent: Extent,
+}
+
 /// A finished read, to be taken apart by `landed`.
 #[derive(Debug)]
 pub struct Landed {
     offset: u64,
+    of_ssd: bool,
     flights: SmallVec<[Token; 2]>,
 }
 
@@ -78,8 +95,10 @@ pub struct LandedExtent<'b> {
     pub place: (ObjectSlot, u64),
     /// Who asked.
     pub waiters: SmallVec<[Token; 2]>,
-    /// Its whole pages; undefined if the read failed.
-    pub pages: Unverified<'b>,
+    /// Its whole pages, or why they could not be read.
+    pub pages: Result<Unverified<'b>>,
+    /// They came from the cache on the SSD.
+    pub of_ssd: bool,
 }
 
 impl Coalescer {
@@ -107,8 +126,9 @@ impl Coalescer {
         self.flights.iter().any(|flight| flight.object == object)
     }
 
-    /// `waiter` needs whole pages `extent` of `object`.
-    pub fn need(&mut self, object: ObjectSlot, extent: Extent, waiter: Token) {
+    /// `waiter` needs whole pages of an object, which `ssd` may have.
+    pub fn need(&mut self, pages: Pages, waiter: Token, ssd: Option<&mut Ssd>) {
+        let Pages { object, object_key, extent } = pages;
         self.counters.needs += 1;
         let place = (object, extent.offset, extent.len);
         if let Some(&flight) = self.places.get(&place) {
@@ -117,14 +137,17 @@ impl Coalescer {
             flight.waiters.push(waiter);
             return;
         }
-        let flight = self.flights.insert(Flight {
-            object,
-            extent,
-            waiters: SmallVec::from_slice(&[waiter]),
-        });
+        let from = ssd.and_then(|ssd| ssd.find(object_key, extent));
+        let from = from.unwrap_or((object, extent.offset));
+        let waiters = SmallVec::from_slice(&[waiter]);
+        let flight = self.flights.insert(Flight { object, object_key, extent, from, waiters });
         self.places.insert(place, flight);
-        let end = extent.offset + u64::from(extent.len);
-        self.wanted.push(Wanted { object, offset: extent.offset, end, flight });
+        self.want(flight, from, extent);
+    }
+
+    fn want(&mut self, flight: Token, (object, offset): (ObjectSlot, u64), extent: Extent) {
+        let end = offset + u64::from(extent.len);
+        self.wanted.push(Wanted { object, offset, end, flight });
     }
 
     /// Turns what is wanted into reads, as many as the device takes.
@@ -183,7 +206,8 @@ impl Coalescer {
         self.counters.reads += 1;
         self.counters.read_bytes += bytes as u64;
         self.counters.merged += flights.len() as u64 - 1;
-        let token = self.reads.insert(Read { offset, flights });
+        let of_ssd = self.flights.get(flights[0]).is_some_and(|flight| flight.object != object);
+        let token = self.reads.insert(Read { offset, of_ssd, flights });
         io.push(IoRequest::Read { token, object, offset, buf });
         Ok(())
     }
@@ -198,20 +222,40 @@ impl Coalescer {
     /// A read ended. Take its flights one by one with `next_landed`.
     pub fn finish(&mut self, token: Token) -> Landed {
         let read = self.reads.remove(token).expect("each read ends once");
-        Landed { offset: read.offset, flights: read.flights }
+        Landed { offset: read.offset, of_ssd: read.of_ssd, flights: read.flights }
     }
 
-    /// The next extent of a finished read whose bytes are in `buf`.
+    /// The next extent of a finished read whose bytes are in `buf`. What `ssd` did not give back
+    /// as it got it is wanted again, of the object itself; what the object gave, `ssd` is offered.
     pub fn next_landed<'b>(
         &mut self,
         landed: &mut Landed,
         buf: &'b Buf,
+        result: &Result<()>,
+        mut ssd: Option<&mut Ssd>,
     ) -> Option<LandedExtent<'b>> {
-        let flight = self.flights.remove(landed.flights.pop()?).expect("landed flights live");
-        let Flight { object, extent, waiters } = flight;
-        self.places.remove(&(object, extent.offset, extent.len));
-        let at = (extent.offset - landed.offset) as usize;
-        let pages = buf.unverified().part(at..at + extent.len as usize);
-        Some(LandedExtent { place: (object, extent.offset), waiters, pages })
+        loop {
+            let token = landed.flights.pop()?;
+            let flight = self.flights.get_mut(token).expect("landed flights live");
+            let Flight { object, object_key, extent, from, .. } = *flight;
+            let at = (from.1 - landed.offset) as usize;
+            let pages = buf.unverified().part(at..at + extent.len as usize);
+            if landed.of_ssd {
+                let read = result.as_ref().map(|()| pages);
+                let holds = ssd.as_mut().is_some_and(|s| s.check(object_key, extent, from.1, read));
+                if !holds {
+                    flight.from = (object, extent.offset);
+                    self.want(token, (object, extent.offset), extent);
+                    continue;
+                }
+            } else if let (Some(ssd), Ok(())) = (&mut ssd, result) {
+                ssd.offer(object_key, extent, pages);
+            }
+            let waiters = self.flights.remove(token).expect("landed flights live").waiters;
+            self.places.remove(&(object, extent.offset, extent.len));
+            let pages = result.clone().map(|()| pages);
+            let (place, of_ssd) = ((object, extent.offset), landed.of_ssd);
+            return Some(LandedExtent { place, waiters, pages, of_ssd });
+        }
     }
 }

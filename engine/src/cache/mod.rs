@@ -1,3 +1,4 @@
-//! Floor 4: between lookups and the disk: one read, whoever waits.
+//! Floor 4: between lookups and the DFS: one read, whoever waits, and the local SSD.
 
 pub mod coalescer;
+pub mod ssd;

@@ -22,6 +22,7 @@ pub mod reads;
 pub mod remote;
 pub(crate) mod retry;
 mod ring_open;
+pub mod ssd_file;
 mod sync;
 pub(crate) mod sys;
 pub(crate) mod task;

@@ -44,6 +44,13 @@ pub(crate) enum Source {
         /// Its size at open; objects never change theirs.
         bytes: u64,
     },
+    /// A file of a cache, which is written too, and whose reads are tried once.
+    Cache {
+        /// The descriptor.
+        file: Arc<File>,
+        /// What it may have.
+        bytes: u64,
+    },
     /// The bytes themselves, of a DFS in memory.
     Memory(Arc<Vec<u8>>),
     /// An object of a store that is reached by HTTP.
@@ -69,6 +76,8 @@ pub(crate) enum Route {
     Registered,
     /// A descriptor, for the ring or the threads that read.
     Descriptor(Arc<File>),
+    /// The same, of a cache.
+    Cache(Arc<File>),
     /// A copy from memory.
     Memory(Arc<Vec<u8>>),
     /// The thread that talks to stores.

@@ -79,6 +79,7 @@ impl Portable {
             }
             Source::File { file, bytes } => (Route::Descriptor(file.clone()), *bytes),
             Source::Http { target, bytes } => (Route::Http(target.clone(), None), *bytes),
+            Source::Cache { file, bytes } => (Route::Cache(file.clone()), *bytes),
         };
         self.reads.open(object, route, bytes)
     }
@@ -92,6 +93,11 @@ impl Portable {
     /// As `Uring::submit`; the next turn gives it to the threads.
     pub fn submit(&mut self, read: Read, now: Nanos) {
         self.reads.submit(read, now);
+    }
+
+    /// As `Uring::submit_write`.
+    pub fn submit_write(&mut self, write: Read, now: Nanos) {
+        self.reads.submit_write(write, now);
     }
 
     /// As `Uring::turn`.
@@ -163,7 +169,8 @@ impl Portable {
         self.away += queue.len();
         let ended = &self.ended;
         let work = |op: Op| {
-            let Route::Descriptor(file) = &objects.of_read(op.object).route else {
+            let (Route::Descriptor(file) | Route::Cache(file)) = &objects.of_read(op.object).route
+            else {
                 unreachable!("only reads of files are queued, and nothing is registered")
             };
             Work { file: file.clone(), op, ended: ended.clone() }

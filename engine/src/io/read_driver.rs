@@ -112,6 +112,14 @@ impl ReadDriver {
         }
     }
 
+    /// As `Uring::submit_write`.
+    pub fn submit_write(&mut self, write: Read, now: Nanos) {
+        match self {
+            Self::Uring(ring) => ring.submit_write(write, now),
+            Self::Portable(threads) => threads.submit_write(write, now),
+        }
+    }
+
     /// As `Uring::turn`.
     ///
     /// # Errors

@@ -25,6 +25,8 @@ pub(crate) struct Op {
     pub(crate) token: Token,
     pub(crate) object: ObjectSlot,
     pub(crate) offset: u64,
+    // It writes; else it reads.
+    pub(crate) writes: bool,
     // Bytes of `buf` that are there; a multiple of the page size between reads.
     pub(crate) filled: u32,
     pub(crate) tries: u32,
@@ -44,7 +46,10 @@ impl Op {
         let len = u32::try_from(rest.len()).expect("an extent is at most 16 MiB and a page");
         let to = rest.as_mut_ptr();
         let file = match route {
-            Route::Descriptor(file) => {
+            Route::Cache(file) if self.writes => {
+                return opcode::Write::new(Fd(file.as_raw_fd()), to, len).offset(offset).build();
+            }
+            Route::Descriptor(file) | Route::Cache(file) => {
                 return opcode::Read::new(Fd(file.as_raw_fd()), to, len).offset(offset).build();
             }
             Route::Registered => Fixed(objects::index(self.object)),
@@ -59,11 +64,14 @@ impl Op {
         }
     }
 
-    /// Reads the part that is not filled yet, on the calling thread. The result is that of a
-    /// completion.
-    pub(crate) fn read(&mut self, file: &File) -> i32 {
+    /// Reads or writes the part that is not done yet, on the calling thread. The result is that of
+    /// a completion.
+    pub(crate) fn carry_out(&mut self, file: &File) -> i32 {
         let offset = self.offset + u64::from(self.filled);
-        match file.read_at(&mut self.buf.bytes_mut()[self.filled as usize..], offset) {
+        let rest = &mut self.buf.bytes_mut()[self.filled as usize..];
+        let done =
+            if self.writes { file.write_at(rest, offset) } else { file.read_at(rest, offset) };
+        match done {
             Ok(bytes) => i32::try_from(bytes).expect("an extent is at most 16 MiB and a page"),
             Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
         }
@@ -84,7 +92,7 @@ impl Op {
                 }
                 // Not left to the next read: at an end inside a page that would begin inside the
                 // page too, which direct reads must not.
-                if self.offset + u64::from(filled) >= bytes {
+                if !self.writes && self.offset + u64::from(filled) >= bytes {
                     return Verdict::Failed(Why::End);
                 }
                 self.filled = filled - filled % PAGE_BYTES as u32;
@@ -137,6 +145,17 @@ impl Why {
                 ErrorKind::Unsupported,
                 format!("{what}: the device refuses direct reads of {PAGE_BYTES}-byte pages"),
             ),
+            Self::Errno(errno) => Error::io(what, &io::Error::from_raw_os_error(errno)),
+        }
+    }
+
+    /// The error for who asked for a file of a cache.
+    pub(crate) fn of_cache(self, op: &Op) -> Error {
+        let what = if op.writes { "writing" } else { "reading" };
+        let what = format!("{what} the cache on the SSD at byte {}", op.offset);
+        match self {
+            Self::End => Error::new(ErrorKind::Io, format!("{what}: the file ends there")),
+            Self::Short => Error::new(ErrorKind::Io, format!("{what}: only a part was done")),
             Self::Errno(errno) => Error::io(what, &io::Error::from_raw_os_error(errno)),
         }
     }

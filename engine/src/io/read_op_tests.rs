@@ -8,6 +8,7 @@ fn results_of_reads_are_judged_once() {
         token: Token(0),
         object: ObjectSlot(0),
         offset: 0,
+        writes: false,
         filled,
         tries,
         failures: 0,

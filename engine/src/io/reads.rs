@@ -2,14 +2,17 @@
 //! latency or a failure of the moment holds back, what is answered.
 
 use std::collections::{BinaryHeap, VecDeque};
+use std::fs::File;
 use std::sync::Arc;
 
 use crate::io::doorbell::Doorbell;
 use crate::io::handoff::Handoff;
+use crate::io::http::HttpCounters;
 use crate::io::http::target::Target;
 use crate::io::objects::{Objects, OpenObject, Route};
 use crate::io::read_op::{self, Op, Verdict};
 use crate::io::retry;
+use crate::io::sys;
 use crate::io::values::{IoDone, ObjectSlot};
 use crate::mem::pool::Buf;
 use crate::mem::slab::Token;
@@ -64,8 +67,8 @@ pub struct ReadCounters {
     pub enters: u64,
     /// Reads submitted once more, after a short read, a refusal of the moment or a failure.
     pub repeats: u64,
-    /// Reads that no GET on the ring could serve.
-    pub fallbacks: u64,
+    /// Of connections.
+    pub http: HttpCounters,
 }
 
 /// How long a turn may sleep: not at all, for so many nanoseconds, or as long as it takes.
@@ -182,16 +185,25 @@ impl Reads {
 
     /// Takes a read over.
     pub(crate) fn submit(&mut self, read: Read, now: Nanos) {
+        self.take(read, false, now);
+    }
+
+    /// Takes a write over: all of the buffer, to a file of a cache.
+    pub(crate) fn submit_write(&mut self, write: Read, now: Nanos) {
+        self.take(write, true, now);
+    }
+
+    fn take(&mut self, read: Read, writes: bool, now: Nanos) {
         let Read { token, object, offset, buf } = read;
-        let entry = match self.objects.get_mut(object) {
-            Ok(entry) => entry,
-            Err(error) => return self.ready.push(IoDone::Read { token, buf, result: Err(error) }),
-        };
-        entry.reads += 1;
-        self.begin(
-            Op { token, object, offset, filled: 0, tries: 0, failures: 0, due: 0, buf },
-            now,
-        );
+        let (filled, tries, failures, due) = (0, 0, 0, 0);
+        let op = Op { token, object, offset, writes, filled, tries, failures, due, buf };
+        match self.objects.get_mut(object) {
+            Ok(entry) => {
+                entry.reads += 1;
+                self.begin(op, now);
+            }
+            Err(error) => self.ready.push(answer_of(op, Err(error), None)),
+        }
     }
 
     fn begin(&mut self, mut op: Op, now: Nanos) {
@@ -204,7 +216,9 @@ impl Reads {
         let ended = match &entry.route {
             _ if fate.is_err() => fate,
             Route::Memory(bytes) => read_op::copy(entry.name, bytes, op.offset, op.buf.bytes_mut()),
-            Route::Registered | Route::Descriptor(_) => return self.queue.push_back(op),
+            Route::Registered | Route::Descriptor(_) | Route::Cache(_) => {
+                return self.queue.push_back(op);
+            }
             Route::Remote { .. } => return self.ask(op),
             Route::Http(..) => return self.gets.push_back(op),
         };
@@ -258,6 +272,10 @@ impl Reads {
                 return self.queue.push_back(op);
             }
             Verdict::Done => Ok(()),
+            Verdict::Failed(why) if matches!(object.route, Route::Cache(_)) => {
+                let error = why.of_cache(&op);
+                return done.extend(self.answer(op, Err(error), now));
+            }
             Verdict::Failed(why) => Err(why.error(object.name, &op)),
         };
         done.extend(self.end(op, result, now));
@@ -289,13 +307,18 @@ impl Reads {
 
     /// A read ended: its answer, unless that is not due yet.
     pub(crate) fn answer(&mut self, op: Op, result: Result<()>, now: Nanos) -> Option<IoDone> {
+        let file = match &self.objects.of_read(op.object).route {
+            Route::Cache(file) if op.writes => Some(file.clone()),
+            _ => None,
+        };
         let route = self.objects.release(op.object);
         self.closed.extend(route.map(|route| (op.object, route)));
-        let done = IoDone::Read { token: op.token, buf: op.buf, result };
-        if op.due <= now {
+        let due = op.due;
+        let done = answer_of(op, result, file.as_deref());
+        if due <= now {
             return Some(done);
         }
-        self.hold(op.due, Late::Done(done));
+        self.hold(due, Late::Done(done));
         None
     }
 
@@ -353,6 +376,18 @@ impl Reads {
     pub(crate) fn is_of_this_process(&self) -> bool {
         std::process::id() == self.process
     }
+}
+
+// The answer to a read, or to a write to `file`.
+fn answer_of(op: Op, result: Result<()>, file: Option<&File>) -> IoDone {
+    let Op { token, buf, writes, .. } = op;
+    if !writes {
+        return IoDone::Read { token, buf, result };
+    }
+    let free_bytes = || file.map_or(Ok(0), sys::free_bytes);
+    let failed = |e| Error::io("asking a file system for its free space", &e);
+    let result = result.and_then(|()| free_bytes().map_err(failed));
+    IoDone::Write { token, buf, result }
 }
 
 #[cfg(test)]

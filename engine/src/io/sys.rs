@@ -43,6 +43,19 @@ pub(crate) fn eventfd() -> io::Result<File> {
     Ok(unsafe { File::from_raw_fd(fd) })
 }
 
+/// Bytes that the file system of a file has free for this process.
+pub(crate) fn free_bytes(file: &File) -> io::Result<u64> {
+    let mut found = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the pointer is to memory of the right size, which the kernel fills on success.
+    let result = unsafe { libc::fstatvfs(file.as_raw_fd(), found.as_mut_ptr()) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so it is filled.
+    let found = unsafe { found.assume_init() };
+    Ok(found.f_bavail * found.f_frsize)
+}
+
 fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)
 }

@@ -114,7 +114,7 @@ impl Drop for Threads {
 fn run(queue: &Queue<Work>) {
     sys::block_signals();
     while let Some(Work { mut op, file, ended }) = queue.take() {
-        let result = op.read(&file);
+        let result = op.carry_out(&file);
         // Before the driver learns of it: it may close the object then.
         drop(file);
         ended.push(op, result);

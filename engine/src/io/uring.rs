@@ -116,13 +116,9 @@ impl Uring {
     /// What the ring did so far.
     #[must_use]
     pub fn counters(&self) -> ReadCounters {
-        self.reads.counters
-    }
-
-    /// What its connections did so far.
-    #[must_use]
-    pub fn http_counters(&self) -> HttpCounters {
-        self.http.counters()
+        let fallbacks = self.reads.counters.http.fallbacks;
+        let http = HttpCounters { fallbacks, ..self.http.counters() };
+        ReadCounters { http, ..self.reads.counters }
     }
 
     /// Reads that were submitted and not yet answered.
@@ -149,6 +145,7 @@ impl Uring {
                 (Route::Remote { remote: remote.clone(), wants_target: true }, *bytes)
             }
             Source::Http { target, bytes } => (Route::Http(target.clone(), None), *bytes),
+            Source::Cache { file, bytes } => (Route::Cache(file.clone()), *bytes),
             Source::File { file, bytes } => {
                 let index = self.reads.objects.next_index();
                 let registrar = self.ring.submitter();
@@ -186,6 +183,12 @@ impl Uring {
     /// `IO_FAILURES_MAX` tries met it.
     pub fn submit(&mut self, read: Read, now: Nanos) {
         self.reads.submit(read, now);
+    }
+
+    /// Takes a write over: all of its buffer, to the file of a cache. It is answered by exactly
+    /// one `IoDone::Write`.
+    pub fn submit_write(&mut self, write: Read, now: Nanos) {
+        self.reads.submit_write(write, now);
     }
 
     /// Submits what was taken over, reaps what ended into `done`, and parks if `wait` says so and

@@ -22,6 +22,17 @@ pub enum IoRequest {
         /// Whole buffer to fill; comes back with the answer.
         buf: Buf,
     },
+    /// Write all of `buf` at `offset` of the file of a cache.
+    Write {
+        /// Names the request in its answer.
+        token: Token,
+        /// The file.
+        object: ObjectSlot,
+        /// Byte offset, a multiple of the page size.
+        offset: u64,
+        /// What to write; comes back with the answer.
+        buf: Buf,
+    },
     /// Write a whole new object, durable and visible when answered.
     Put {
         /// Names the request in its answer.
@@ -64,6 +75,15 @@ pub enum IoDone {
         buf: Buf,
         /// What happened.
         result: Result<()>,
+    },
+    /// A write ended.
+    Write {
+        /// Of the request.
+        token: Token,
+        /// The buffer.
+        buf: Buf,
+        /// What the file system has free since, bytes.
+        result: Result<u64>,
     },
     /// A put ended.
     Put {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
+use crate::cache::coalescer::Pages;
 use crate::io::values::ObjectSlot;
 use crate::lsm::fold::MergeOps;
 use crate::lsm::merge::fold;
@@ -25,6 +26,15 @@ pub struct Need {
     pub object_key: u64,
     /// Set if the extent is a large value instead of a unit.
     pub large: Option<ValueExtent>,
+}
+
+impl Need {
+    /// What is to be read.
+    #[must_use]
+    pub fn pages(&self) -> Pages {
+        let Self { object, object_key, extent, .. } = *self;
+        Pages { object, object_key, extent: extent.pages() }
+    }
 }
 
 /// What the bytes read meant.

@@ -264,16 +264,21 @@ impl Scan {
             c.need.is_some_and(|n| n.object == need.object && n.extent == need.extent)
         };
         let Some(cursor) = self.cursors.iter_mut().find(same) else { return Ok(()) };
-        cursor.need = None;
         if let Some(large) = need.large {
             let value = extent::check(need.object_key, large.offset, large.len, pages)
                 .map_err(|error| error.in_object(cursor.open.table.name()))?;
             cursor.rows[0].value = CursorValue::Here(value.to_vec());
+            cursor.need = None;
             return Ok(());
         }
         let from = (need.extent.offset - need.extent.pages().offset) as usize;
-        Unit::check(need.object_key, need.extent.offset, pages.part(from..), scratch)
-            .and_then(|u| cursor.fill(&u, &self.prefix, &self.from, &self.version, self.tablet))
+        let in_object = |error: Error| error.in_object(cursor.open.table.name());
+        let bytes = pages.part(from..);
+        let unit =
+            Unit::check(need.object_key, need.extent.offset, bytes, scratch).map_err(in_object)?;
+        cursor.need = None;
+        cursor
+            .fill(&unit, &self.prefix, &self.from, &self.version, self.tablet)
             .map_err(|error| error.in_object(cursor.open.table.name()))
     }
 }

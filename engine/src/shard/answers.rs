@@ -100,7 +100,7 @@ impl Shard {
             return self.answers.park(token);
         }
         self.answers.promise(session, bytes);
-        self.coalescer.need(need.object, need.extent.pages(), token);
+        self.coalescer.need(need.pages(), token, self.ssd.as_mut());
     }
 
     /// True if something waits that its driver lets go on once it took what this tick made.

@@ -4,8 +4,9 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
+use crate::cache::coalescer::LandedExtent;
 use crate::codec::unverified::Unverified;
-use crate::io::values::{IoDone, ObjectSlot};
+use crate::io::values::IoDone;
 use crate::limits::SCAN_LIMIT_MAX;
 use crate::lsm::lookup::{Answer, Lookup, Need};
 use crate::lsm::merge::{OUTGROWN, outgrown};
@@ -165,7 +166,7 @@ impl Shard {
                 get.need = Some(need);
                 let session = get.session;
                 return match need.large {
-                    None => self.coalescer.need(need.object, need.extent.pages(), token),
+                    None => self.coalescer.need(need.pages(), token, self.ssd.as_mut()),
                     Some(_) => self.read_large(token, session, need, outbox),
                 };
             }
@@ -235,43 +236,58 @@ impl Shard {
         outbox: &mut Outbox,
     ) {
         let mut landed = self.coalescer.finish(token);
-        while let Some(extent) = self.coalescer.next_landed(&mut landed, &buf) {
+        while let Some(extent) =
+            self.coalescer.next_landed(&mut landed, &buf, &result, self.ssd.as_mut())
+        {
             for &waiter in &extent.waiters {
-                let pages = result.clone().map(|()| extent.pages);
-                self.resume(waiter, extent.place, pages, outbox);
+                self.resume(waiter, &extent, outbox);
             }
         }
         self.pool.give_back(buf);
         self.look_up_misses(outbox);
     }
 
-    fn resume(
-        &mut self,
-        waiter: Token,
-        place: (ObjectSlot, u64),
-        pages: Result<Unverified<'_>>,
-        outbox: &mut Outbox,
-    ) {
+    fn resume(&mut self, waiter: Token, landed: &LandedExtent<'_>, outbox: &mut Outbox) {
         if let Some(Waiting::Get(get)) = self.cold.get(waiter) {
             completions(outbox, get.session);
-            return self.resume_get(waiter, pages, outbox);
+            return self.resume_get(waiter, landed, outbox);
         }
         let Some(Waiting::Scan(mut scan)) = self.cold.remove(waiter) else { return };
         completions(outbox, scan.session);
         let needs: SmallVec<[Need; 4]> = scan.scan.needs().collect();
-        let at = |n: &&Need| (n.object, n.extent.pages().offset) == place;
-        let mut landed = needs.iter().filter(at);
-        let result = pages
-            .and_then(|pages| landed.try_for_each(|n| scan.scan.land(n, pages, &mut self.scratch)));
+        let here = |n: &&Need| (n.object, n.extent.pages().offset) == landed.place;
+        let here = needs.iter().filter(here);
+        let result = landed.pages.clone().and_then(|pages| {
+            here.clone().try_for_each(|n| scan.scan.land(n, pages, &mut self.scratch))
+        });
+        if result.is_err() && landed.of_ssd {
+            let token = self.cold.insert(Waiting::Scan(scan));
+            return here.for_each(|need| self.read_past_ssd(need, token));
+        }
         self.continue_scan(scan, result, outbox);
     }
 
-    fn resume_get(&mut self, token: Token, pages: Result<Unverified<'_>>, outbox: &mut Outbox) {
+    // The DFS may have had a bad moment when it gave the cache what the cache gave back.
+    fn read_past_ssd(&mut self, need: &Need, waiter: Token) {
+        let pages = need.pages();
+        if let Some(ssd) = &mut self.ssd {
+            ssd.disown(pages.object_key, pages.extent);
+        }
+        self.coalescer.need(pages, waiter, None);
+    }
+
+    fn resume_get(&mut self, token: Token, landed: &LandedExtent<'_>, outbox: &mut Outbox) {
+        let answer = landed.pages.clone().and_then(|pages| self.read_answer(token, pages));
+        let get = get_of(&mut self.cold, token);
+        if let (Err(_), true, Some(need)) = (&answer, landed.of_ssd, get.need)
+            && !landed.pages.as_ref().is_ok_and(|&pages| self.holds(&need, pages))
+        {
+            return self.read_past_ssd(&need, token);
+        }
         let get = get_of(&mut self.cold, token);
         if let Some(large) = get.need.and_then(|need| need.large) {
             self.answers.kept(get.session, large.len as usize);
         }
-        let answer = pages.and_then(|pages| self.read_answer(token, pages));
         let get = get_of(&mut self.cold, token);
         let step = match answer {
             Ok(Answer::Found) => Ok(Step::Found),
@@ -288,6 +304,16 @@ impl Shard {
             Err(error) => Err(error),
         };
         self.settle(token, step, outbox);
+    }
+
+    // True if pages are what a need asks for.
+    fn holds(&mut self, need: &Need, pages: Unverified<'_>) -> bool {
+        if let Some(large) = need.large {
+            return extent::check(need.object_key, large.offset, large.len, pages).is_ok();
+        }
+        let from = (need.extent.offset - need.extent.pages().offset) as usize;
+        let bytes = pages.part(from..);
+        Unit::check(need.object_key, need.extent.offset, bytes, &mut self.scratch).is_ok()
     }
 
     fn read_answer(&mut self, token: Token, pages: Unverified<'_>) -> Result<Answer> {
@@ -362,7 +388,7 @@ impl Shard {
                 let token = self.cold.insert(Waiting::Scan(scan));
                 for need in needs {
                     // A read under way for the old token finds nobody; asking again joins it.
-                    self.coalescer.need(need.object, need.extent.pages(), token);
+                    self.coalescer.need(need.pages(), token, self.ssd.as_mut());
                 }
             }
         }

@@ -4,14 +4,16 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
+use crate::cache::ssd::SsdFile;
 use crate::io::clock;
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
 use crate::io::read_driver::{IoKind, ReadDriver};
-use crate::io::reads::{Read, Wait};
+use crate::io::reads::{Read, ReadCounters, Wait};
+use crate::io::ssd_file::{self, OpenSsd, SsdConfig};
 use crate::io::uring::RingMode;
 use crate::io::values::{IoDone, IoRequest, JobIo, JobState};
-use crate::limits::{EXECUTOR_SILENT_NS_MAX, TIMED_TICKS};
+use crate::limits::{EXECUTOR_SILENT_NS_MAX, SSD_REGION_BYTES, TIMED_TICKS};
 use crate::lsm::job::{Job, Left, Unfinished};
 use crate::shard::executor::{Executor, ExecutorCounters, ExecutorLink, Finished, Order};
 use crate::shard::statistics::{ShardStatistics, Slot};
@@ -42,6 +44,18 @@ pub fn executor_counters() -> Vec<ExecutorCounters> {
     started.flat_map(Executor::counters).collect()
 }
 
+/// What a shard has of its own.
+pub struct Own {
+    /// Its number.
+    pub index: usize,
+    /// Its budget, bytes.
+    pub memory_bytes: usize,
+    /// Where its objects live.
+    pub dfs: Dfs,
+    /// A cache on the SSD, and how many bytes of it are this shard's.
+    pub ssd: Option<(SsdConfig, u64)>,
+}
+
 /// A shard with everything it needs to run; whoever calls `turn` is its thread.
 pub struct Driver {
     shard: Shard,
@@ -69,20 +83,32 @@ pub struct Driver {
 unsafe impl Send for Driver {}
 
 impl Driver {
-    /// The shard `index` with a budget of `memory_bytes`, whose objects live on `dfs`.
+    /// A shard.
     ///
     /// # Errors
     /// `Unsupported` where io_uring is wanted and forbidden, `NoMemory` for too small a budget.
-    pub fn open(
-        kind: IoKind,
-        mode: RingMode,
-        index: usize,
-        memory_bytes: usize,
-        dfs: Dfs,
-    ) -> Result<Self> {
+    pub fn open(kind: IoKind, mode: RingMode, own: Own) -> Result<Self> {
+        let Own { index, memory_bytes, dfs, ssd } = own;
         let mut shard = Shard::new(ShardLimits::of_memory(memory_bytes)?);
         let mut reads = ReadDriver::open(kind, mode)?;
         reads.register_memory(shard.read_memory()?);
+        if let Some((config, bytes)) = ssd {
+            match ssd_file::open(&config, index, bytes) {
+                Ok(OpenSsd { object, stored_bytes, free_bytes }) => {
+                    let (object, spare_bytes) = (reads.open_object(object), config.spare_bytes);
+                    let region_bytes = SSD_REGION_BYTES;
+                    shard.set_ssd(SsdFile {
+                        object,
+                        region_bytes,
+                        bytes,
+                        stored_bytes,
+                        free_bytes,
+                        spare_bytes,
+                    });
+                }
+                Err(error) => log::warn!("no cache on the SSD, the DFS serves: {}", error.text),
+            }
+        }
         let link = executor(kind).link(&reads.doorbell(), &dfs)?;
         let slot = Slot::new(index, reads.doorbell(), clock::now(), shard.statistics());
         Ok(Self {
@@ -112,8 +138,8 @@ impl Driver {
 
     /// Publishes the statistics of now; false if somebody reads the last ones at this moment.
     pub(super) fn publish(&self, now: Nanos) -> bool {
-        let read_retries = self.reads.counters().repeats;
-        self.slot.publish(now, ShardStatistics { read_retries, ..self.shard.statistics() })
+        let ReadCounters { repeats: read_retries, http, .. } = self.reads.counters();
+        self.slot.publish(now, ShardStatistics { read_retries, http, ..self.shard.statistics() })
     }
 
     /// True if sessions have something to take.
@@ -219,6 +245,9 @@ impl Driver {
             match request {
                 IoRequest::Read { token, object, offset, buf } => {
                     self.reads.submit(Read { token, object, offset, buf }, now);
+                }
+                IoRequest::Write { token, object, offset, buf } => {
+                    self.reads.submit_write(Read { token, object, offset, buf }, now);
                 }
                 IoRequest::Close { object } => self.reads.close_object(object),
                 IoRequest::Put { token, name, bytes } => {

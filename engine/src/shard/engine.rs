@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::cache::ssd::Ssd;
 use crate::io::dfs::Dfs;
 pub use crate::io::read_driver::IoKind;
+pub use crate::io::ssd_file::SsdConfig;
 use crate::io::uring::RingMode;
 use crate::io::{clock, entropy};
-use crate::limits::{CLOSE_LOOK_MS, MEMORY_DEFAULT_BYTES, STATISTICS_WAIT_MS};
-use crate::shard::driver::{self, Driver};
+use crate::limits::{CLOSE_LOOK_MS, MEMORY_DEFAULT_BYTES, SSD_MEMORY_DIVISOR, STATISTICS_WAIT_MS};
+use crate::shard::driver::{self, Driver, Own};
 use crate::shard::owned::OwnedShard;
 use crate::shard::page::StatisticsPage;
 use crate::shard::session::{Session, Side, unexpected};
@@ -69,6 +71,9 @@ pub struct Config {
     /// dropped, readable for its owner alone. Its folder must exist. Something else than an old
     /// page at its place is refused, and so is the page of an engine that runs.
     pub statistics_page: Option<PathBuf>,
+    /// A cache on the local SSD. It may be lost, filled or damaged at any moment: then the DFS
+    /// serves. Where it cannot be opened, the engine goes without, and says so in the log.
+    pub ssd: Option<SsdConfig>,
 }
 
 impl Config {
@@ -82,6 +87,7 @@ impl Config {
             thread: ShardThread::Owned,
             io: IoMode::Auto,
             statistics_page: None,
+            ssd: None,
         }
     }
 }
@@ -186,20 +192,39 @@ type Opened = (Shards, Vec<Arc<Slot>>);
 impl Shards {
     fn open(config: &Config, dfs: &Dfs, kind: IoKind) -> Result<Opened> {
         let memory_bytes = config.memory_bytes / config.shards;
+        let share = config.ssd.as_ref().map(|ssd| ssd_share(ssd, config.shards, memory_bytes));
+        let ssd_bytes = share.transpose()?;
+        let own = |index| {
+            let ssd = config.ssd.clone().zip(ssd_bytes);
+            Own { index, memory_bytes, dfs: dfs.clone(), ssd }
+        };
         let indices = 0..config.shards;
         if config.thread == ShardThread::Owned {
-            let start = |index| OwnedShard::start(kind, index, memory_bytes, dfs.clone());
+            let start = |index| OwnedShard::start(kind, own(index));
             let shards = indices.map(start).collect::<Result<Vec<_>>>()?;
             let slots = shards.iter().map(|shard| Arc::clone(shard.slot())).collect();
             return Ok((Self::Owned(shards), slots));
         }
         let mode = RingMode::Inline;
-        let open = |index| Driver::open(kind, mode, index, memory_bytes, dfs.clone());
+        let open = |index| Driver::open(kind, mode, own(index));
         let drivers = indices.map(open).collect::<Result<Vec<_>>>()?;
         let slots = drivers.iter().map(|driver| Arc::clone(driver.slot())).collect();
         let drivers = drivers.into_iter().map(|driver| Some(Box::new(driver))).collect();
         Ok((Self::Inline(Mutex::new(drivers)), slots))
     }
+}
+
+/// What each of so many shards may have of a cache, if the index of it fits their memory.
+fn ssd_share(ssd: &SsdConfig, shards: usize, memory_bytes: usize) -> Result<u64> {
+    let bytes = ssd.shard_bytes(shards)?;
+    let (needed, most) = (Ssd::memory_bytes(bytes), memory_bytes as u64 / SSD_MEMORY_DIVISOR);
+    if needed <= most {
+        return Ok(bytes);
+    }
+    Err(Error::invalid(format!(
+        "the index of a cache of {bytes} bytes a shard takes {needed} bytes of memory, and a shard \
+         of {memory_bytes} bytes gives {most}: make the cache smaller or the budget larger"
+    )))
 }
 
 impl Engine {

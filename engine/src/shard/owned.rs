@@ -11,7 +11,6 @@ use std::thread::JoinHandle;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::io::clock;
-use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
 use crate::io::handoff::{Handoff, locked};
 use crate::io::read_driver::IoKind;
@@ -20,7 +19,7 @@ use crate::io::sys;
 use crate::io::uring::RingMode;
 use crate::io::vacancy::Vacancy;
 use crate::limits::{ANSWERS_TOLD_BYTES, SESSION_RING_SLOTS, SHARD_SPIN_NS};
-use crate::shard::driver::Driver;
+use crate::shard::driver::{Driver, Own};
 use crate::shard::session::take_completions;
 use crate::shard::statistics::Slot;
 use crate::shard::values::{Control, ControlDone, ControlOp, ControlResult};
@@ -111,13 +110,13 @@ pub(super) struct OwnedShard {
 
 impl OwnedShard {
     /// Starts the thread `index`; returns when its driver is open.
-    pub fn start(kind: IoKind, index: usize, memory_bytes: usize, dfs: Dfs) -> Result<Self> {
+    pub fn start(kind: IoKind, own: Own) -> Result<Self> {
         let (opened, outcome) = mpsc::channel();
         let thread = std::thread::Builder::new()
-            .name(format!("aquifer-s{index:02}"))
+            .name(format!("aquifer-s{:02}", own.index))
             .spawn(move || {
                 // A ring belongs to the thread that opens it.
-                let driver = match Driver::open(kind, RingMode::Owned, index, memory_bytes, dfs) {
+                let driver = match Driver::open(kind, RingMode::Owned, own) {
                     Ok(driver) => driver,
                     Err(error) => return drop(opened.send(Err(error))),
                 };

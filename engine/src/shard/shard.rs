@@ -6,6 +6,7 @@ use std::sync::Arc;
 use memmap2::MmapRaw;
 
 use crate::cache::coalescer::Coalescer;
+use crate::cache::ssd::{self, Ssd, SsdFile};
 use crate::io::values::IoDone;
 use crate::limits::{
     FLUSH_DIVISOR, JOB_DIVISOR, MEMORY_MIN_BYTES, PACE_CREDIT_BYTES_MAX, PACE_LOOK_NS,
@@ -33,6 +34,7 @@ pub struct Shard {
     pub(super) stores_opened: u16,
     pub(super) cold: Slab<Waiting>,
     pub(super) coalescer: Coalescer,
+    pub(super) ssd: Option<Ssd>,
     pub(super) pool: Pool,
     pub(super) stalled: StalledQueues,
     pub(super) answers: Answers,
@@ -102,6 +104,7 @@ impl Shard {
             stores_opened: 0,
             cold: Slab::default(),
             coalescer: Coalescer::default(),
+            ssd: None,
             pool: Pool::default(),
             stalled: StalledQueues::default(),
             answers: Answers::default(),
@@ -130,6 +133,15 @@ impl Shard {
         })
     }
 
+    /// Gives it a cache on the SSD.
+    pub fn set_ssd(&mut self, file: SsdFile) {
+        self.ssd = Some(Ssd::new(file));
+    }
+
+    fn ssd_mut(&mut self) -> &mut Ssd {
+        self.ssd.as_mut().expect("only a cache asks for it")
+    }
+
     /// Takes what arrived, does what can be done, asks for what is needed.
     pub fn tick(&mut self, inbox: &mut Inbox, outbox: &mut Outbox) -> Park {
         self.now = inbox.now;
@@ -143,7 +155,11 @@ impl Shard {
                 prefetch_all(buf.bytes());
             }
             match done {
+                IoDone::Read { token, buf, result } if ssd::is_own(token) => {
+                    self.ssd_mut().landed(token, buf, result);
+                }
                 IoDone::Read { token, buf, result } => self.landed(token, buf, result, outbox),
+                IoDone::Write { token, buf, result } => self.ssd_mut().written(token, buf, result),
                 IoDone::Put { token, result } => self.manifest_put(token, result, outbox),
                 IoDone::Load { token, result } => self.manifest_loaded(token, result, outbox),
             }
@@ -175,6 +191,9 @@ impl Shard {
         self.close_retired(outbox);
         // A refusal of memory leaves the reads wanted; the next tick asks again.
         let refused = self.coalescer.issue(&mut self.pool, &mut outbox.io).is_err();
+        if let Some(ssd) = &mut self.ssd {
+            ssd.ask(self.now, &mut outbox.io);
+        }
         let quiet = self.jobs.is_empty() && self.coalescer.is_empty() && self.jobs_due().is_none();
         let hopeless = self.room_wanted.filter(|_| quiet);
         if let Some((store, _)) = hopeless {

@@ -11,8 +11,10 @@ use std::sync::{Mutex, PoisonError, TryLockError};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::coalescer::CoalescerCounters;
+use crate::cache::ssd::SsdCounters;
 use crate::io::dfs::DfsCounters;
 use crate::io::doorbell::Doorbell;
+use crate::io::http::HttpCounters;
 use crate::limits::STATISTICS_NS;
 use crate::mem::histogram::Histogram;
 use crate::shard::executor::ExecutorCounters;
@@ -63,6 +65,10 @@ pub struct ShardStatistics {
     pub blocked_ns: Nanos,
     /// Reads for requests that were submitted once more, after a short read or a failure.
     pub read_retries: u64,
+    /// Of its connections to stores.
+    pub http: HttpCounters,
+    /// Of its cache on the SSD.
+    pub ssd: SsdCounters,
     /// By kind and by what answered.
     pub latencies: Vec<LatencyStatistics>,
     /// Its open stores.

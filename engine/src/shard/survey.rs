@@ -1,5 +1,6 @@
 //! What a shard says of itself: its counters and its levels, gathered from their owners.
 
+use crate::cache::ssd::Ssd;
 use crate::limits::{MEMORY_FIXED_BYTES, RUNS_MAX};
 use crate::shard::background::JobKind;
 use crate::shard::cold::Waiting;
@@ -33,6 +34,7 @@ impl Shard {
             jobs: self.jobs_now(),
             memory: self.memory(),
             in_flight: self.in_flight(),
+            ssd: self.ssd.as_ref().map(Ssd::counters).unwrap_or_default(),
             latencies: self.latencies.statistics(),
             stores: self.stores.iter().flatten().map(Store::statistics).collect(),
             ..ShardStatistics::default()
@@ -44,7 +46,7 @@ impl Shard {
         let stores = || self.stores.iter().flatten();
         MemoryStatistics {
             budget_bytes: self.limits.memory_bytes as u64,
-            fixed_bytes: MEMORY_FIXED_BYTES as u64,
+            fixed_bytes: MEMORY_FIXED_BYTES as u64 + self.ssd.as_ref().map_or(0, Ssd::bytes),
             tables_bytes: stores().map(|s| s.table_bytes() as u64).sum(),
             jobs_bytes: self.jobs.iter().map(|j| j.grant_bytes as u64).sum(),
             buffers_bytes: self.pool.bytes() as u64,

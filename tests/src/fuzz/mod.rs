@@ -18,13 +18,14 @@ pub struct Target {
 }
 
 /// All targets: one for each kind of bytes from outside, and a whole store of forged objects.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "extent", run: parsers::extent },
     Target { name: "footer", run: parsers::footer },
     Target { name: "handle", run: parsers::handle },
     Target { name: "http", run: parsers::http },
     Target { name: "job", run: parsers::job },
     Target { name: "manifest", run: parsers::manifest },
+    Target { name: "region", run: parsers::region },
     Target { name: "states", run: parsers::states },
     Target { name: "store", run: store::store },
     Target { name: "table", run: parsers::table },

@@ -1,5 +1,6 @@
 //! The targets of single parsers.
 
+use aquifer::cache::ssd;
 use aquifer::checkpoint::handle::Handle;
 use aquifer::codec::crc::{keyed_crc, object_key};
 use aquifer::codec::hash::hash64;
@@ -196,6 +197,20 @@ pub(super) fn values(data: &[u8]) {
         assert_eq!(entries.clone().count(), entries.len());
     }
     assert_eq!(number(data).is_ok(), data.len() == 8);
+}
+
+pub(super) fn region(data: &[u8]) {
+    let mut page = data.to_vec();
+    page.resize(PAGE_BYTES, 0);
+    page[24..28].fill(0);
+    let crc = keyed_crc(0, 0, &page);
+    page[24..28].copy_from_slice(&crc.to_le_bytes());
+    let number = u32::from_le_bytes(*page[16..].first_chunk().expect("a page"));
+    for (bytes, pages) in [(data, 256), (&page, 256), (&page, 4)] {
+        let Some((_, extents)) = ssd::decode(number, pages, bytes.into()) else { continue };
+        let held: u32 = extents.iter().map(|&(_, _, pages)| u32::from(pages)).sum();
+        assert!(held < pages && extents.iter().all(|&(key, _, pages)| key != 0 && pages > 0));
+    }
 }
 
 pub(super) fn url(data: &[u8]) {

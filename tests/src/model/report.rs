@@ -21,6 +21,12 @@ pub struct Report {
     pub tablets_max: u64,
     /// Reads that brought a part of their bytes.
     pub short_reads: u64,
+    /// Extents that the cache on the SSD gave back.
+    pub ssd_hits: u64,
+    /// Extents that it gave back damaged.
+    pub ssd_damaged: u64,
+    /// Requests to it that failed.
+    pub ssd_failures: u64,
     /// Counters of all shards of the run.
     pub counters: ShardCounters,
 }

@@ -159,6 +159,10 @@ impl Run {
     /// Adds the counters of a shard that ends.
     pub(super) fn add_counters(&mut self) {
         self.report.add(&self.sim.counters());
+        let ssd = self.sim.statistics().ssd;
+        self.report.ssd_hits += ssd.hits;
+        self.report.ssd_damaged += ssd.damaged;
+        self.report.ssd_failures += ssd.failures;
     }
 
     fn program(&mut self) -> Outcome<()> {

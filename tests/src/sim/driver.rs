@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use aquifer::cache::ssd::SsdFile;
 use aquifer::io::values::{IoDone, IoRequest, JobDone, ObjectSlot};
 use aquifer::limits::PAGE_BYTES;
 use aquifer::shard::statistics::ShardStatistics;
@@ -106,6 +107,23 @@ pub struct Arrived {
     pub controls: Vec<ControlDone>,
 }
 
+/// The file of the shard's cache; objects are far fewer.
+const SSD: ObjectSlot = ObjectSlot(u32::MAX);
+
+// Sixteen regions of eight pages: little data goes through everything that much goes through.
+fn with_ssd(mut shard: Shard, stored_bytes: usize) -> Shard {
+    let region_bytes = 8 * PAGE_BYTES;
+    shard.set_ssd(SsdFile {
+        object: SSD,
+        region_bytes,
+        bytes: 16 * region_bytes as u64,
+        stored_bytes: stored_bytes as u64,
+        free_bytes: u64::MAX,
+        spare_bytes: 0,
+    });
+    shard
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Sim {
@@ -118,6 +136,8 @@ pub struct Sim {
     // Failures of jobs in a row, by the number of their store.
     pub(super) job_failures: BTreeMap<u64, u32>,
     outbox: Outbox,
+    // The file of its cache; it outlives the shard.
+    ssd: Vec<u8>,
     /// The objects; they outlive the shard.
     pub dfs: Dfs,
     /// What goes wrong, and how often.
@@ -140,12 +160,13 @@ impl Sim {
     #[must_use]
     pub fn new(limits: ShardLimits, faults: FaultMix, rng: Rng) -> Self {
         Self {
-            shard: Shard::new(limits),
+            shard: with_ssd(Shard::new(limits), 0),
             inbox: Inbox::default(),
             park: Park::Busy,
             job_bytes: 0,
             job_failures: BTreeMap::new(),
             outbox: Outbox::default(),
+            ssd: Vec::new(),
             dfs: Dfs::default(),
             faults,
             short_reads: 0,
@@ -210,7 +231,11 @@ impl Sim {
         self.jobs.clear();
         self.inbox = Inbox::default();
         self.outbox = Outbox::default();
-        self.shard = Shard::new(limits);
+        // The disk of the cache may be another one.
+        if self.rng.chance(3000) {
+            self.ssd.clear();
+        }
+        self.shard = with_ssd(Shard::new(limits), self.ssd.len());
         self.park = Park::Busy;
         self.dfs.crash();
     }
@@ -293,6 +318,10 @@ impl Sim {
                     self.trace.bytes(buf.bytes());
                 }
             }
+            IoDone::Write { token, result, .. } => {
+                self.trace.number(token.0);
+                self.trace.result(result);
+            }
             IoDone::Put { token, result } => {
                 self.trace.number(token.0);
                 self.trace.result(result);
@@ -323,6 +352,14 @@ impl Sim {
 
     fn start(&mut self, request: IoRequest) {
         match request {
+            IoRequest::Read { token, object: SSD, offset, mut buf } => {
+                let result = self.read_ssd(offset, buf.bytes_mut());
+                self.later(Event::Io(IoDone::Read { token, buf, result }, None));
+            }
+            IoRequest::Write { token, offset, buf, .. } => {
+                let result = self.write_ssd(offset, buf.bytes());
+                self.later(Event::Io(IoDone::Write { token, buf, result }, None));
+            }
             IoRequest::Read { token, object, offset, mut buf } => {
                 self.trace.number(offset);
                 let result = match self.dfs.start_read(object) {
@@ -350,6 +387,32 @@ impl Sim {
                 }
             }
         }
+    }
+
+    fn read_ssd(&mut self, offset: u64, out: &mut [u8]) -> Result<()> {
+        let from = self.ssd.get(offset as usize..).and_then(|rest| rest.get(..out.len()));
+        let (Some(from), false) = (from, self.rng.chance(self.faults.ssd_error)) else {
+            return Err(self.injected("the SSD"));
+        };
+        out.copy_from_slice(from);
+        if self.rng.chance(self.faults.ssd_flip) {
+            let at = self.rng.below(out.len());
+            out[at] ^= 1 << self.rng.below(8);
+        }
+        Ok(())
+    }
+
+    fn write_ssd(&mut self, offset: u64, bytes: &[u8]) -> Result<u64> {
+        self.trace.bytes(bytes);
+        if self.rng.chance(self.faults.ssd_error) {
+            return Err(self.injected("the SSD"));
+        }
+        let end = offset as usize + bytes.len();
+        self.ssd.resize(self.ssd.len().max(end), 0);
+        if !self.rng.chance(self.faults.ssd_lost) {
+            self.ssd[offset as usize..end].copy_from_slice(bytes);
+        }
+        Ok(u64::MAX)
     }
 
     fn start_put(&mut self, token: aquifer::mem::slab::Token, name: ObjectName, bytes: Vec<u8>) {

@@ -38,6 +38,12 @@ pub struct FaultMix {
     pub reopen_error: u32,
     /// A job breaks, and its store with it.
     pub job_breaks: u32,
+    /// A request to the cache on the SSD fails.
+    pub ssd_error: u32,
+    /// A bit of what it brings is flipped.
+    pub ssd_flip: u32,
+    /// What is written to it is lost, and nobody is told.
+    pub ssd_lost: u32,
     /// A delete never happens.
     pub delete_lost: u32,
     /// An answer takes a hundred times as long.
@@ -92,6 +98,9 @@ impl FaultMix {
         mix.slow = rate(1000);
         mix.read_short = rate(1000);
         mix.reopen_error = rate(500);
+        mix.ssd_error = rate(500);
+        mix.ssd_flip = rate(500);
+        mix.ssd_lost = rate(2000);
         mix
     }
 

@@ -92,8 +92,8 @@ pub struct LoadArgs {
     #[arg(long, value_name = "URL")]
     pub dfs: Option<String>,
 
-    /// Size of the local cache of the distributed store; 0 is none, which is all that there is yet
-    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_ssd)]
+    /// Size of the local cache of the distributed store, in --dir; 0 is none
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
     pub ssd: u64,
 
     /// Seconds measured per workload
@@ -151,13 +151,6 @@ fn parse_shards(text: &str) -> Result<u32, String> {
     match parse_count(text)? {
         1 => Ok(1),
         _ => Err("the load generator drives one shard: use 1".to_owned()),
-    }
-}
-
-fn parse_ssd(text: &str) -> Result<u64, String> {
-    match parse_size(text)? {
-        0 => Ok(0),
-        _ => Err("there is no local cache yet: use 0".to_owned()),
     }
 }
 

@@ -57,7 +57,6 @@ fn impossible_options_are_refused_with_a_remedy() {
         ("--compressible 0.5", "ratio"),
         ("--shards 0", "drives one shard: use 1"),
         ("--shards 2", "drives one shard: use 1"),
-        ("--ssd 1G", "no local cache yet: use 0"),
         ("--batch 0", "at least 1"),
         ("--batch 1M", "at most 65536"),
         ("--memory 10000T", "--memory 10995116277760000: 9.77 PiB is more than this machine has"),

@@ -195,8 +195,39 @@ fn reads(out: &mut Out<'_, '_>, all: &Statistics) -> fmt::Result {
     out.counter("reads_merged", "Extents that shared a read with a neighbour", None, merged)?;
     let retries = of_shards(all, |s| s.read_retries);
     out.counter("read_retries", "Reads submitted once more", None, retries)?;
+    let gets = of_shards(all, |s| s.http.requests);
+    out.counter("http_gets", "GETs of shards, each time they were sent", None, gets)?;
+    let connects = of_shards(all, |s| s.http.connects);
+    out.counter("http_connects", "Connections of shards to stores", None, connects)?;
+    let ends = of_parts(
+        all,
+        "why",
+        &[
+            ("refused", |s| s.http.refused),
+            ("late", |s| s.http.timeouts),
+            ("unusual", |s| s.http.fallbacks),
+        ],
+    );
+    out.counter("http_gets_failed", "GETs of shards that brought nothing", None, ends)?;
+    ssd(out, all)?;
     let strangers = of_shards(all, |s| s.counters.filter_false_positives);
     out.counter("filter_false_positives", "Units read in vain", None, strangers)
+}
+
+fn ssd(out: &mut Out<'_, '_>, all: &Statistics) -> fmt::Result {
+    let found = of_parts(all, "found", &[("yes", |s| s.ssd.hits), ("no", |s| s.ssd.misses)]);
+    out.counter("ssd_lookups", "Extents looked for in the cache on the SSD", None, found)?;
+    let written = of_shards(all, |s| s.ssd.written_bytes);
+    out.counter("ssd_written", "Bytes written to it", Some(Unit::Bytes), written)?;
+    let lost =
+        of_parts(all, "why", &[("damaged", |s| s.ssd.damaged), ("refused", |s| s.ssd.failures)]);
+    out.counter("ssd_failures", "What the DFS served instead of the SSD", None, lost)?;
+    let bytes = of_parts(
+        all,
+        "of",
+        &[("held", |s| s.ssd.held_bytes), ("capacity", |s| s.ssd.capacity_bytes)],
+    );
+    out.gauge("ssd", "Bytes of the cache on the SSD", Some(Unit::Bytes), bytes)
 }
 
 fn memory(out: &mut Out<'_, '_>, all: &Statistics) -> fmt::Result {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use socket2::{SockAddr, Socket};
 
 use crate::io::http::connection::{Connection, End, Keep, Step};
@@ -20,7 +21,8 @@ use crate::mem::slab::{Slab, Token};
 use crate::types::Nanos;
 
 /// What the connections of a shard did since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HttpCounters {
     /// Requests sent, repeated ones each time.
     pub requests: u64,
@@ -32,6 +34,8 @@ pub struct HttpCounters {
     pub refused: u64,
     /// Requests that were not answered in time.
     pub timeouts: u64,
+    /// Reads that no request could serve: the thread of stores did.
+    pub fallbacks: u64,
 }
 
 /// A read that a GET is to serve.

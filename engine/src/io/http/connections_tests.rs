@@ -20,7 +20,17 @@ impl Rig {
     fn ask(&mut self, number: u64) {
         let buf = Buf::map(PAGE_BYTES).unwrap();
         let (token, object, offset) = (Token(number), ObjectSlot(0), number * PAGE_BYTES as u64);
-        let op = Op { token, object, offset, filled: 0, tries: 0, failures: 0, due: 0, buf };
+        let op = Op {
+            token,
+            object,
+            offset,
+            writes: false,
+            filled: 0,
+            tries: 0,
+            failures: 0,
+            due: 0,
+            buf,
+        };
         self.connections.submit(op, self.target.clone());
     }
 

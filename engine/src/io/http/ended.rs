@@ -63,7 +63,7 @@ impl Reads {
 
     // The ring does not serve this read, and `error` says why: who else can, does.
     fn fall_back(&mut self, op: Op, error: Error, now: Nanos) -> Option<IoDone> {
-        self.counters.fallbacks += 1;
+        self.counters.http.fallbacks += 1;
         let route = &mut self.objects.of_read(op.object).route;
         if let Route::Http(target, Some(remote)) = route {
             // A target that never served would not do the next time either.

@@ -158,7 +158,7 @@ impl HttpRing {
         }
     }
 
-    /// An operation ended, with the number of its completion, of a ring that is being dropped. False
+    /// An operation ended, with the number of its completion, of a ring that is dropped. False
     /// if it had ended before: a kernel may tell of both parts of a link that failed.
     pub(crate) fn let_go(&mut self, number: u64) -> bool {
         let token = Token(number & !CONNECTION);

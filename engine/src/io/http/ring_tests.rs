@@ -88,11 +88,11 @@ fn many_in_flight_bring_their_bytes_on_connections_that_live_on() {
         client.check(1);
         assert_eq!(server.connections(), 1);
         client.check(200);
-        let counters = client.ring().http_counters();
+        let counters = client.ring().counters().http;
         assert!(counters.connects <= 200, "{counters:?}");
         client.check(HTTP_CONNECTIONS_MAX + 100);
         client.check(50);
-        let counters = client.ring().http_counters();
+        let counters = client.ring().counters().http;
         assert!(counters.connects <= HTTP_CONNECTIONS_MAX as u64, "{counters:?}");
         assert_eq!((counters.stale, counters.refused, counters.timeouts), (0, 0, 0));
         assert_eq!(counters.requests, 252 + HTTP_CONNECTIONS_MAX as u64 + 100);
@@ -110,7 +110,7 @@ fn a_server_that_closes_idle_connections_costs_no_read() {
             client.check(1);
         }
         client.check(40);
-        assert!(client.ring().http_counters().stale > 0);
+        assert!(client.ring().counters().http.stale > 0);
         assert_eq!(client.rig.driver.counters().repeats, 0, "sent again at once");
     }
 }
@@ -153,7 +153,7 @@ fn what_is_unusual_is_handed_back_with_its_reason() {
         if why != Unusual::PastEnd {
             assert!(error.text.contains(&why.to_string()), "{error}");
         }
-        assert_eq!(client.rig.driver.counters().fallbacks, 1);
+        assert_eq!(client.rig.driver.counters().http.fallbacks, 1);
         assert_eq!(server.requests(), 1);
     }
 }
@@ -166,13 +166,13 @@ fn a_refusal_is_waited_out_as_long_as_the_server_asks() {
     });
     let mut client = Client::new(RingMode::Inline, target(&server));
     client.read(3, 1, 0);
-    while client.ring().http_counters().refused == 0 {
+    while client.ring().counters().http.refused == 0 {
         client.rig.turn(0, Wait::No);
     }
     let due = client.rig.driver.next_due().unwrap();
     assert!((1_000_000_000..1_100_000_000).contains(&due), "{due}");
     client.rig.turn(due - 1, Wait::No);
-    assert_eq!(client.ring().http_counters().requests, 1);
+    assert_eq!(client.ring().counters().http.requests, 1);
     while client.rig.done.is_empty() {
         client.rig.turn(due, Wait::Until { deadline: None });
     }
@@ -193,9 +193,9 @@ fn a_server_that_says_nothing_is_asked_again_on_another_connection() {
         }
         let late = HTTP_RESPONSE_NS_MAX;
         client.rig.turn(late - 1, Wait::No);
-        assert_eq!(client.ring().http_counters().timeouts, 0);
+        assert_eq!(client.ring().counters().http.timeouts, 0);
         client.rig.turn(late, Wait::No);
-        assert_eq!(client.ring().http_counters().timeouts, 1);
+        assert_eq!(client.ring().counters().http.timeouts, 1);
         let due = client.rig.driver.next_due().unwrap();
         while client.rig.done.is_empty() {
             client.rig.turn(due, Wait::Until { deadline: None });
@@ -229,7 +229,7 @@ fn a_server_that_is_not_there_is_named() {
     assert_eq!(error.kind, ErrorKind::Io);
     assert!(error.text.contains(&format!("connecting to {address}")), "{error}");
     assert!(error.text.contains("11 times in a row"), "{error}");
-    assert_eq!(client.rig.driver.counters().fallbacks, 1);
+    assert_eq!(client.rig.driver.counters().http.fallbacks, 1);
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn threads_read_no_object_of_a_server() {
     rig.read(slot, 0, PAGE_BYTES, 0);
     let error = rig.answers(1).remove(0).1.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unsupported, "{error}");
-    assert_eq!((rig.driver.counters().fallbacks, server.connections()), (1, 0));
+    assert_eq!((rig.driver.counters().http.fallbacks, server.connections()), (1, 0));
 }
 
 #[test]
@@ -358,7 +358,7 @@ fn many_in_flight_bring_their_bytes_over_tls() {
         assert_eq!(server.connections(), 1);
         client.check(100);
         client.check(100);
-        let counters = client.ring().http_counters();
+        let counters = client.ring().counters().http;
         assert!(counters.connects <= 100, "{counters:?}");
         assert_eq!(client.rig.driver.counters().repeats, 0);
     }
@@ -389,5 +389,5 @@ fn a_server_without_tls_is_named() {
         client.rig.turn(0, Wait::No);
     }
     client.rig.turn(HTTP_RESPONSE_NS_MAX, Wait::No);
-    assert_eq!(client.ring().http_counters().timeouts, 1);
+    assert_eq!(client.ring().counters().http.timeouts, 1);
 }

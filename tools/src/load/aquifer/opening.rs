@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aquifer::io::dfs::Dfs;
-use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
+use aquifer::shard::engine::{Config, Engine, ShardThread, SsdConfig, StoreConfig};
 use aquifer::shard::session::Session;
 use aquifer::shard::statistics::Statistics;
 use aquifer::state::request::StoreId;
@@ -58,6 +58,7 @@ pub(super) struct Opening {
     /// Where the handle of the last checkpoint is kept.
     pub(super) handle_file: PathBuf,
     driver: Driver,
+    ssd: Option<SsdConfig>,
     io: Io,
     maps: bool,
     watch: Watch,
@@ -73,6 +74,9 @@ impl Opening {
             memory_bytes: setup.memory_bytes,
             handle_file: setup.dir.join("aquifer.handle"),
             driver: setup.args.driver,
+            ssd: Some(setup.args.ssd)
+                .filter(|&bytes| bytes > 0)
+                .map(|bytes| SsdConfig::new(setup.dir.join("ssd"), bytes)),
             io: setup.args.io,
             maps: setup.data.maps,
             watch: Watch::start(setup.args.metrics_addr)?,
@@ -89,6 +93,7 @@ impl Opening {
             },
             io: self.io.into(),
             statistics_page: self.watch.page(),
+            ssd: self.ssd.clone(),
             ..Config::new(slower(&self.dfs, latency))
         })?;
         self.watch.follow(&engine);

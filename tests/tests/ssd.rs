@@ -1,0 +1,202 @@
+//! The cache on the local SSD of a real engine, which is murdered in every way: no answer changes.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use aquifer::limits::{MEMORY_MIN_BYTES, PAGE_BYTES};
+use aquifer::shard::engine::{Config, Engine, ShardThread, SsdConfig, StoreConfig};
+use aquifer::shard::session::Session;
+use aquifer::shard::statistics::ShardStatistics;
+use aquifer::state::request::{Batch, Completions, Status, StoreId};
+use aquifer::state::{Key, StateKind, StateTable, Target};
+
+const KEY_GROUPS: u32 = 16;
+/// Of values that take a page each: more than memory holds, and less than the cache does.
+const KEYS: u64 = 16_000;
+const VALUE_BYTES: usize = 3_000;
+const BATCH: u64 = 128;
+/// Takes all pages.
+const SSD_BYTES: u64 = 96 << 20;
+
+struct Host {
+    session: Session,
+    store: StoreId,
+    states: StateTable,
+    // Dropped behind the session.
+    _engine: Engine,
+}
+
+impl Host {
+    fn open(dfs: &Path, ssd: &Path, thread: ShardThread, handle: Option<&[u8]>) -> Self {
+        let (io, memory_bytes) = (aquifer_tests::io_mode(), MEMORY_MIN_BYTES);
+        let ssd = Some(SsdConfig { spare_bytes: 0, ..SsdConfig::new(ssd, SSD_BYTES) });
+        let config = Config { memory_bytes, thread, io, ssd, ..Config::new(dfs.to_str().unwrap()) };
+        let engine = Engine::open(config).unwrap();
+        let mut session = engine.session(0).unwrap();
+        let mut states = StateTable::default();
+        states.declare("v", StateKind::Value).unwrap();
+        let handles = handle.map(<[u8]>::to_vec).into_iter().collect();
+        let config = StoreConfig { states, handles, ..StoreConfig::new(1, KEY_GROUPS) };
+        let (store, states) = session.open_store(config).unwrap();
+        Self { session, store, states, _engine: engine }
+    }
+
+    fn each(&mut self, writes: bool) {
+        let (mut batch, mut done) = (Batch::default(), Completions::default());
+        let (mut next, mut ended) = (0, 0);
+        while ended < KEYS {
+            while next < KEYS && next - ended < BATCH {
+                let bytes = next.to_be_bytes();
+                let target =
+                    Target { key: Key::new(&bytes, KEY_GROUPS), namespace: &[], user_data: next };
+                let state = self.states.value(self.store, "v").unwrap();
+                match writes {
+                    true => state.request_put(&mut batch, &target, &value(next)).unwrap(),
+                    false => state.request_get(&mut batch, &target).unwrap(),
+                }
+                next += 1;
+            }
+            self.session.submit(&mut batch).unwrap();
+            self.session.poll(None, &mut done).unwrap();
+            ended += done.items.len() as u64;
+            for item in &done.items {
+                if let Status::Failed { index } = item.status {
+                    panic!("{}: {}", item.user_data, done.errors[index as usize]);
+                }
+                if !writes {
+                    assert_eq!(done.value(item), value(item.user_data), "{}", item.user_data);
+                }
+            }
+        }
+    }
+
+    /// Reads everything, twice: what the first time brings in, the second time finds.
+    fn read(&mut self) -> ShardStatistics {
+        self.each(false);
+        self.each(false);
+        self.session.statistics().unwrap()
+    }
+}
+
+/// Differs from key to key and does not compress.
+fn value(key: u64) -> Vec<u8> {
+    let mut x = key | 1 << 40;
+    let mut next = || {
+        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (x >> 33) as u8
+    };
+    (0..VALUE_BYTES).map(|_| next()).collect()
+}
+
+/// A state on a DFS, and the folder of a cache that knows nothing of it yet.
+struct Rig {
+    _folder: tempfile::TempDir,
+    dfs: PathBuf,
+    ssd: PathBuf,
+    handle: Vec<u8>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        // Beside the test's program: that is a disk, where the temporary folder may be memory.
+        let program = std::env::current_exe().unwrap();
+        let folder = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
+        let (dfs, ssd) = (folder.path().join("dfs"), folder.path().join("ssd"));
+        let elsewhere = folder.path().join("elsewhere");
+        let mut host = Host::open(&dfs, &elsewhere, ShardThread::Owned, None);
+        host.each(true);
+        let handle = host.session.checkpoint(host.store).unwrap();
+        Self { _folder: folder, dfs, ssd, handle }
+    }
+
+    fn open(&self, thread: ShardThread) -> Host {
+        Host::open(&self.dfs, &self.ssd, thread, Some(&self.handle))
+    }
+
+    fn file(&self) -> PathBuf {
+        self.ssd.join("shard-0.cache")
+    }
+}
+
+#[test]
+fn what_was_read_is_found_again_and_after_a_restart_too() {
+    let rig = Rig::new();
+    for thread in [ShardThread::Owned, ShardThread::Inline] {
+        let _none = fs::remove_dir_all(&rig.ssd);
+        let first = rig.open(thread).read();
+        assert!(first.ssd.hits > 0 && first.ssd.held_bytes > 0, "{:?}", first.ssd);
+        assert_eq!((first.ssd.damaged, first.ssd.failures), (0, 0));
+        let second = rig.open(thread).read();
+        assert!(second.ssd.hits >= first.ssd.hits, "{:?} after {:?}", second.ssd, first.ssd);
+        assert_eq!((second.ssd.damaged, second.ssd.failures), (0, 0));
+        assert!(fs::metadata(rig.file()).unwrap().len() <= SSD_BYTES);
+    }
+}
+
+#[test]
+fn a_cache_that_is_damaged_while_it_is_used_changes_no_answer() {
+    let rig = Rig::new();
+    let mut host = rig.open(ShardThread::Owned);
+    host.read();
+    let file = File::options().read(true).write(true).open(rig.file()).unwrap();
+    for page in (0..file.metadata().unwrap().len()).step_by(PAGE_BYTES * 3) {
+        file.write_all_at(b"damaged", page + 100).unwrap();
+    }
+    let seen = host.read().ssd;
+    assert!(seen.damaged > 0, "{seen:?}");
+    drop(host);
+    assert!(rig.open(ShardThread::Owned).read().ssd.hits > 0);
+}
+
+#[test]
+fn a_cache_that_vanishes_changes_no_answer() {
+    let rig = Rig::new();
+    let mut host = rig.open(ShardThread::Owned);
+    host.read();
+    fs::set_permissions(rig.file(), fs::Permissions::from_mode(0o000)).unwrap();
+    host.read();
+    fs::remove_dir_all(&rig.ssd).unwrap();
+    host.read();
+    drop(host);
+    let mut host = rig.open(ShardThread::Owned);
+    host.read();
+    File::options().write(true).open(rig.file()).unwrap().set_len(0).unwrap();
+    let seen = host.read().ssd;
+    assert!(seen.failures > 0, "{seen:?}");
+}
+
+#[test]
+fn garbage_in_its_place_is_no_cache() {
+    let rig = Rig::new();
+    fs::create_dir_all(&rig.ssd).unwrap();
+    fs::write(rig.file(), vec![0xa5; SSD_BYTES as usize + 77]).unwrap();
+    let seen = rig.open(ShardThread::Owned).read().ssd;
+    assert!(seen.hits > 0 && seen.damaged == 0, "{seen:?}");
+}
+
+#[test]
+fn a_cache_that_cannot_be_opened_is_done_without() {
+    let rig = Rig::new();
+    fs::write(&rig.ssd, "no folder").unwrap();
+    assert_eq!(rig.open(ShardThread::Owned).read().ssd.capacity_bytes, 0);
+    fs::remove_file(&rig.ssd).unwrap();
+    let first = rig.open(ShardThread::Owned);
+    let mut second = rig.open(ShardThread::Inline);
+    assert_eq!(second.read().ssd.capacity_bytes, 0, "another engine has the folder");
+    drop(first);
+}
+
+#[test]
+fn a_cache_whose_index_does_not_fit_is_refused() {
+    let rig = Rig::new();
+    let ssd = Some(SsdConfig::new(&rig.ssd, 64 << 30));
+    let config = Config {
+        memory_bytes: MEMORY_MIN_BYTES,
+        ssd,
+        io: aquifer_tests::io_mode(),
+        ..Config::new(rig.dfs.to_str().unwrap())
+    };
+    let Err(error) = Engine::open(config) else { panic!("it was opened") };
+    assert!(error.text.contains("make the cache smaller"), "{}", error.text);
+}
