@@ -134,7 +134,10 @@ impl Shop {
             "GET" | "HEAD" => self.get(request, out),
             "PUT" => self.put(request, body, out),
             "DELETE" => self.delete(request, out),
-            _ => Ok(out.extend(head("405 Method Not Allowed", 0, ""))),
+            _ => {
+                out.extend(head("405 Method Not Allowed", 0, ""));
+                Ok(())
+            }
         };
         if let Err(error) = answered {
             let status = match error.kind() {

@@ -298,7 +298,7 @@ pub const SSD_WRITES_MAX: usize = 2;
 /// for something new.
 pub const SSD_KEPT_PERCENT: u32 = 75;
 
-/// Reads in flight while the pages in front of regions are loaded: most of the disk is for requests.
+/// Reads in flight while the pages in front of regions are loaded: most of the disk is for others.
 pub const SSD_LOADS_MAX: u32 = 16;
 
 /// So many failures in a row, or one of a write, and the cache is left alone for a while.

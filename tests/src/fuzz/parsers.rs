@@ -208,8 +208,8 @@ pub(super) fn region(data: &[u8]) {
     let number = u32::from_le_bytes(*page[16..].first_chunk().expect("a page"));
     for (bytes, pages) in [(data, 256), (&page, 256), (&page, 4)] {
         let Some((_, extents)) = ssd::decode(number, pages, bytes.into()) else { continue };
-        let held: u32 = extents.iter().map(|&(_, _, pages)| u32::from(pages)).sum();
-        assert!(held < pages && extents.iter().all(|&(key, _, pages)| key != 0 && pages > 0));
+        let held: u32 = extents.iter().map(|extent| u32::from(extent.pages)).sum();
+        assert!(held < pages && extents.iter().all(|extent| extent.key != 0 && extent.pages > 0));
     }
 }
 

@@ -13,7 +13,7 @@ fn an_index_is_a_map_through_thousands_of_changes() {
         let slot = (random % slots as u64) as u32;
         // Few homes, so that probes are long.
         let key = (random >> 32) % 300 + 1;
-        let key = key << 32 | key % 7;
+        let key = (key << 32) | (key % 7);
         if let Some(old) = by_slot.get(slot as usize).filter(|key| **key != 0) {
             model.remove(old);
         }

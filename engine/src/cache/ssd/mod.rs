@@ -15,7 +15,7 @@ mod region;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::ssd::index::{Index, PAGES_MAX};
-use crate::cache::ssd::region::{Entry, Region};
+use crate::cache::ssd::region::Region;
 use crate::codec::crc::keyed_crc;
 use crate::codec::hash::hash64;
 use crate::codec::unverified::Unverified;
@@ -29,7 +29,7 @@ use crate::mem::slab::Token;
 use crate::sst::layout::Extent;
 use crate::types::{Nanos, Result};
 
-pub use region::decode;
+pub use region::{Entry, decode};
 
 /// What the cache of a shard did and holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -337,9 +337,7 @@ impl Ssd {
             self.sequence = sequence;
             self.head = (number + 1) % self.regions;
         }
-        let entries = entries.into_iter();
-        let entries = entries.map(|(key, crc, pages)| Entry { key, crc, pages, hits: 0 });
-        self.take_in(number, sequence, entries);
+        self.take_in(number, sequence, entries.into_iter());
     }
 
     // Extents of a region are there from now on.

@@ -12,14 +12,15 @@ const CRC_AT: usize = 24;
 
 /// An extent of a region; they lie one behind the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub struct Entry {
     /// Of its place in the DFS.
-    pub(super) key: u64,
+    pub key: u64,
     /// Of its bytes and its place.
-    pub(super) crc: u32,
-    pub(super) pages: u16,
-    /// Not written.
-    pub(super) hits: u8,
+    pub crc: u32,
+    /// Its pages.
+    pub pages: u16,
+    /// How often it was asked for, lately; not written.
+    pub hits: u8,
 }
 
 const ENTRY_BYTES: usize = 8 + 4 + 2;
@@ -90,11 +91,7 @@ impl Region {
 
 /// What the page in front of a region of so many pages says: when it was written, and what is in
 /// it. `None` if it is none, or of another region.
-pub fn decode(
-    number: u32,
-    region_pages: u32,
-    page: Unverified<'_>,
-) -> Option<(u64, Vec<(u64, u32, u16)>)> {
+pub fn decode(number: u32, region_pages: u32, page: Unverified<'_>) -> Option<(u64, Vec<Entry>)> {
     let mut page = page.to_check().first_chunk::<PAGE_BYTES>()?.to_owned();
     let crc = u32::from_le_bytes(*page[CRC_AT..].first_chunk()?);
     page[CRC_AT..CRC_AT + 4].fill(0);
@@ -115,12 +112,12 @@ pub fn decode(
     let mut pages = 1;
     for _ in 0..count {
         let (key, crc) = (reader.u64()?, reader.u32()?);
-        let length = u16::from_le_bytes(*reader.array()?);
-        pages += u32::from(length);
-        if key == 0 || length == 0 || pages > region_pages {
+        let entry = Entry { key, crc, pages: u16::from_le_bytes(*reader.array()?), hits: 0 };
+        pages += u32::from(entry.pages);
+        if key == 0 || entry.pages == 0 || pages > region_pages {
             return None;
         }
-        entries.push((key, crc, length));
+        entries.push(entry);
     }
     Some((sequence, entries))
 }

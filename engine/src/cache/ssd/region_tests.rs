@@ -2,9 +2,12 @@ use super::*;
 
 const REGION_PAGES: u32 = (SSD_REGION_BYTES / PAGE_BYTES) as u32;
 
+fn entry(key: u64, pages: u16) -> Entry {
+    Entry { key, crc: 9, pages, hits: 0 }
+}
+
 fn region() -> Region {
     let mut region = Region::new(3, Buf::map(SSD_REGION_BYTES).unwrap());
-    let entry = |key, pages| Entry { key, crc: 9, pages, hits: 1 };
     region.push(entry(5, 1), &[1; PAGE_BYTES]);
     region.push(entry(6, 2), &[2; 2 * PAGE_BYTES]);
     region
@@ -16,7 +19,7 @@ fn what_a_region_holds_is_read_back() {
     assert_eq!(region.room(), REGION_PAGES - 4);
     region.seal(42);
     let page = region.buf.unverified().part(..PAGE_BYTES);
-    assert_eq!(decode(3, REGION_PAGES, page), Some((42, vec![(5, 9, 1), (6, 9, 2)])));
+    assert_eq!(decode(3, REGION_PAGES, page), Some((42, vec![entry(5, 1), entry(6, 2)])));
     assert_eq!(decode(4, REGION_PAGES, page), None, "it is of another region");
     assert_eq!(region.buf.bytes()[PAGE_BYTES], 1);
     assert_eq!(region.buf.bytes()[3 * PAGE_BYTES], 2);

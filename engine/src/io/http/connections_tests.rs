@@ -212,7 +212,7 @@ fn a_server_that_refuses_gets_fewer_requests_and_more_again() {
     busy.iter().for_each(|token| rig.connections.completed(*token, 0, 0));
     rig.begin(0);
     // All that were under way are refused: half as many from then on, not fewer.
-    let refused: Vec<Token> = busy.drain(..).collect();
+    let refused: Vec<Token> = std::mem::take(&mut busy);
     refused.iter().for_each(|token| rig.refuse(*token, SECOND));
     let outcomes = rig.outcomes();
     assert_eq!(outcomes.len(), HTTP_CONNECTIONS_MAX);

@@ -132,7 +132,8 @@ fn an_answer_that_breaks_off_is_asked_for_again() {
 
 #[test]
 fn what_is_unusual_is_handed_back_with_its_reason() {
-    let cases: [(fn(&str) -> String, Unusual, ErrorKind); 5] = [
+    type Case = (fn(&str) -> String, Unusual, ErrorKind);
+    let cases: [Case; 5] = [
         (|a| a.replace("bytes 4096-8191", "bytes 0-4095"), Unusual::WrongRange, ErrorKind::Io),
         (|a| a.replace("206 Partial Content", "200 OK"), Unusual::Whole, ErrorKind::Io),
         (|a| a.replace("206 Partial", "404 Not"), Unusual::Missing, ErrorKind::MissingObject),

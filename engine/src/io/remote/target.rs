@@ -61,7 +61,7 @@ impl Endpoints {
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         let port = authority.port_u16().unwrap_or(if https { 443 } else { 80 });
         let found = tokio::net::lookup_host((host, port)).await;
-        let found = found.map_err(|e| Error::io(&format!("looking up {host}"), &e))?;
+        let found = found.map_err(|e| Error::io(format!("looking up {host}"), &e))?;
         let addresses = of_one_family(found.collect());
         let old = self.find(&base).map(|known| known.endpoint);
         let endpoint = match old.filter(|old| old.addresses == addresses) {
