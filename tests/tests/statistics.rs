@@ -113,6 +113,7 @@ fn rows_take_what_the_other_purposes_leave_of_the_budget() {
             + memory.tables_bytes
             + memory.jobs_bytes
             + memory.buffers_bytes
+            + memory.ssd_bytes
             + memory.rows_bytes;
         assert_eq!(memory.charged_bytes(), parts);
         assert!(memory.dirty_bytes <= memory.rows_bytes, "{memory:?}");

@@ -245,9 +245,7 @@ fn what_cannot_run_is_refused_with_the_reason() {
     }
     assert!(refused("get --change 0%").contains("--change"));
     let folder = tempfile::tempdir().unwrap();
-    for args in
-        ["--shards 2", "--ssd 1G", "--batch 1M", "--memory 10000T", "--seconds 0", "--reuse"]
-    {
+    for args in ["--shards 2", "--batch 1M", "--memory 10000T", "--seconds 0", "--reuse"] {
         let output = bench(folder.path(), &format!("get {args}"));
         assert_eq!(output.status.code(), Some(2), "{args}: wrong options");
     }

@@ -153,7 +153,7 @@ pub struct JobStatistics {
     pub pace: u64,
 }
 
-/// The memory of a shard, by purpose. The first five are what the budget is charged with.
+/// The memory of a shard, by purpose. All but the last are what the budget is charged with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MemoryStatistics {
@@ -167,6 +167,8 @@ pub struct MemoryStatistics {
     pub jobs_bytes: u64,
     /// Read buffers, in use or free.
     pub buffers_bytes: u64,
+    /// Index and buffers of the cache on the SSD.
+    pub ssd_bytes: u64,
     /// Rows and their index.
     pub rows_bytes: u64,
     /// Of the rows, written and not yet flushed.
@@ -182,7 +184,8 @@ impl MemoryStatistics {
 
     /// As `charged_bytes`, without the rows: these take what is left.
     pub(super) fn other_bytes(&self) -> u64 {
-        self.fixed_bytes + self.tables_bytes + self.jobs_bytes + self.buffers_bytes
+        let Self { fixed_bytes, tables_bytes, jobs_bytes, buffers_bytes, ssd_bytes, .. } = self;
+        fixed_bytes + tables_bytes + jobs_bytes + buffers_bytes + ssd_bytes
     }
 }
 

@@ -46,10 +46,11 @@ impl Shard {
         let stores = || self.stores.iter().flatten();
         MemoryStatistics {
             budget_bytes: self.limits.memory_bytes as u64,
-            fixed_bytes: MEMORY_FIXED_BYTES as u64 + self.ssd.as_ref().map_or(0, Ssd::bytes),
+            fixed_bytes: MEMORY_FIXED_BYTES as u64,
             tables_bytes: stores().map(|s| s.table_bytes() as u64).sum(),
             jobs_bytes: self.jobs.iter().map(|j| j.grant_bytes as u64).sum(),
             buffers_bytes: self.pool.bytes() as u64,
+            ssd_bytes: self.ssd.as_ref().map_or(0, Ssd::bytes),
             rows_bytes: stores().map(|s| s.rows.bytes() as u64).sum(),
             dirty_bytes: stores().map(|s| s.dirty_bytes() as u64).sum(),
         }

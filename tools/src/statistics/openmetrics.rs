@@ -239,6 +239,7 @@ fn memory(out: &mut Out<'_, '_>, all: &Statistics) -> fmt::Result {
             ("tables", |s| s.memory.tables_bytes),
             ("jobs", |s| s.memory.jobs_bytes),
             ("buffers", |s| s.memory.buffers_bytes),
+            ("ssd", |s| s.memory.ssd_bytes),
             ("rows", |s| s.memory.rows_bytes),
         ],
     );

@@ -178,16 +178,13 @@ impl Ssd {
     /// Memory that a cache in a file of so many bytes takes.
     #[must_use]
     pub fn memory_bytes(file_bytes: u64) -> u64 {
-        let regions = file_bytes / SSD_REGION_BYTES as u64;
-        let slots = usize::try_from(file_bytes / PAGE_BYTES as u64).unwrap_or(usize::MAX / 64);
-        let buffers = (SSD_WRITES_MAX + 2) * SSD_REGION_BYTES;
-        (Index::bytes_of(slots) + buffers) as u64 + regions * 8
+        bytes_of(file_bytes, SSD_REGION_BYTES)
     }
 
     /// What it takes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        Self::memory_bytes(self.counters.capacity_bytes)
+        bytes_of(self.counters.capacity_bytes, self.file.region_bytes)
     }
 
     fn offset_of(&self, region: u32) -> u64 {
@@ -490,6 +487,12 @@ impl Ssd {
     fn is_paused(&self) -> bool {
         self.paused_until > self.now
     }
+}
+
+fn bytes_of(file_bytes: u64, region_bytes: usize) -> u64 {
+    let slots = usize::try_from(file_bytes / PAGE_BYTES as u64).unwrap_or(usize::MAX / 64);
+    let buffers = (SSD_WRITES_MAX + 2) * region_bytes;
+    (Index::bytes_of(slots) + buffers) as u64 + file_bytes / region_bytes as u64 * 8
 }
 
 /// What a read of the file brought.
