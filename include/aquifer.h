@@ -118,13 +118,19 @@ enum {
                           * for its end first. */
     AQF_CHECKPOINT = 18, /* Completes with a handle, at most 1 KiB: to keep it is the commit. */
     AQF_RELEASE = 19,    /* value: a handle that is not kept any more; what only it needs is
-                          * deleted, of what the store wrote since it was opened. Keep a handle
+                          * deleted, of what the store wrote since it was opened or claimed.
+                          * Keep a handle
                           * as long as a store that was restored from it, or a handle of such a
                           * store, needs its objects (AQF_LIST_OBJECTS). */
     AQF_DRAIN = 20,      /* Completes when everything is flushed and merged. */
-    AQF_LIST_OBJECTS = 21 /* value: a handle. Completes with text: for each object of the
+    AQF_LIST_OBJECTS = 21, /* value: a handle. Completes with text: for each object of the
                           * checkpoint a line with its bytes, a space and its path below the DFS
                           * root. */
+    AQF_CLAIM = 22       /* value: handles, one behind the other, that earlier openings of the store
+                          * completed. It takes their objects over: what only they keep is deleted
+                          * as they are released, too. Pass all handles that are kept of those
+                          * openings at once; nobody else may be open from them, and their key
+                          * groups are all the store's. If it fails, nothing was claimed. */
 };
 
 /* What a state holds for each key and namespace. */

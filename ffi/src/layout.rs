@@ -31,6 +31,7 @@ pub mod op {
     pub const RELEASE: u16 = 19;
     pub const DRAIN: u16 = 20;
     pub const LIST_OBJECTS: u16 = 21;
+    pub const CLAIM: u16 = 22;
 }
 
 /// `AQF_KIND_VALUE` and its siblings.

@@ -4,6 +4,7 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use aquifer::checkpoint::handle::split;
 use aquifer::codec::reader::Reader;
 use aquifer::codec::varint;
 use aquifer::limits::{KEY_BYTES_MAX, STATE_NAME_BYTES_MAX, STATES_MAX, VALUE_BYTES_MAX};
@@ -251,6 +252,10 @@ impl State {
             op::CHECKPOINT => ControlOp::Checkpoint(id),
             op::RELEASE => ControlOp::Release(id, parts.value.to_vec()),
             op::DRAIN => ControlOp::Drain(id),
+            op::CLAIM => {
+                let handles = split(parts.value).into_iter().map(<[u8]>::to_vec);
+                ControlOp::Claim(id, handles.collect())
+            }
             op::LIST_OBJECTS => ControlOp::List(parts.value.to_vec()),
             wrong => return Err(Failure::invalid(format!("there is no operation {wrong}"))),
         };

@@ -41,6 +41,7 @@ fn numbers() -> [(&'static str, i64); 24] {
         ("AQF_RELEASE", op::RELEASE.into()),
         ("AQF_DRAIN", op::DRAIN.into()),
         ("AQF_LIST_OBJECTS", op::LIST_OBJECTS.into()),
+        ("AQF_CLAIM", op::CLAIM.into()),
         ("AQF_KIND_VALUE", kind::VALUE.into()),
         ("AQF_KIND_LIST", kind::LIST.into()),
         ("AQF_KIND_MAP", kind::MAP.into()),

@@ -33,6 +33,7 @@ fn reached_by_seeds(reports: &[Report]) -> Vec<(&'static str, u64)> {
         ("hits of the SSD", sum(|r| r.ssd_hits)),
         ("damage of the SSD", sum(|r| r.ssd_damaged)),
         ("failures of the SSD", sum(|r| r.ssd_failures)),
+        ("claims", sum(|r| r.claims)),
         ("failed jobs", sum(|r| r.counters.job_failures)),
         ("seeds with split tablets", sum(|r| u64::from(r.tablets_max > 1))),
     ]

@@ -1,7 +1,7 @@
-//! Which objects may be deleted. An object goes when three things hold: this incarnation wrote it,
-//! no live version, request or job reads it, and no checkpoint that the host holds names it. What a
-//! store has from the checkpoints it was opened with is borrowed: its checkpoints name it, and it
-//! deletes none of it.
+//! Which objects may be deleted. An object goes when three things hold: this incarnation wrote it
+//! or claimed it, no live version, request or job reads it, and no checkpoint that the host holds
+//! names it. What a store has from the checkpoints it was opened with is borrowed until the host
+//! hands those over: its checkpoints name it, and it deletes none of it.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -12,6 +12,8 @@ use crate::types::{Incarnation, ObjectName};
 #[derive(Debug)]
 pub struct Ownership {
     incarnation: Incarnation,
+    // Written by others, and handed over.
+    claimed: HashSet<ObjectName>,
     // In order, since deletes leave in the order of names.
     retained: HashMap<Handle, BTreeSet<ObjectName>>,
     // Left every version while a checkpoint still named them.
@@ -22,12 +24,31 @@ impl Ownership {
     /// Of a store that was just opened as `incarnation`.
     #[must_use]
     pub fn new(incarnation: Incarnation) -> Self {
-        Self { incarnation, retained: HashMap::new(), waiting: HashSet::new() }
+        Self {
+            incarnation,
+            claimed: HashSet::new(),
+            retained: HashMap::new(),
+            waiting: HashSet::new(),
+        }
     }
 
     /// A checkpoint was handed to the host: it keeps these tables (and its manifest).
     pub fn retain(&mut self, handle: Handle, tables: impl Iterator<Item = ObjectName>) {
         self.retained.insert(handle, tables.chain([handle.manifest]).collect());
+    }
+
+    /// The host handed a checkpoint over, which others may have written. What of it is not `live`
+    /// goes when no checkpoint names it any more.
+    pub fn claim(
+        &mut self,
+        handle: Handle,
+        tables: impl Iterator<Item = ObjectName>,
+        live: &HashSet<ObjectName>,
+    ) {
+        let names: BTreeSet<ObjectName> = tables.chain([handle.manifest]).collect();
+        self.waiting.extend(names.iter().filter(|name| !live.contains(name)));
+        self.claimed.extend(&names);
+        self.retained.insert(handle, names);
     }
 
     /// The host gave a checkpoint up. Returns what may be deleted now; empty for a handle this
@@ -41,6 +62,7 @@ impl Ownership {
             .collect();
         for name in &free {
             self.waiting.remove(name);
+            self.claimed.remove(name);
         }
         free
     }
@@ -54,11 +76,12 @@ impl Ownership {
             self.waiting.insert(name);
             return false;
         }
+        self.claimed.remove(&name);
         true
     }
 
     fn mine(&self, name: &ObjectName) -> bool {
-        name.incarnation == self.incarnation
+        name.incarnation == self.incarnation || self.claimed.contains(name)
     }
 
     fn named(&self, name: &ObjectName) -> bool {

@@ -6,7 +6,7 @@ use crate::limits::{KEY_GROUPS_MAX, MANIFEST_BYTES_MAX, STORES_MAX};
 use crate::lsm::manifest::Manifest;
 use crate::mem::slab::Token;
 use crate::shard::cold::closed;
-use crate::shard::restore::Restore;
+use crate::shard::restore::{Gathering, Purpose};
 use crate::shard::serve::no_store;
 use crate::shard::shard::Shard;
 use crate::shard::store::{Cut, Store};
@@ -20,10 +20,10 @@ use crate::types::{Error, ObjectKind, Result};
 /// A control request that waits for the DFS or a job.
 #[derive(Debug)]
 pub(super) enum PendingControl {
-    /// The manifests of a store to open are being read.
-    Restore(Restore),
-    /// One of them: the number `at` of the restore.
-    Source { restore: Token, at: usize },
+    /// The manifests of some checkpoints are being read.
+    Gather(Gathering),
+    /// One of them: the number `at` of the whole.
+    Source { whole: Token, at: usize },
     /// The manifest whose objects are to be listed is being read.
     List { session: u16, user_data: u64, handle: Handle },
     /// The manifest of a checkpoint is being written.
@@ -73,6 +73,12 @@ impl Shard {
                 Ok(None)
             }
             ControlOp::Checkpoint(id) => self.cut(session, user_data, id, outbox),
+            ControlOp::Claim(id, handles) => self
+                .index(id)
+                .and_then(|_| {
+                    self.gather((session, user_data), &handles, Purpose::Claim(id), outbox)
+                })
+                .map(|()| handles.is_empty().then_some(ControlResult::Done)),
             ControlOp::Release(id, handle) => self.release(id, &handle, outbox).map(Some),
             ControlOp::Drain(id) => self.index(id).map(|index| {
                 let store = self.stores[index].as_mut().expect("just looked up");
@@ -89,7 +95,7 @@ impl Shard {
         }
     }
 
-    fn index(&self, id: StoreId) -> Result<usize> {
+    pub(super) fn index(&self, id: StoreId) -> Result<usize> {
         match self.store(id) {
             Some(store) => match &store.poison {
                 Some(poison) => Err(poison.clone()),
@@ -110,7 +116,8 @@ impl Shard {
         if open.handles.is_empty() {
             return self.add(Store::new(*open, self.limits.table_bytes_target)).map(Some);
         }
-        self.start_restore(session, user_data, open, outbox)?;
+        let handles = open.handles.clone();
+        self.gather((session, user_data), &handles, Purpose::Open(open), outbox)?;
         Ok(None)
     }
 
@@ -170,8 +177,8 @@ impl Shard {
     ) {
         let pending = self.controls.remove(token);
         match pending {
-            Some(PendingControl::Source { restore, at }) => {
-                self.source_loaded(restore, at, result, outbox);
+            Some(PendingControl::Source { whole, at }) => {
+                self.source_loaded(whole, at, result, outbox);
             }
             Some(PendingControl::List { session, user_data, handle }) => {
                 let listed = manifest_of(&handle, result).map(|manifest| {
@@ -181,7 +188,7 @@ impl Shard {
                 });
                 done(outbox, session, user_data, listed);
             }
-            Some(PendingControl::Put { .. } | PendingControl::Restore(_)) | None => {}
+            Some(PendingControl::Put { .. } | PendingControl::Gather(_)) | None => {}
         }
     }
 

@@ -1,5 +1,5 @@
 //! A store that opens from checkpoints: their manifests are read at once, and with the last of them
-//! it serves. Nothing is copied; its tables are opened later (`opening.rs`).
+//! it serves. Nothing is copied; its tables are opened later (`opening.rs`). It may claim them too.
 
 use crate::checkpoint::handle::Handle;
 use crate::codec::reader::Reader;
@@ -13,51 +13,59 @@ use crate::shard::shard::Shard;
 use crate::shard::store::Store;
 use crate::shard::values::{ControlResult, OpenStore, Outbox};
 use crate::state::StateTable;
+use crate::state::request::StoreId;
 use crate::types::error::ErrorKind;
 use crate::types::{Error, ObjectName, Result};
 
-/// A store whose manifests are being read.
+/// Checkpoints whose manifests are being read.
 #[derive(Debug)]
-pub(super) struct Restore {
+pub(super) struct Gathering {
     session: u16,
     user_data: u64,
-    open: Box<OpenStore>,
+    what_for: Purpose,
     handles: Vec<Handle>,
     // By handle; a manifest that is not there yet is none.
     manifests: Vec<Option<Manifest>>,
 }
 
+#[derive(Debug)]
+pub(super) enum Purpose {
+    Open(Box<OpenStore>),
+    Claim(StoreId),
+}
+
 impl Shard {
-    /// Reads the manifests that the handles of a store name.
-    pub(super) fn start_restore(
+    /// Reads the manifests that handles name.
+    pub(super) fn gather(
         &mut self,
-        session: u16,
-        user_data: u64,
-        open: Box<OpenStore>,
+        (session, user_data): (u16, u64),
+        handles: &[Vec<u8>],
+        what_for: Purpose,
         outbox: &mut Outbox,
     ) -> Result<()> {
-        let handles = open.handles.iter().map(|handle| Handle::decode(&handle[..]));
+        let handles = handles.iter().map(|handle| Handle::decode(&handle[..]));
         let handles = handles.collect::<Result<Vec<_>>>()?;
         let bytes = handles.iter().fold(0, |sum: u64, h| sum.saturating_add(h.manifest_bytes));
         if bytes > MANIFEST_BYTES_MAX {
             return Err(Error::new(
                 ErrorKind::TooLarge,
                 format!(
-                    "the manifests of the store have {bytes} bytes, at most {MANIFEST_BYTES_MAX} \
-                     fit; pass only the handles that hold its key groups, or open more stores"
+                    "the manifests have {bytes} bytes, at most {MANIFEST_BYTES_MAX} fit; pass only \
+                     the handles that hold the store's key groups, or open more stores"
                 ),
             ));
         }
         let manifests = handles.iter().map(|_| None).collect();
-        let restore = Restore { session, user_data, open, handles: handles.clone(), manifests };
-        let restore = self.controls.insert(PendingControl::Restore(restore));
+        let gathering =
+            Gathering { session, user_data, what_for, handles: handles.clone(), manifests };
+        let whole = self.controls.insert(PendingControl::Gather(gathering));
         for (at, handle) in handles.iter().enumerate() {
-            self.load(handle, PendingControl::Source { restore, at }, outbox);
+            self.load(handle, PendingControl::Source { whole, at }, outbox);
         }
         Ok(())
     }
 
-    /// A manifest of a restore arrived. The first that cannot be used ends it.
+    /// A manifest arrived. The first that cannot be used ends what it is for.
     pub(super) fn source_loaded(
         &mut self,
         token: Token,
@@ -65,27 +73,65 @@ impl Shard {
         loaded: Result<Vec<u8>>,
         outbox: &mut Outbox,
     ) {
-        let Some(PendingControl::Restore(restore)) = self.controls.get_mut(token) else { return };
-        let (session, user_data) = (restore.session, restore.user_data);
-        let read = manifest_of(&restore.handles[at], loaded);
-        let failure = read.map(|manifest| restore.manifests[at] = Some(manifest)).err();
-        if failure.is_none() && restore.manifests.iter().any(Option::is_none) {
+        let Some(PendingControl::Gather(whole)) = self.controls.get_mut(token) else { return };
+        let read = manifest_of(&whole.handles[at], loaded);
+        let failure = read.map(|manifest| whole.manifests[at] = Some(manifest)).err();
+        if failure.is_none() && whole.manifests.iter().any(Option::is_none) {
             return;
         }
-        let Some(PendingControl::Restore(restore)) = self.controls.remove(token) else { return };
-        let number = restore.open.number;
-        let result = failure.map_or_else(|| self.restore(restore), Err);
-        let result = result.inspect_err(|error| {
-            log::warn!("store {number}: a restore failed: {}", error.text);
-        });
+        let Some(PendingControl::Gather(whole)) = self.controls.remove(token) else { return };
+        let Gathering { session, user_data, what_for, handles, manifests } = whole;
+        let manifests = manifests.into_iter().flatten();
+        let result = match (failure, what_for) {
+            (None, Purpose::Open(open)) => {
+                let names = handles.iter().map(|handle| handle.manifest);
+                let number = open.number;
+                let restored = self.restore(*open, names.zip(manifests).collect());
+                restored.inspect_err(|error| failed(number, error))
+            }
+            (None, Purpose::Claim(store)) => {
+                self.claim(store, handles.into_iter().zip(manifests).collect())
+            }
+            (Some(error), Purpose::Open(open)) => {
+                failed(open.number, &error);
+                Err(error)
+            }
+            (Some(error), Purpose::Claim(_)) => Err(error),
+        };
         done(outbox, session, user_data, result);
     }
 
-    fn restore(&mut self, restore: Restore) -> Result<ControlResult> {
-        let mut open = *restore.open;
-        let names = restore.handles.iter().map(|handle| handle.manifest);
-        let checkpoints: Vec<(ObjectName, Manifest)> =
-            names.zip(restore.manifests.into_iter().flatten()).collect();
+    // Takes over what the host hands over: all of it or nothing.
+    fn claim(
+        &mut self,
+        id: StoreId,
+        checkpoints: Vec<(Handle, Manifest)>,
+    ) -> Result<ControlResult> {
+        let index = self.index(id)?;
+        let store = self.stores[index].as_mut().expect("just looked up");
+        let ((first, last), groups) = (store.range, store.key_groups);
+        for (handle, manifest) in &checkpoints {
+            let (low, high) = manifest.range;
+            if manifest.key_groups != groups || low < first || high > last {
+                return Err(Error::invalid(format!(
+                    "{} holds key groups {low} to {high} of {}, and the store that claims it has \
+                     {first} to {last} of {groups}: others may need what it would delete; claim \
+                     only what was written for the store's own key groups",
+                    handle.manifest, manifest.key_groups
+                )));
+            }
+        }
+        for (handle, manifest) in checkpoints {
+            store.claim(handle, manifest.tables.iter().map(|table| table.name));
+        }
+        Ok(ControlResult::Done)
+    }
+
+    fn restore(
+        &mut self,
+        mut open: OpenStore,
+        checkpoints: Vec<(ObjectName, Manifest)>,
+    ) -> Result<ControlResult> {
         let slices = slices(&checkpoints, open.key_groups, open.range)?;
         let mut states = StateTable::default();
         for slice in &slices {
@@ -99,4 +145,8 @@ impl Shard {
         store.restore(Version::of_slices(&slices)?, self.now);
         self.add(store)
     }
+}
+
+fn failed(number: u64, error: &Error) {
+    log::warn!("store {number}: a restore failed: {}", error.text);
 }

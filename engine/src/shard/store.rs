@@ -474,6 +474,14 @@ impl Store {
         self.ownership.retain(handle, self.version.table_refs().map(|table| table.name));
     }
 
+    /// Takes over a checkpoint that others may have written.
+    pub fn claim(&mut self, handle: Handle, tables: impl Iterator<Item = ObjectName>) {
+        let named = self.version.table_refs().map(|table| table.name);
+        let read = self.retired.iter().map(|open| *open.table.name());
+        let live = named.chain(read).collect();
+        self.ownership.claim(handle, tables, &live);
+    }
+
     /// The dirty entries of a map from `from` on, with their values: up to `count` that were not
     /// removed, and the removed ones before them.
     pub fn dirty_entries(&mut self, prefix: &[u8], from: &[u8], count: usize) -> Vec<DirtyEntry> {

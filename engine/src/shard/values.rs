@@ -91,6 +91,10 @@ pub enum ControlOp {
     /// wrote. Objects that other stores took over with the checkpoint are the host's to count: it
     /// gives up no checkpoint with an object that others it keeps, or open stores, still need.
     Release(StoreId, Vec<u8>),
+    /// The host hands over checkpoints that others wrote, such as earlier openings of the store:
+    /// what only they keep is deleted as the host releases them. They are all that it holds of
+    /// their objects, nobody else is open from them, and their key groups are all the store's.
+    Claim(StoreId, Vec<Vec<u8>>),
     /// Flush everything and merge until nothing is left to do.
     Drain(StoreId),
     /// Close a store. Rows since the last checkpoint are forgotten.

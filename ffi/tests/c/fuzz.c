@@ -162,7 +162,7 @@ static void some_handle(thread *t, aqf_request *r) {
 }
 
 static aqf_request request(thread *t) {
-    static const uint16_t ops[] = {1, 1, 2, 2, 3, 3, 3, 4, 5, 6, 6, 16, 17, 18, 19, 20, 21, 99, 0};
+    static const uint16_t ops[] = {1, 1, 2, 2, 3, 3, 3, 4, 5, 6, 6, 16, 17, 18, 19, 20, 21, 22, 99, 0};
     static const uint32_t sizes[] = {0, 4, 79, 81, 96, 1024, 1032, UINT32_MAX};
     aqf_request r = AQF_INIT(aqf_request);
     if (chance(t, 1)) r.struct_size = sizes[below(t, 8)];
@@ -176,7 +176,7 @@ static aqf_request request(thread *t) {
     if (chance(t, 50)) some_bytes(t, &r.map_key, &r.map_key_len, 3);
     if (chance(t, 30)) some_bytes(t, &r.value, &r.value_len, 300);
     if (chance(t, 30)) r.value = bytes(t, 8), r.value_len = 8;
-    if (r.op == AQF_RESTORE || r.op == AQF_RELEASE || r.op == AQF_LIST_OBJECTS) some_handle(t, &r);
+    if ((r.op >= AQF_RESTORE && r.op <= AQF_RELEASE) || r.op >= AQF_LIST_OBJECTS) some_handle(t, &r);
     uint32_t token = tokens++;
     if (token >= TOKENS) fail("more requests than tokens", token);
     in_flight[token] = 1;

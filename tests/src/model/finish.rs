@@ -80,7 +80,9 @@ impl Run {
         self.settle("the last releases")?;
         self.idle()?;
         for slot in self.stores.iter().filter(|_| !orphans) {
-            let mine = |name: &&aquifer::types::ObjectName| name.incarnation == slot.incarnation;
+            let mine = |name: &&aquifer::types::ObjectName| {
+                name.incarnation == slot.incarnation || slot.claimed.contains(name)
+            };
             let left = self.sim.dfs.names().filter(mine);
             if let Some(name) = left.into_iter().find(|name| !self.sim.dfs.is_retained(name)) {
                 return Err(format!("{name} is left, and no checkpoint needs it"));

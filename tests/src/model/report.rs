@@ -17,6 +17,8 @@ pub struct Report {
     pub crashes: u64,
     /// Stores opened from a checkpoint.
     pub restores: u64,
+    /// Stores that claimed what was written before them.
+    pub claims: u64,
     /// Tablets of the checkpoint that had most.
     pub tablets_max: u64,
     /// Reads that brought a part of their bytes.

@@ -1,11 +1,11 @@
 //! Runs the program of a seed: operations, checkpoints, releases, drains, crashes and restores,
 //! each answer compared with the model at the moment the request was submitted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aquifer::shard::values::{ControlDone, ControlOp, ControlResult, OpenStore};
 use aquifer::state::request::{Batch, StoreId};
-use aquifer::types::Incarnation;
+use aquifer::types::{Incarnation, ObjectName};
 use aquifer::types::error::ErrorKind;
 
 use crate::model::asked::{Asked, Outcome};
@@ -30,6 +30,8 @@ pub(super) struct StoreRun {
     // The model before the last write: what `Sabotage::LateSnapshot` takes for the cut.
     before: Model,
     pub incarnation: Incarnation,
+    /// What it claimed of older ones.
+    pub claimed: BTreeSet<ObjectName>,
 }
 
 /// A checkpoint that the host keeps.
@@ -128,6 +130,7 @@ impl Run {
                 model: Model::default(),
                 before: Model::default(),
                 incarnation: Incarnation { host_epoch: 0, nonce: 0 },
+                claimed: BTreeSet::new(),
             })
             .collect();
         Self {
@@ -430,7 +433,8 @@ impl Run {
                     slot.model = from.map(|kept| kept.model).unwrap_or_default();
                     slot.before = slot.model.clone();
                     slot.incarnation = incarnation;
-                    return Ok(());
+                    slot.claimed.clear();
+                    return self.claim(store);
                 }
                 Ok(other) => return Err(format!("an open was answered with {other:?}")),
                 Err(error) if self.calm => return Err(format!("an open failed: {error}")),
@@ -438,6 +442,28 @@ impl Run {
             }
         }
         Err("a store never opened".to_owned())
+    }
+
+    // Hands a store all checkpoints of it that are kept.
+    fn claim(&mut self, store: usize) -> Outcome<()> {
+        let of_store = self.kept.iter().filter(|kept| kept.store == store);
+        let handles: Vec<Vec<u8>> = of_store.map(|kept| kept.handle.clone()).collect();
+        if !self.shape.claims || handles.is_empty() {
+            return Ok(());
+        }
+        let id = self.id(store);
+        match self.control(ControlOp::Claim(id, handles.clone()))? {
+            Ok(_) => {
+                for handle in &handles {
+                    let names = self.sim.dfs.reachable(handle).map_err(|e| e.to_string())?;
+                    self.stores[store].claimed.extend(names);
+                }
+                self.report.claims += 1;
+                Ok(())
+            }
+            Err(error) if self.calm => Err(format!("a claim failed: {error}")),
+            Err(_) => Ok(()),
+        }
     }
 
     /// True if a store answers that it is poisoned.

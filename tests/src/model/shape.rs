@@ -41,6 +41,8 @@ pub struct Shape {
     pub crash: u32,
     /// Of closing a store and opening it again.
     pub reopen: u32,
+    /// Stores claim what was written before them.
+    pub claims: bool,
 }
 
 impl Shape {
@@ -85,6 +87,7 @@ impl Shape {
             drain: rng.pick(&[0, 50, 300]),
             crash: rng.pick(&[0, 50, 200]),
             reopen: rng.pick(&[0, 50, 200]),
+            claims: rng.chance(5000),
         }
     }
 

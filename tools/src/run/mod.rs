@@ -22,6 +22,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
+use aquifer::shard::values::ControlOp;
 use aquifer::state::{StateKind, StateTable};
 use aquifer::types::Error;
 use aquifer::types::error::ErrorKind;
@@ -88,6 +89,11 @@ fn run(args: &Args, job: &mut Job, inputs: &Inputs) -> Result<u64> {
     let mut session = engine.session(0).with_context(opening)?;
     let (store, states) = session.open_store(store_config(job)?).with_context(opening)?;
     let state = states.value(store, STATE)?;
+    // What earlier runs of the job wrote goes as its checkpoints do.
+    let kept = job.checkpoints.iter().map(|kept| kept.handle.clone()).collect();
+    if let Err(error) = session.run_control(ControlOp::Claim(store, kept)) {
+        log::warn!("the objects of earlier runs of this job stay: {}", error.text);
+    }
 
     let start = job.last().position;
     let ngram = job.ngram as usize;
