@@ -21,7 +21,7 @@ fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn numbers() -> [(&'static str, i64); 24] {
+fn numbers() -> [(&'static str, i64); 25] {
     [
         ("AQF_ABI_VERSION", layout::ABI_VERSION.into()),
         ("AQF_ABI_OLDEST", layout::ABI_OLDEST.into()),

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aquifer::shard::values::{ControlDone, ControlOp, ControlResult, OpenStore};
 use aquifer::state::request::{Batch, StoreId};
-use aquifer::types::{Incarnation, ObjectName};
 use aquifer::types::error::ErrorKind;
+use aquifer::types::{Incarnation, ObjectName};
 
 use crate::model::asked::{Asked, Outcome};
 use crate::model::oracle::{KEY_GROUPS, Model, Op, States, declared};
@@ -451,6 +451,8 @@ impl Run {
         if !self.shape.claims || handles.is_empty() {
             return Ok(());
         }
+        // Jobs of the store that was closed before may read on: they end first.
+        self.idle()?;
         let id = self.id(store);
         match self.control(ControlOp::Claim(id, handles.clone()))? {
             Ok(_) => {
