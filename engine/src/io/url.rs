@@ -69,6 +69,16 @@ pub fn parse(url: &str) -> Result<DfsUrl> {
     Ok(parsed)
 }
 
+/// The url of the same place without injected latency and faults.
+#[must_use]
+pub fn without_faults(url: &str) -> String {
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let injects = |pair: &&str| PARAMETERS.contains(&pair.split('=').next().unwrap_or_default());
+    let rest: Vec<&str> =
+        query.split('&').filter(|pair| !pair.is_empty() && !injects(pair)).collect();
+    if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) }
+}
+
 fn remote_parameter(url: &str, name: &str, known: &[&str]) -> Error {
     let secret = ["key", "secret", "token", "password", "sas"];
     if secret.iter().any(|word| name.to_ascii_lowercase().contains(word)) {

@@ -76,3 +76,18 @@ fn a_scheme_without_slashes_is_refused() {
     );
     assert!(matches!(parse("./memory:name").unwrap().place, Place::Folder(_)));
 }
+
+#[test]
+fn a_url_without_faults_names_the_same_place() {
+    for (url, calm) in [
+        ("file:///a?latency=2ms&fail=0.1&seed=7", "file:///a"),
+        (
+            "s3://b/p?endpoint=http://h:1&latency=2ms&region=x",
+            "s3://b/p?endpoint=http://h:1&region=x",
+        ),
+        ("memory://m", "memory://m"),
+    ] {
+        assert_eq!(without_faults(url), calm);
+        assert_eq!(parse(&without_faults(url)).unwrap().place, parse(url).unwrap().place);
+    }
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aquifer::io::dfs::Dfs;
+use aquifer::io::url::without_faults;
 use aquifer::shard::engine::{Config, Engine, ShardThread, SsdConfig, StoreConfig};
 use aquifer::shard::session::Session;
 use aquifer::shard::statistics::Statistics;
@@ -114,8 +115,7 @@ impl Opening {
     /// The distributed store for looks that are not the engine's, so that its counters and faults
     /// stay out of them.
     pub(super) fn dfs_aside(&self) -> Result<Dfs> {
-        let (root, _) = self.dfs.split_once('?').unwrap_or((&self.dfs, ""));
-        Dfs::open(root).context("the distributed store")
+        Dfs::open(&without_faults(&self.dfs)).context("the distributed store")
     }
 }
 
