@@ -22,7 +22,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
+use aquifer::shard::session::Session;
 use aquifer::shard::values::ControlOp;
+use aquifer::state::request::StoreId;
 use aquifer::state::{StateKind, StateTable};
 use aquifer::types::Error;
 use aquifer::types::error::ErrorKind;
@@ -70,6 +72,14 @@ fn with_remedy(error: anyhow::Error, job: &Job) -> anyhow::Error {
     }
 }
 
+// What earlier runs of the job wrote goes as its checkpoints do.
+fn claim(session: &mut Session, store: StoreId, job: &Job) {
+    let kept = job.checkpoints.iter().map(|kept| kept.handle.clone()).collect();
+    if let Err(error) = session.run_control(ControlOp::Claim(store, kept)) {
+        log::warn!("the objects of earlier runs of this job stay: {}", error.text);
+    }
+}
+
 // The words that the whole job has counted.
 fn run(args: &Args, job: &mut Job, inputs: &Inputs) -> Result<u64> {
     let rss_start = rss_bytes();
@@ -89,11 +99,7 @@ fn run(args: &Args, job: &mut Job, inputs: &Inputs) -> Result<u64> {
     let mut session = engine.session(0).with_context(opening)?;
     let (store, states) = session.open_store(store_config(job)?).with_context(opening)?;
     let state = states.value(store, STATE)?;
-    // What earlier runs of the job wrote goes as its checkpoints do.
-    let kept = job.checkpoints.iter().map(|kept| kept.handle.clone()).collect();
-    if let Err(error) = session.run_control(ControlOp::Claim(store, kept)) {
-        log::warn!("the objects of earlier runs of this job stay: {}", error.text);
-    }
+    claim(&mut session, store, job);
 
     let start = job.last().position;
     let ngram = job.ngram as usize;
