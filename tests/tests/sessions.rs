@@ -194,6 +194,22 @@ fn an_engine_that_closes_ends_the_polls_of_its_sessions() {
 }
 
 #[test]
+fn a_store_whose_opening_nobody_took_is_closed_when_its_session_leaves() {
+    let (engine, mut session) = open("untaken", ShardThread::Owned);
+    session.start_control(opening(StoreConfig::new(1, KEY_GROUPS)).unwrap()).unwrap();
+    let stores = || engine.statistics().shards[0].stores.len();
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while stores() == 0 && std::time::Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    drop(session);
+    while stores() > 0 && std::time::Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(stores(), 0);
+}
+
+#[test]
 fn a_store_that_opens_after_its_session_left_is_closed() {
     let name = "memory://sessions-left?latency=100ms";
     let (memory_bytes, io) = (48 << 20, aquifer_tests::io_mode());

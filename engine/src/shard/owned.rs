@@ -22,7 +22,7 @@ use crate::limits::{ANSWERS_TOLD_BYTES, SESSION_RING_SLOTS, SHARD_SPIN_NS};
 use crate::shard::driver::{Driver, Own};
 use crate::shard::session::take_completions;
 use crate::shard::statistics::Slot;
-use crate::shard::values::{Control, ControlDone, ControlOp, ControlResult};
+use crate::shard::values::{Control, ControlDone, ControlOp, ControlResult, Inbox};
 use crate::state::request::{Batch, Completions};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos, Result};
@@ -42,6 +42,9 @@ enum FromShard {
     Control(ControlDone),
     Spare(Box<Batch>),
 }
+
+/// No session has this number: the answer is for nobody.
+const NOBODY: u16 = u16::MAX;
 
 /// The session's end.
 pub(super) struct Remote {
@@ -71,6 +74,14 @@ impl Deref for Link {
     }
 }
 
+/// Answers that nobody took go back to the shard.
+impl Drop for Remote {
+    fn drop(&mut self) {
+        let (_, nothing) = RingBuffer::new(1);
+        self.shard.returned.put(std::mem::replace(&mut self.answers, nothing));
+    }
+}
+
 impl Drop for Link {
     fn drop(&mut self) {
         self.0.doorbell.ring();
@@ -95,6 +106,8 @@ struct Peer {
 pub(super) struct Shared {
     doorbell: Doorbell,
     new_peers: Handoff<Peer>,
+    // Of sessions that have left, with what they did not take.
+    returned: Handoff<Consumer<FromShard>>,
     slot: Arc<Slot>,
     stop: AtomicBool,
     // Why the shard's thread ended, once it has.
@@ -195,6 +208,7 @@ impl Shared {
         Self {
             doorbell,
             new_peers: Handoff::new(),
+            returned: Handoff::new(),
             slot,
             stop: AtomicBool::new(false),
             ended: Mutex::default(),
@@ -374,7 +388,12 @@ impl Loop<'_> {
                 None => self.peers.push(Some(peer)),
             }
         }
-        let mut worked = false;
+        for mut answers in self.shared.returned.take() {
+            while let Ok(answer) = answers.pop() {
+                close_unknown(&answer, &mut self.driver.inbox);
+            }
+        }
+        let mut worked = !self.driver.inbox.controls.is_empty();
         for (session, slot) in (0_u16..).zip(self.peers.iter_mut()) {
             let Some(peer) = slot else { continue };
             while let Ok(message) = peer.requests.pop() {
@@ -421,7 +440,7 @@ impl Loop<'_> {
             let Some(peer) = slot else { continue };
             peer.owed -= done.items.len();
             // Nobody takes the answers of a session that has left: it must not wait for that.
-            if !peer.requests.is_abandoned() {
+            if !peer.has_left() {
                 peer.untaken += done.bytes.len();
                 peer.backlog.push_back(FromShard::Completions(done));
             }
@@ -429,6 +448,11 @@ impl Loop<'_> {
         worked |= self.deliver_controls();
         for slot in self.peers.iter_mut() {
             let Some(peer) = slot else { continue };
+            if peer.has_left() {
+                let inbox = &mut self.driver.inbox;
+                peer.backlog.drain(..).for_each(|answer| close_unknown(&answer, inbox));
+                worked |= !inbox.controls.is_empty();
+            }
             worked |= peer.flush();
             // First: what was sent before the session left is seen below.
             let left = peer.requests.is_abandoned();
@@ -447,7 +471,7 @@ impl Loop<'_> {
             let session = done.session;
             let Some(Some(peer)) = self.peers.get_mut(usize::from(session)) else { continue };
             match done.result {
-                Ok(ControlResult::Opened(store, _)) if peer.requests.is_abandoned() => {
+                Ok(ControlResult::Opened(store, _)) if peer.has_left() => {
                     let (user_data, op) = (done.user_data, ControlOp::Close(store));
                     inbox.controls.push(Control { session, user_data, after: 0, op });
                 }
@@ -461,7 +485,21 @@ impl Loop<'_> {
     }
 }
 
+/// Closes a store whose opening nobody heard of.
+fn close_unknown(answer: &FromShard, inbox: &mut Inbox) {
+    if let FromShard::Control(ControlDone { result: Ok(ControlResult::Opened(store, _)), .. }) =
+        answer
+    {
+        let (op, after) = (ControlOp::Close(*store), inbox.batches.len());
+        inbox.controls.push(Control { session: NOBODY, user_data: 0, after, op });
+    }
+}
+
 impl Peer {
+    fn has_left(&self) -> bool {
+        self.requests.is_abandoned() || self.answers.is_abandoned()
+    }
+
     fn flush(&mut self) -> bool {
         let (mut worked, mut waits) = (false, false);
         while let Some(answer) = self.backlog.pop_front() {
