@@ -1,0 +1,33 @@
+//! The cache on the local SSD.
+
+/// The cache on the SSD is written in pieces of this, bytes: large enough that a disk writes as
+/// fast as it can, and one page tells of all its pages.
+pub const SSD_REGION_BYTES: usize = 1 << 20;
+
+/// Least file of a cache on the SSD, bytes: while some regions are written others serve.
+pub const SSD_BYTES_MIN: u64 = 16 << 20;
+
+/// Most of it, bytes a shard: its pages are counted in 32 bits.
+pub const SSD_BYTES_MAX: u64 = 4 << 40;
+
+/// Share of a shard's memory that the index of its cache may take, as a divisor.
+pub const SSD_MEMORY_DIVISOR: u64 = 4;
+
+/// Regions on their way to the disk at once.
+pub const SSD_WRITES_MAX: usize = 2;
+
+/// Share of a region that is kept when it is overwritten, at most, percent: there is always room
+/// for something new.
+pub const SSD_KEPT_PERCENT: u32 = 75;
+
+/// Reads in flight while the pages in front of regions are loaded: most of the disk is for others.
+pub const SSD_LOADS_MAX: u32 = 16;
+
+/// So many failures in a row, or one of a write, and the cache is left alone for a while.
+pub const SSD_FAILURES_MAX: u32 = 8;
+
+/// That long, nanoseconds: a disk that is full or gone is not asked more often than this.
+pub const SSD_PAUSE_NS: u64 = 10_000_000_000;
+
+/// What the file system of the cache keeps free for others, bytes, where the host does not say.
+pub const SSD_SPARE_BYTES: u64 = 256 << 20;
