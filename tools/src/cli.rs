@@ -35,6 +35,8 @@ Examples:
       aquifer bench rmw --records 1M --rate 50K
   Checkpoints under load, 1% of the keys rewritten before each, then two restores:
       aquifer bench load,checkpoint,restore,restore --records 10M --change 1%
+  Every record read after each of three changes of the parallelism, and what they cost:
+      aquifer bench load,rescale --records 10M --to 2,4,1 --verify
   A page with rates, latencies and memory over time:
       aquifer bench load,get,put --records 10M --report report.html
   Where the time goes:

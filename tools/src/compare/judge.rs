@@ -10,7 +10,7 @@ const READS_PER_OP_MIN: f64 = 0.01;
 
 /// What of the options changes the figures. Batch, requests in flight and distribution are those of
 /// the phases.
-const OPTIONS: [&str; 14] = [
+const OPTIONS: [&str; 15] = [
     "records",
     "key-size",
     "value-size",
@@ -24,6 +24,7 @@ const OPTIONS: [&str; 14] = [
     "warmup",
     "rate",
     "change",
+    "to",
     "verify",
 ];
 

@@ -18,9 +18,10 @@ use aquifer::state::{Entries, Key, MapState, Target as At, ValueState};
 use indicatif::BinaryBytes;
 
 use self::checkpoints::Last;
-use self::opening::{Home, KEY_GROUPS, Live, Opening};
+use self::opening::{Home, Live, Opening, state_of};
 use self::records::{Record, Records};
 use super::dataset::MAP_KEY_BYTES;
+use super::options::KEY_GROUPS;
 use super::session::Setup;
 use super::target::{
     About, CONTROLLER_TURNS, Checkpoints, DeviceCounts, DfsCounts, Op, OpKind, Ops, Outcome,
@@ -28,7 +29,7 @@ use super::target::{
 };
 use crate::units::Memory;
 
-/// The engine with one store of one value state.
+/// The engine with one store, of one state.
 struct Aquifer<F, Fut> {
     live: Option<Live>,
     opening: Opening,
@@ -39,7 +40,8 @@ struct Aquifer<F, Fut> {
     /// Requests in flight that are no record's.
     direct: usize,
     records: Rc<Records>,
-    last: Option<Last>,
+    /// One of each store of the last checkpoint.
+    last: Vec<Last>,
     /// The number of the checkpoint that is on its way.
     cutting: Option<u64>,
     about: About,
@@ -52,11 +54,12 @@ struct Aquifer<F, Fut> {
 pub fn open(setup: &Setup) -> Result<Box<dyn Target>> {
     let args = &setup.args;
     let opening = Opening::of(setup)?;
-    let last = if setup.loaded { Some(Last::read(&opening)?) } else { None };
+    let last = if setup.loaded { Last::read(&opening)? } else { Vec::new() };
     let live = opening
-        .open(last.as_ref().map(Last::handle), Duration::ZERO)
+        .open(&checkpoints::handles(&last), 1, Duration::ZERO)
         .with_context(|| format!("with --memory {}", setup.args.memory))?;
-    let records = Rc::new(Records::new(setup.data, live.home));
+    let records = Rc::new(Records::new(setup.data));
+    records.set_home(&live);
     let options = Options { in_flight_max: args.in_flight_all(), key_groups: KEY_GROUPS };
     let shared = Rc::clone(&records);
     let controller =
@@ -104,8 +107,9 @@ fn memory(setup: &Setup) -> String {
 
 /// One request of a record that is the value of its key.
 #[inline]
-fn push_value(batch: &mut Batch, state: ValueState, op: &Op<'_>) -> Result<()> {
+fn push_value(batch: &mut Batch, states: &[ValueState], op: &Op<'_>) -> Result<()> {
     let key = Key::new(op.key, KEY_GROUPS);
+    let state = state_of(states, &key);
     let at = At { key, namespace: &[], user_data: op.tag };
     match op.kind {
         OpKind::Get => state.request_get(batch, &at)?,
@@ -116,9 +120,11 @@ fn push_value(batch: &mut Batch, state: ValueState, op: &Op<'_>) -> Result<()> {
 }
 
 /// One request of a record that is an entry of a map.
-fn push_entry(batch: &mut Batch, state: MapState, op: &Op<'_>) -> Result<()> {
+fn push_entry(batch: &mut Batch, states: &[MapState], op: &Op<'_>) -> Result<()> {
     let (map, entry) = op.key.split_last_chunk::<MAP_KEY_BYTES>().context("a short key")?;
-    let at = At { key: Key::new(map, KEY_GROUPS), namespace: &[], user_data: op.tag };
+    let key = Key::new(map, KEY_GROUPS);
+    let state = state_of(states, &key);
+    let at = At { key, namespace: &[], user_data: op.tag };
     match op.kind {
         OpKind::Put => state.request_put(batch, &at, entry, op.value)?,
         OpKind::Scan(limit) => {
@@ -142,9 +148,9 @@ where
     fn submit_direct(&mut self, ops: Ops<'_>) -> Result<usize> {
         let live = self.live.as_mut().context(CLOSED)?;
         for op in ops.iter() {
-            match live.home {
-                Home::Values(state) => push_value(&mut self.batch, state, &op)?,
-                Home::Maps(state) => push_entry(&mut self.batch, state, &op)?,
+            match &live.home {
+                Home::Values(states) => push_value(&mut self.batch, states, &op)?,
+                Home::Maps(states) => push_entry(&mut self.batch, states, &op)?,
             }
         }
         self.direct += ops.len();
@@ -258,8 +264,8 @@ where
 
     fn drain_background(&mut self) -> Result<()> {
         let live = self.live.as_mut().context(CLOSED)?;
-        live.session.run_control(ControlOp::Drain(live.store))?;
-        let handle = live.session.checkpoint(live.store)?;
+        live.session.run_control(ControlOp::Drain(live.store()))?;
+        let handle = live.session.checkpoint(live.store())?;
         self.commit(handle).map(drop)
     }
 

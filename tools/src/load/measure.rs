@@ -64,6 +64,7 @@ impl Measured {
             counters: self.counters(),
             checkpoint: None,
             restore: None,
+            rescale: None,
         }
     }
 

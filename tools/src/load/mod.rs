@@ -41,8 +41,8 @@ pub use dist::{Dist, Popularity};
 pub use environment::{Environment, check_memory, filesystem};
 pub use options::{Driver, LoadArgs};
 pub use report::{
-    CheckpointReport, DevicePerOp, DfsReport, LatencyUs, PhaseReport, RestoreReport, RunReport,
-    SCHEMA, Sample, Spread, table_head,
+    CheckpointReport, DevicePerOp, DfsReport, LatencyUs, PhaseReport, RescaleReport, RestoreReport,
+    RunReport, SCHEMA, Sample, Spread, table_head,
 };
 pub use session::{Setup, run, run_on};
 pub use target::{

@@ -16,6 +16,9 @@ use crate::io::Io;
 use crate::statistics::Address;
 use crate::units::{Memory, Share, count_in, parse_count, parse_size, size_in};
 
+/// Maximal parallelism of the engine's store: Flink's default.
+pub(super) const KEY_GROUPS: u32 = 128;
+
 const IN_FLIGHT_MAX: u32 = 1 << 16;
 const KEY_SIZES: RangeInclusive<u64> = KEY_SIZE_BYTES_MIN as u64..=KEY_BYTES_MAX as u64;
 const VALUE_SIZES: RangeInclusive<u64> = VALUE_SIZE_BYTES_MIN as u64..=VALUE_BYTES_MAX as u64;
@@ -27,9 +30,9 @@ const AT_LEAST_ONE: RangeInclusive<u64> = 1..=u64::MAX;
 #[serde(rename_all = "kebab-case")]
 pub struct LoadArgs {
     /// Workloads to run, in this order: load, get, get-absent, put, rmw, ycsb-a to ycsb-f,
-    /// checkpoint, restore. ycsb-d inserts records and reads those inserted last. The engine orders
-    /// rows inside the maps of a key alone: ycsb-e keeps the records in maps of 1000 entries and
-    /// scans 1 to 100 entries of one, at most to its end; beside it goes load alone
+    /// checkpoint, restore, rescale. ycsb-d inserts records and reads those inserted last. The
+    /// engine orders rows inside the maps of a key alone: ycsb-e keeps the records in maps of 1000
+    /// entries and scans 1 to 100 entries of one, at most to its end; beside it goes load alone
     #[arg(value_name = "WORKLOAD", value_delimiter = ',', required = true)]
     pub workloads: Vec<Workload>,
 
@@ -117,6 +120,13 @@ pub struct LoadArgs {
     #[arg(long, value_name = "P%", default_value = "1%")]
     pub change: Share,
 
+    /// Stores that rescale opens in place of those before, one number after the other; then it is
+    /// one store again
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "2,4,1,3",
+          value_parser = count_in::<u32>(1..=KEY_GROUPS.into()))]
+    #[serde(default = "chain")]
+    pub to: Vec<u32>,
+
     /// Check every value returned; fail the run on the first wrong or missing one (4 more bytes of
     /// memory per record)
     #[arg(long)]
@@ -145,6 +155,11 @@ pub struct LoadArgs {
     /// No live line
     #[arg(long)]
     pub quiet: bool,
+}
+
+/// Of reports that were written before there was a choice.
+fn chain() -> Vec<u32> {
+    vec![2, 4, 1, 3]
 }
 
 fn parse_shards(text: &str) -> Result<u32, String> {

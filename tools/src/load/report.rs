@@ -100,6 +100,9 @@ pub struct PhaseReport {
     /// Only of the workload `restore`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreReport>,
+    /// Only of the workload `rescale`, which has a phase for each number of stores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rescale: Option<RescaleReport>,
 }
 
 /// A second of a phase.
@@ -159,6 +162,30 @@ pub struct RestoreReport {
     pub dfs_round_trips_before_first_read: u64,
     /// The rate of reads, second by second.
     pub ops_per_s_curve: Vec<f64>,
+}
+
+/// The first moments of an engine that was opened as another number of stores.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct RescaleReport {
+    /// Stores whose checkpoints it was opened from.
+    pub from: u32,
+    /// Stores that it was opened as.
+    pub to: u32,
+    /// Until all of them served.
+    pub open_ms: f64,
+    /// From the same start until one read was answered.
+    pub first_read_ms: f64,
+    /// Bytes of tables that the new stores wrote before their checkpoint: state that was copied
+    /// instead of shared.
+    pub bytes_copied: u64,
+    /// Bytes of all tables on the distributed store before they were opened.
+    pub stored_bytes_before: u64,
+    /// The same when their checkpoint had taken the place of the old one.
+    pub stored_bytes_after: u64,
+    /// Requests to the distributed store until the first read was answered.
+    pub dfs_requests_before_first_read: u64,
+    /// Of these, the longest chain in which each waited for the one before.
+    pub dfs_round_trips_before_first_read: u64,
 }
 
 /// The middle and the worst of several figures.
@@ -307,6 +334,22 @@ impl PhaseReport {
                 r.dfs_requests_before_first_read,
                 r.dfs_round_trips_before_first_read,
                 curve.join(" ")
+            ));
+        }
+        if let Some(r) = &self.rescale {
+            return Some(format!(
+                "{of} from {} to {} stores, open after {:.1} ms, first read after {:.1} ms, {} \
+                 requests in {} round trips; {} bytes copied, stored {:.1} MiB before and {:.1} \
+                 after",
+                r.from,
+                r.to,
+                r.open_ms,
+                r.first_read_ms,
+                r.dfs_requests_before_first_read,
+                r.dfs_round_trips_before_first_read,
+                r.bytes_copied,
+                mib(r.stored_bytes_before),
+                mib(r.stored_bytes_after)
             ));
         }
         let records = self.records_in_flight_mean?;

@@ -1,12 +1,12 @@
-//! The `restore` workload: the engine is dropped, opened from its last checkpoint, and read at
-//! random while its memory is still empty.
+//! The workloads `restore` and `rescale`: the engine is dropped, opened from its last checkpoint,
+//! as one store or as several, and read while its memory is still empty.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use super::checkpoint;
-use super::report::RestoreReport;
+use super::report::{RescaleReport, RestoreReport};
 use super::runner::{Runner, Watch};
 use super::target::Target;
 
@@ -28,17 +28,18 @@ pub(super) struct Opened {
     round_trips: u64,
 }
 
-/// Opens the engine from its last checkpoint, twice. `read_one` reads one record.
+/// Opens the engine from its last checkpoint as so many stores, twice. `read_one` reads one record.
 ///
 /// Round trips are measured, not modelled: the first opening is one in which every request takes
 /// [`SLOW`] longer, so what it takes longer than the second, in units of `SLOW`, is the number of
 /// requests that waited for one another.
 pub(super) fn open(
     target: &mut dyn Target,
+    stores: u32,
     read_one: &mut dyn FnMut(&mut dyn Target) -> Result<()>,
 ) -> Result<Opened> {
-    let slow = open_once(target, SLOW, read_one)?;
-    let opened = open_once(target, Duration::ZERO, read_one)?;
+    let slow = open_once(target, stores, SLOW, read_one)?;
+    let opened = open_once(target, stores, Duration::ZERO, read_one)?;
     let waited = slow.first_read.saturating_sub(opened.first_read);
     let round_trips = (waited.as_secs_f64() / SLOW.as_secs_f64()).round() as u64;
     // A stall of the machine is no round trip.
@@ -47,12 +48,14 @@ pub(super) fn open(
 
 fn open_once(
     target: &mut dyn Target,
+    stores: u32,
     latency: Duration,
     read_one: &mut dyn FnMut(&mut dyn Target) -> Result<()>,
 ) -> Result<Opened> {
     checkpoint::of(target)?.close();
     let begun = Instant::now();
-    checkpoint::of(target)?.open_last(latency).context("the last checkpoint does not open")?;
+    let opened = checkpoint::of(target)?.open_last(stores, latency);
+    opened.context("the last checkpoint does not open")?;
     let open = begun.elapsed();
     read_one(target).context("the first read")?;
     let first_read = begun.elapsed();
@@ -84,4 +87,50 @@ impl Opened {
             ops_per_s_curve: curve,
         }
     }
+}
+
+/// From so many stores to so many others.
+pub(super) struct Step {
+    from: u32,
+    to: u32,
+    stored_bytes_before: u64,
+    opened: Opened,
+}
+
+impl Step {
+    /// Opens the engine, which was `from` stores at its last checkpoint, as `to` stores.
+    pub(super) fn begin(
+        target: &mut dyn Target,
+        (from, to): (u32, u32),
+        read_one: &mut dyn FnMut(&mut dyn Target) -> Result<()>,
+    ) -> Result<Self> {
+        let stored_bytes_before = checkpoint::of(target)?.stored_bytes()?;
+        let opened = open(target, to, read_one)?;
+        Ok(Self { from, to, stored_bytes_before, opened })
+    }
+
+    /// The checkpoint of the new stores takes the place of the old one.
+    pub(super) fn end(self, target: &mut dyn Target) -> Result<RescaleReport> {
+        let bytes_copied = checkpoint::of(target)?.hand_over()?;
+        let Opened { open, first_read, requests, round_trips } = self.opened;
+        Ok(RescaleReport {
+            from: self.from,
+            to: self.to,
+            open_ms: open.as_secs_f64() * 1e3,
+            first_read_ms: first_read.as_secs_f64() * 1e3,
+            bytes_copied,
+            stored_bytes_before: self.stored_bytes_before,
+            stored_bytes_after: checkpoint::of(target)?.stored_bytes()?,
+            dfs_requests_before_first_read: requests,
+            dfs_round_trips_before_first_read: round_trips,
+        })
+    }
+}
+
+/// Makes one store of them all again.
+pub(super) fn join(target: &mut dyn Target) -> Result<()> {
+    let engine = checkpoint::of(target)?;
+    engine.close();
+    engine.open_last(1, Duration::ZERO).context("the last checkpoints do not open as one")?;
+    engine.hand_over().map(drop)
 }

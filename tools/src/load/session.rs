@@ -20,7 +20,7 @@ use super::options::LoadArgs;
 use super::probe::{Probe, stored_bytes};
 use super::profile::Profile;
 use super::report::{PhaseReport, RunReport, SCHEMA};
-use super::restore;
+use super::restore::{self, Step};
 use super::runner::{Runner, Watch};
 use super::source::OpSource;
 use super::target::{About, Target};
@@ -186,6 +186,7 @@ impl Session<'_> {
             Workload::Load => self.load(target, phase, ledger),
             Workload::Checkpoint => self.checkpoint(target, phase, ledger),
             Workload::Restore => self.restore(target, phase, ledger),
+            Workload::Rescale => self.rescale(target, phase, ledger),
             _ => self.steady(target, phase, ledger),
         }
     }
@@ -254,13 +255,7 @@ impl Session<'_> {
         phase: &Phase,
         ledger: &mut Ledger,
     ) -> Result<Vec<PhaseReport>> {
-        let watch = self.watch(phase);
-        let opened = restore::open(target, &mut |target| {
-            let mut runner = self.runner_of(target, phase, ledger, Some(1));
-            runner.run_for(None, &watch)?;
-            *ledger = runner.into_ledger();
-            Ok(())
-        })?;
+        let opened = restore::open(target, 1, &mut |target| self.read_one(target, phase, ledger))?;
         let mut runner = self.runner(target, phase, ledger);
         let mut curve = Vec::new();
         let measured = self.measure(&mut runner, phase, &mut |runner, watch| {
@@ -271,6 +266,37 @@ impl Session<'_> {
         *ledger = runner.into_ledger();
         let restore = Some(opened.report(self.data.data_bytes(), curve));
         Ok(vec![PhaseReport { restore, ..self.report(&measured, phase) }])
+    }
+
+    /// A phase for each number of stores, in which all records are read.
+    fn rescale(
+        &self,
+        target: &mut dyn Target,
+        phase: &Phase,
+        ledger: &mut Ledger,
+    ) -> Result<Vec<PhaseReport>> {
+        let mut reports = Vec::new();
+        let numbers = [&[1][..], &self.args.to].concat();
+        for pair in numbers.windows(2) {
+            let mut read_one = |target: &mut dyn Target| self.read_one(target, phase, ledger);
+            let step = Step::begin(target, (pair[0], pair[1]), &mut read_one)?;
+            let mut runner = self.runner(target, phase, ledger);
+            let measured =
+                self.measure(&mut runner, phase, &mut |runner, watch| runner.run_for(None, watch))?;
+            *ledger = runner.into_ledger();
+            let rescale = Some(step.end(target)?);
+            reports.push(PhaseReport { rescale, ..self.report(&measured, phase) });
+        }
+        // What follows finds the engine as it was.
+        restore::join(target)?;
+        Ok(reports)
+    }
+
+    fn read_one(&self, target: &mut dyn Target, phase: &Phase, ledger: &mut Ledger) -> Result<()> {
+        let mut runner = self.runner_of(target, phase, ledger, Some(1));
+        runner.run_for(None, &self.watch(phase))?;
+        *ledger = runner.into_ledger();
+        Ok(())
     }
 
     fn runner<'t>(

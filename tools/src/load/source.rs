@@ -49,15 +49,18 @@ impl OpSource {
         (version, inserted): (u64, u64),
     ) -> Self {
         let load = workload == Workload::Load;
+        // Those that were inserted are read like those that were loaded.
+        let whole = workload == Workload::Rescale;
+        let records = data.records + if whole { inserted } else { 0 };
         Self {
             mix: workload.mix(),
-            sampler: Sampler::new(dist, data.records, seed),
+            sampler: Sampler::new(dist, records, seed),
             // The ranks are scattered by the plain seed, which an ideal cache has to know.
             rng: Rng::new(seed ^ 0x6f70_735f_7365_6564),
             index_base: if workload == Workload::GetAbsent { ABSENT_BASE } else { 0 },
-            records: data.records,
+            records,
             inserted,
-            left: load.then_some(data.records),
+            left: (load || whole).then_some(records),
             load,
             version: if load { 0 } else { version },
         }

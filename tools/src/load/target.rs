@@ -261,9 +261,16 @@ pub trait Checkpoints {
     /// Drops the engine with everything it has in memory. Called with nothing in flight.
     fn close(&mut self);
 
-    /// Opens the engine from its last checkpoint. Every request to the distributed store takes
-    /// `latency` longer from then on.
-    fn open_last(&mut self, latency: Duration) -> Result<()>;
+    /// Opens the engine from its last checkpoint, as so many stores, each with its part of the
+    /// keys. Every request to the distributed store takes `latency` longer from then on.
+    fn open_last(&mut self, stores: u32, latency: Duration) -> Result<()>;
+
+    /// Cuts a checkpoint of each store, gives up the ones they were opened from, and returns the
+    /// bytes of state that lie in objects which those did not name.
+    fn hand_over(&mut self) -> Result<u64>;
+
+    /// Bytes of state on the distributed store, whether a checkpoint names them or not.
+    fn stored_bytes(&self) -> Result<u64>;
 
     /// Reads the engine has sent to the distributed store since it was opened. Opening an object
     /// reads nothing.

@@ -38,9 +38,11 @@ pub enum Workload {
     Checkpoint,
     /// Drop the engine, open it from its last checkpoint, read.
     Restore,
+    /// The same with other numbers of stores, one after the other; each time all records are read.
+    Rescale,
 }
 
-const ALL: [(Workload, &str); 13] = [
+const ALL: [(Workload, &str); 14] = [
     (Workload::Load, "load"),
     (Workload::Get, "get"),
     (Workload::GetAbsent, "get-absent"),
@@ -54,6 +56,7 @@ const ALL: [(Workload, &str); 13] = [
     (Workload::YcsbF, "ycsb-f"),
     (Workload::Checkpoint, "checkpoint"),
     (Workload::Restore, "restore"),
+    (Workload::Rescale, "rescale"),
 ];
 
 impl Workload {
@@ -69,13 +72,13 @@ impl Workload {
 
     /// Whether it needs an engine with checkpoints.
     pub fn checkpoints(self) -> bool {
-        matches!(self, Self::Checkpoint | Self::Restore)
+        matches!(self, Self::Checkpoint | Self::Restore | Self::Rescale)
     }
 
     /// The distribution it uses: the one asked for, else what its definition says.
     pub fn dist(self, asked: Option<Dist>) -> Dist {
         let own = match self {
-            Self::Load => return Dist::Sequential,
+            Self::Load | Self::Rescale => return Dist::Sequential,
             Self::YcsbA | Self::YcsbB | Self::YcsbC | Self::YcsbE | Self::YcsbF => YCSB_DIST,
             Self::YcsbD => Dist::Latest,
             Self::Get | Self::GetAbsent | Self::Put | Self::Rmw => Dist::Uniform,
@@ -88,7 +91,9 @@ impl Workload {
         let (reads, other) = match self {
             Self::Load | Self::Put | Self::Checkpoint => (0.0, Kind::Put),
             Self::Rmw => (0.0, Kind::Rmw),
-            Self::Get | Self::GetAbsent | Self::YcsbC | Self::Restore => (1.0, Kind::Get),
+            Self::Get | Self::GetAbsent | Self::YcsbC | Self::Restore | Self::Rescale => {
+                (1.0, Kind::Get)
+            }
             Self::YcsbA => (0.5, Kind::Put),
             Self::YcsbB => (0.95, Kind::Put),
             Self::YcsbD | Self::YcsbE => (0.95, Kind::Insert),

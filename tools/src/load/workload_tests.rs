@@ -10,7 +10,7 @@ fn every_workload_has_one_name() {
 
 #[test]
 fn what_this_build_lacks_is_refused_by_name() {
-    for name in ["ycsb-g", "wordcount", "rescale", "Get", ""] {
+    for name in ["ycsb-g", "wordcount", "window", "Get", ""] {
         let error = name.parse::<Workload>().unwrap_err();
         assert!(error.contains(&format!("'{name}'")) && error.contains("get-absent"), "{error}");
     }

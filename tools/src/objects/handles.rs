@@ -1,10 +1,10 @@
-//! Handles of checkpoints as people have them: a file of the bytes that a host kept, hexadecimal
-//! digits, or the job file of the word count.
+//! Handles of checkpoints as people have them: a file of the bytes that a host kept, of one handle
+//! or of several behind each other, hexadecimal digits, or the job file of the word count.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use aquifer::checkpoint::handle::HANDLE_BYTES;
+use aquifer::checkpoint::handle::{HANDLE_BYTES, split};
 use aquifer::types::Error;
 
 use super::Object;
@@ -25,8 +25,13 @@ pub struct Handles {
 }
 
 impl Handles {
-    fn one(bytes: Vec<u8>) -> Self {
-        Self { handles: vec![("handle".to_owned(), bytes)], dfs: None }
+    /// Handles that stand one behind the other, as of the stores of a job.
+    fn of(bytes: &[u8]) -> Self {
+        let named = |(number, handle): (u32, &[u8])| match number {
+            1 => ("handle".to_owned(), handle.to_vec()),
+            _ => (format!("handle {number}"), handle.to_vec()),
+        };
+        Self { handles: (1..).zip(split(bytes)).map(named).collect(), dfs: None }
     }
 }
 
@@ -38,7 +43,7 @@ pub fn read(given: &str) -> Result<Handles> {
     let path = Path::new(given);
     if !path.exists() {
         let digits = unhex(given).filter(|bytes| !bytes.is_empty());
-        return digits.map(Handles::one).with_context(|| {
+        return digits.as_deref().map(Handles::of).with_context(|| {
             format!("{given} is neither a file that is there nor a handle in hexadecimal")
         });
     }
@@ -65,7 +70,7 @@ pub fn of_bytes(path: &Path, bytes: Vec<u8>) -> Result<Handles> {
     // Damage may have taken the length, or what it starts with.
     let known = bytes.len() == HANDLE_BYTES || bytes.starts_with(b"AQUH");
     ensure!(known, "{} is no handle and no job file, or nothing of it is left", path.display());
-    Ok(Handles::one(bytes))
+    Ok(Handles::of(&bytes))
 }
 
 fn of_job(job: Job) -> Handles {
@@ -74,3 +79,7 @@ fn of_job(job: Job) -> Handles {
     };
     Handles { handles: job.checkpoints.into_iter().map(named).collect(), dfs: Some(job.dfs) }
 }
+
+#[cfg(test)]
+#[path = "handles_tests.rs"]
+mod tests;

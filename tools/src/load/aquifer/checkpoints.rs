@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aquifer::aec::Context;
-use aquifer::checkpoint::handle::Handle;
+use aquifer::checkpoint::handle::{Handle, split};
 use aquifer::lsm::manifest::Manifest;
 use aquifer::shard::values::{ControlOp, ControlResult};
+use aquifer::sst::TableRef;
 use aquifer::types::ObjectName;
 
 use super::opening::Opening;
@@ -33,14 +34,11 @@ impl Last {
         Ok(Self { handle, manifest, manifest_bytes: names.manifest_bytes })
     }
 
-    /// The checkpoint that an earlier run left.
-    pub(super) fn read(opening: &Opening) -> Result<Self> {
-        let handle = fs::read(&opening.handle_file).context("the handle of the loaded data")?;
-        Self::of(opening, handle)
-    }
-
-    pub(super) fn handle(&self) -> &[u8] {
-        &self.handle
+    /// The checkpoint that an earlier run left: of several stores, if it ended in the middle of a
+    /// rescale.
+    pub(super) fn read(opening: &Opening) -> Result<Vec<Self>> {
+        let handles = fs::read(&opening.handle_file).context("the handle of the loaded data")?;
+        split(&handles).into_iter().map(|handle| Self::of(opening, handle.to_vec())).collect()
     }
 
     /// The bytes this checkpoint itself moved: its manifest, and the flush of what memory held at
@@ -64,22 +62,28 @@ impl Last {
     }
 }
 
+/// The handles of checkpoints.
+pub(super) fn handles(of: &[Last]) -> Vec<Vec<u8>> {
+    of.iter().map(|last| last.handle.clone()).collect()
+}
+
+/// The tables that checkpoints name.
+fn tables(of: &[Last]) -> impl Iterator<Item = &TableRef> {
+    of.iter().flat_map(|last| &last.manifest.tables)
+}
+
 impl<F, Fut> Aquifer<F, Fut> {
     /// Keeps the handle of a complete checkpoint: only then is the one before given up.
     pub(super) fn commit(&mut self, handle: Vec<u8>) -> Result<Checkpointed> {
-        let live = self.live.as_mut().context(CLOSED)?;
         let last = Last::of(&self.opening, handle)?;
-        let file = &self.opening.handle_file;
-        let draft = file.with_extension("handle.partial");
-        fs::write(&draft, last.handle())
-            .and_then(|()| fs::rename(&draft, file))
-            .with_context(|| format!("the handle {} cannot be kept", file.display()))?;
         let done = Checkpointed {
-            bytes_moved: last.bytes_moved(self.last.as_ref()),
-            handle_bytes: last.handle().len() as u64,
+            bytes_moved: last.bytes_moved(self.last.first()),
+            handle_bytes: last.handle.len() as u64,
         };
-        if let Some(before) = self.last.replace(last) {
-            live.session.start_control(ControlOp::Release(live.store, before.handle))?;
+        let live = self.live.as_mut().context(CLOSED)?;
+        self.opening.keep(&last.handle)?;
+        for before in std::mem::replace(&mut self.last, vec![last]) {
+            live.session.start_control(ControlOp::Release(live.store(), before.handle))?;
         }
         Ok(done)
     }
@@ -96,7 +100,7 @@ where
         let live = self.live.as_mut().context(CLOSED)?;
         live.session.submit(&mut self.batch)?;
         let begun = Instant::now();
-        self.cutting = Some(live.session.start_control(ControlOp::Checkpoint(live.store))?);
+        self.cutting = Some(live.session.start_control(ControlOp::Checkpoint(live.store()))?);
         // An inline shard cuts in this turn; to one that has a thread the request is sent.
         live.session.poll(Some(Duration::ZERO), &mut self.completions)?;
         Ok(begun.elapsed())
@@ -128,12 +132,36 @@ where
         self.direct = 0;
     }
 
-    fn open_last(&mut self, latency: Duration) -> Result<()> {
-        let last = self.last.as_ref().context("there was no checkpoint yet")?;
-        let live = self.opening.open(Some(last.handle()), latency)?;
-        self.records.set_home(live.home);
+    fn open_last(&mut self, stores: u32, latency: Duration) -> Result<()> {
+        ensure!(!self.last.is_empty(), "there was no checkpoint yet");
+        let live = self.opening.open(&handles(&self.last), stores, latency)?;
+        self.records.set_home(&live);
         self.live = Some(live);
         Ok(())
+    }
+
+    fn hand_over(&mut self) -> Result<u64> {
+        let live = self.live.as_mut().context(CLOSED)?;
+        let mut last = Vec::new();
+        for &store in &live.stores {
+            last.push(Last::of(&self.opening, live.session.checkpoint(store)?)?);
+        }
+        self.opening.keep(&handles(&last).concat())?;
+        let before = std::mem::replace(&mut self.last, last);
+        let dfs = self.opening.dfs_aside()?;
+        for last in &before {
+            // Its store is closed, and would have deleted nothing more than this: all the tables
+            // go on in the new ones.
+            dfs.delete(&Handle::decode(&last.handle)?.manifest)?;
+        }
+        let known: HashSet<ObjectName> = tables(&before).map(|table| table.name).collect();
+        let new: HashSet<_> =
+            tables(&self.last).filter(|table| !known.contains(&table.name)).collect();
+        Ok(new.into_iter().map(|table| table.file_bytes).sum())
+    }
+
+    fn stored_bytes(&self) -> Result<u64> {
+        self.opening.stored_bytes()
     }
 
     fn dfs_reads(&self) -> u64 {

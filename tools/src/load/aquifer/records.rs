@@ -4,9 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use aquifer::aec::Context;
+use aquifer::state::ValueState;
 use aquifer::types::Error;
 
-use super::opening::Home;
+use super::opening::Live;
 use crate::load::dataset::Dataset;
 use crate::load::target::Outcome;
 
@@ -27,22 +28,22 @@ struct Ended {
 /// What the records share with the target.
 pub(super) struct Records {
     data: Dataset,
-    /// Of the engine that is open.
-    home: Cell<Home>,
+    /// Of the one store of the engine that is open; none where records are entries of maps.
+    state: Cell<Option<ValueState>>,
     ended: RefCell<Vec<Ended>>,
     /// Buffers for values, of records that ended: so a record allocates nothing.
     spare: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Records {
-    pub(super) fn new(data: Dataset, home: Home) -> Self {
-        let (ended, spare) = (RefCell::default(), RefCell::default());
-        Self { data, home: Cell::new(home), ended, spare }
+    pub(super) fn new(data: Dataset) -> Self {
+        let (state, ended, spare) = (Cell::default(), RefCell::default(), RefCell::default());
+        Self { data, state, ended, spare }
     }
 
-    /// Names the state of an engine that was opened again.
-    pub(super) fn set_home(&self, home: Home) {
-        self.home.set(home);
+    /// Names the state of an engine that was opened.
+    pub(super) fn set_home(&self, live: &Live) {
+        self.state.set(live.value());
     }
 
     /// One record: reads the value of its key, or changes it to the next one.
@@ -51,8 +52,8 @@ impl Records {
         ctx: Context,
         record: Record,
     ) -> aquifer::types::Result<()> {
-        let Home::Values(state) = self.home.get() else {
-            return Err(Error::invalid("entries of maps are not changed as records"));
+        let Some(state) = self.state.get() else {
+            return Err(Error::invalid("entries of maps, and several stores, take no records"));
         };
         let key = ctx.key();
         let mut value = self.spare.borrow_mut().pop().unwrap_or_default();
