@@ -1,18 +1,17 @@
 //! The merge job: the newest runs of a tablet become one, or, if the oldest is among them, the
 //! tables of new tablets.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
-use crate::io::values::{JobDone, JobIo, JobRequest, JobState};
-use crate::limits::{JOB_PIECES, JOB_ROWS_PER_STEP};
-use crate::lsm::fold::{Folder, MergeOps};
-use crate::lsm::heap::Heap;
+use crate::codec::hash::hash64;
+use crate::io::values::{JobDone, JobIo, JobState};
+use crate::limits::JOB_PIECES;
+use crate::lsm::fold::MergeOps;
+use crate::lsm::merged::Merged;
 use crate::lsm::output::Output;
-use crate::lsm::stream::{Ready, Stream};
 use crate::sst::table::Table;
-use crate::types::key::{collection_prefix, head_u64, prefix_end};
-use crate::types::{ObjectName, Result};
+use crate::types::key::prefix_end;
+use crate::types::{ObjectName, Result, RowRef};
 
 /// What to merge.
 #[derive(Debug)]
@@ -33,14 +32,7 @@ pub struct MergeOrder {
 #[derive(Debug)]
 pub struct CompactJob {
     order: MergeOrder,
-    streams: Vec<Stream>,
-    // Some input has clears: rows of older inputs may be masked.
-    clears: bool,
-    heap: Heap,
-    // The source that left the heap until its next row is there.
-    waiting: Vec<u32>,
-    reads: usize,
-    folder: Folder,
+    merged: Merged,
     output: Output,
     ended: bool,
 }
@@ -49,24 +41,7 @@ impl CompactJob {
     /// A merge as ordered, to `output`.
     #[must_use]
     pub fn new(order: MergeOrder, ops: MergeOps, output: Output) -> Self {
-        let streams: Vec<Stream> = (0_u32..)
-            .zip(&order.inputs)
-            .map(|(tag, table)| {
-                let (low, high) = (order.low.clone(), order.high.clone());
-                Stream::new(Arc::clone(table), tag, low, high, order.read_bytes)
-            })
-            .collect();
-        Self {
-            clears: order.inputs.iter().any(|t| !t.clear_prefixes().is_empty()),
-            waiting: (0..streams.len() as u32).collect(),
-            heap: Heap::default(),
-            reads: 0,
-            folder: Folder::new(ops, order.bottom),
-            streams,
-            order,
-            output,
-            ended: false,
-        }
+        Self { merged: Merged::new(&order, ops), order, output, ended: false }
     }
 
     /// Low key of its tablet and the tables it merges.
@@ -78,7 +53,7 @@ impl CompactJob {
     /// Memory its inputs are read through, bytes.
     #[must_use]
     pub fn read_buffer_bytes(&self) -> usize {
-        self.streams.len() * JOB_PIECES * self.order.read_bytes
+        self.order.inputs.len() * JOB_PIECES * self.order.read_bytes
     }
 
     /// Its output.
@@ -97,97 +72,34 @@ impl CompactJob {
     /// # Errors
     /// Damage or a failed read; the job must end.
     pub fn step(&mut self, io: &mut JobIo) -> Result<JobState> {
-        let asked = io.requests.len();
         for done in std::mem::take(&mut io.done) {
             match done {
-                JobDone::Read { tag, result } => {
-                    self.reads -= 1;
-                    self.streams[Stream::source_of(tag)].answer(tag, result)?;
-                }
+                JobDone::Read { tag, result } => self.merged.answer(tag, result)?,
                 other => self.output.answer(other),
             }
         }
-        let state = self.work(io);
-        let is_read = |r: &&JobRequest| matches!(r, JobRequest::Read { .. });
-        self.reads += io.requests[asked..].iter().filter(is_read).count();
-        state
+        if self.output.congested() {
+            self.merged.read_ahead(io)?;
+            return Ok(JobState::Waiting);
+        }
+        let output = &mut self.output;
+        let add = &mut |row: RowRef<'_>, io: &mut JobIo| output.add(hash64(row.key), row, io);
+        match self.merged.step(io, add)? {
+            JobState::Finished => self.end(io),
+            state => Ok(state),
+        }
     }
 
     /// True if no read and no write is outstanding.
     #[must_use]
     pub fn settled(&self) -> bool {
-        self.reads == 0 && self.output.settled()
-    }
-
-    fn work(&mut self, io: &mut JobIo) -> Result<JobState> {
-        self.wake(io)?;
-        if !self.waiting.is_empty() || self.output.congested() {
-            return Ok(JobState::Waiting);
-        }
-        for _ in 0..JOB_ROWS_PER_STEP {
-            let Some(source) = self.heap.top() else { return self.end(io) };
-            let index = source as usize;
-            // A large value is fetched when its row is due.
-            if self.streams[index].ready(io)? == Ready::Waiting {
-                return Ok(JobState::Waiting);
-            }
-            let row = self.streams[index].row();
-            if !(self.clears && masked(&self.order.inputs, index, row.key)) {
-                self.folder.push(row, &mut self.output, io)?;
-            }
-            self.streams[index].next();
-            if !self.next_row(source, io)? {
-                return Ok(JobState::Waiting);
-            }
-        }
-        Ok(JobState::Working)
-    }
-
-    // Moves the top source to its next row; false if that is not in memory yet.
-    fn next_row(&mut self, source: u32, io: &mut JobIo) -> Result<bool> {
-        let ready = self.streams[source as usize].ready_key(io)?;
-        let streams = &self.streams;
-        let full = |a: u32, b: u32| compare(streams, a, b);
-        match ready {
-            Ready::Row => {
-                self.heap.advance_top(head_u64(streams[source as usize].key()), &full);
-                Ok(true)
-            }
-            Ready::Ended => {
-                self.heap.pop(&full);
-                Ok(true)
-            }
-            Ready::Waiting => {
-                self.heap.pop(&full);
-                self.waiting.push(source);
-                Ok(false)
-            }
-        }
-    }
-
-    // Puts the sources whose next row has arrived back into the heap.
-    fn wake(&mut self, io: &mut JobIo) -> Result<()> {
-        let mut still = Vec::new();
-        for source in std::mem::take(&mut self.waiting) {
-            match self.streams[source as usize].ready_key(io)? {
-                Ready::Row => {
-                    let streams = &self.streams;
-                    let head = head_u64(streams[source as usize].key());
-                    self.heap.push(head, source, &|a, b| compare(streams, a, b));
-                }
-                Ready::Ended => {}
-                Ready::Waiting => still.push(source),
-            }
-        }
-        self.waiting = still;
-        Ok(())
+        self.merged.settled() && self.output.settled()
     }
 
     fn end(&mut self, io: &mut JobIo) -> Result<JobState> {
         // Asked again until its writes ended, it must not start another table for the clears.
         if !self.ended {
             self.ended = true;
-            self.folder.finish(&mut self.output, io)?;
             if !self.order.bottom {
                 self.keep_clears()?;
             }
@@ -217,13 +129,4 @@ impl CompactJob {
         }
         Ok(())
     }
-}
-
-// A newer input cleared the map that this row belongs to.
-fn masked(inputs: &[Arc<Table>], source: usize, key: &[u8]) -> bool {
-    collection_prefix(key).is_some() && inputs[..source].iter().any(|t| t.clears(key))
-}
-
-fn compare(streams: &[Stream], a: u32, b: u32) -> Ordering {
-    streams[a as usize].key().cmp(streams[b as usize].key())
 }

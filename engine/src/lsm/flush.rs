@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
+use crate::codec::hash::hash64;
 use crate::io::values::{JobIo, JobState};
 use crate::limits::{JOB_ROWS_PER_STEP, JOB_SORTS_PER_STEP};
 use crate::lsm::fold::{Folder, MergeOps};
@@ -141,13 +142,15 @@ impl FlushJob {
     fn merge(&mut self, io: &mut JobIo) -> Result<JobState> {
         for _ in 0..JOB_ROWS_PER_STEP {
             let Some(source) = self.heap.top() else {
-                self.folder.finish(&mut self.output, io)?;
+                let output = &mut self.output;
+                self.folder.finish(&mut |row| output.add(hash64(row.key), row, io))?;
                 self.output.finish_table(io)?;
                 let settled = self.output.settled();
                 return Ok(if settled { JobState::Finished } else { JobState::Waiting });
             };
             let row = current(&self.rows, &self.order, &self.at, source);
-            self.folder.push(row, &mut self.output, io)?;
+            let output = &mut self.output;
+            self.folder.push(row, &mut |row| output.add(hash64(row.key), row, io))?;
             let index = source as usize;
             self.at[index] += 1;
             let (rows, order, at) = (&self.rows, &self.order, &self.at);

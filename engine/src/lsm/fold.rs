@@ -1,9 +1,6 @@
 //! Reduces the rows of one key, newest first, to one row: the rule of flush and merge.
 
-use crate::codec::hash::hash64;
-use crate::io::values::JobIo;
 use crate::lsm::merge::fold;
-use crate::lsm::output::Output;
 use crate::types::key::key_parts;
 use crate::types::{Error, MergeOp, Result, RowKind, RowRef};
 
@@ -70,22 +67,26 @@ impl Folder {
         }
     }
 
-    /// Takes the next row.
+    /// Takes the next row; what is complete with it goes to `emit`.
     ///
     /// # Errors
-    /// Damage, or a failure of the output.
+    /// Damage, or those of `emit`.
     #[inline]
-    pub fn push(&mut self, row: RowRef<'_>, output: &mut Output, io: &mut JobIo) -> Result<()> {
+    pub fn push(
+        &mut self,
+        row: RowRef<'_>,
+        emit: &mut impl FnMut(RowRef<'_>) -> Result<()>,
+    ) -> Result<()> {
         if self.key == row.key {
-            return if self.merging { self.older(row, output, io) } else { Ok(()) };
+            return if self.merging { self.older(row, emit) } else { Ok(()) };
         }
-        self.finish(output, io)?;
+        self.finish(emit)?;
         self.key.clear();
         self.key.extend_from_slice(row.key);
         match row.kind {
-            RowKind::Put => output.add(hash64(row.key), row, io),
+            RowKind::Put => emit(row),
             RowKind::Delete if self.bottom => Ok(()),
-            RowKind::Delete => output.add(hash64(row.key), row, io),
+            RowKind::Delete => emit(row),
             RowKind::Merge => {
                 self.merging = true;
                 self.operands.clear();
@@ -96,28 +97,35 @@ impl Folder {
     }
 
     // An older row of the key whose operands are being gathered.
-    fn older(&mut self, row: RowRef<'_>, output: &mut Output, io: &mut JobIo) -> Result<()> {
+    fn older(
+        &mut self,
+        row: RowRef<'_>,
+        emit: &mut impl FnMut(RowRef<'_>) -> Result<()>,
+    ) -> Result<()> {
         let base = if row.kind == RowKind::Delete { None } else { Some(row.value) };
         fold(self.ops.of(row.key)?, base, &self.operands, &mut self.scratch)?;
         std::mem::swap(&mut self.operands, &mut self.scratch);
-        if row.kind == RowKind::Merge { Ok(()) } else { self.emit(RowKind::Put, output, io) }
+        if row.kind == RowKind::Merge { Ok(()) } else { self.gathered(RowKind::Put, emit) }
     }
 
-    fn emit(&mut self, kind: RowKind, output: &mut Output, io: &mut JobIo) -> Result<()> {
+    fn gathered(
+        &mut self,
+        kind: RowKind,
+        emit: &mut impl FnMut(RowRef<'_>) -> Result<()>,
+    ) -> Result<()> {
         self.merging = false;
-        let row = RowRef { key: &self.key, kind, value: &self.operands };
-        output.add(hash64(&self.key), row, io)
+        emit(RowRef { key: &self.key, kind, value: &self.operands })
     }
 
     /// Ends the current key.
     ///
     /// # Errors
-    /// A failure of the output.
-    pub fn finish(&mut self, output: &mut Output, io: &mut JobIo) -> Result<()> {
+    /// Those of `emit`.
+    pub fn finish(&mut self, emit: &mut impl FnMut(RowRef<'_>) -> Result<()>) -> Result<()> {
         if !self.merging {
             return Ok(());
         }
         // Without anything below, the operands are the value.
-        self.emit(if self.bottom { RowKind::Put } else { RowKind::Merge }, output, io)
+        self.gathered(if self.bottom { RowKind::Put } else { RowKind::Merge }, emit)
     }
 }

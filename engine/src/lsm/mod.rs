@@ -9,6 +9,7 @@ pub mod job;
 pub mod lookup;
 pub mod manifest;
 pub mod merge;
+pub mod merged;
 pub mod open;
 pub mod output;
 pub mod pick;
