@@ -10,18 +10,16 @@ use aquifer::shard::ShardLimits;
 use aquifer::shard::values::{ControlOp, ControlResult, OpenStore};
 use aquifer::sst::Table;
 use aquifer::state::request::StoreId;
-use aquifer::state::{Key, StateKind, StateTable};
+use aquifer::state::{StateKind, StateTable};
 use aquifer::types::error::ErrorKind;
 use aquifer::types::key::key_parts;
 use aquifer::types::{Error, Incarnation, ObjectKind, ObjectName};
 use aquifer_tests::client::Client;
-use aquifer_tests::model::oracle::{
-    KEY_GROUPS, Model, Op, RowKey, SMALL_STATES, State, States, compare, declared, key_bytes,
-};
+use aquifer_tests::model::mixture::{everything, group_of, write};
+use aquifer_tests::model::oracle::{KEY_GROUPS, Model, Op, States, compare, declared};
 use aquifer_tests::sim::driver::Answer;
 use aquifer_tests::sim::rng::Rng;
 
-const KEYS: u8 = 64;
 const SEEDS: u64 = 8;
 const STEPS: usize = 30;
 const WRITES: usize = 120;
@@ -49,40 +47,6 @@ fn opening(nonce: u64, range: Range, handles: &[Vec<u8>]) -> OpenStore {
         states: declared(),
         handles: handles.to_vec(),
     }
-}
-
-fn row(state: State, key: u8) -> RowKey {
-    RowKey { state, key, namespace: key % 3, map_key: Vec::new() }
-}
-
-fn write(rng: &mut Rng) -> Op {
-    let key = rng.below(KEYS.into()) as u8;
-    let len = rng.pick(&[0, 9, 300, 1500]);
-    let value = vec![rng.next_u64() as u8; len];
-    let state =
-        rng.pick(&[State::Value, State::Other, State::List, State::Map, State::Sum, State::Max]);
-    let mut at = row(state, key);
-    match (state, rng.below(10)) {
-        (State::Map, 0) => return Op::Clear(at),
-        (State::Map, _) => at.map_key = vec![b'm', rng.below(12) as u8],
-        _ => {}
-    }
-    match (state, rng.below(4)) {
-        (_, 0) => Op::Delete(at),
-        (State::Value | State::Other | State::Map, _) => Op::Put(at, value),
-        (State::List, 1) => Op::Update(at, vec![value, vec![key]]),
-        (State::List, _) => Op::Append(at, vec![value]),
-        _ => Op::Add(at, rng.next_u64() as i64 >> 8),
-    }
-}
-
-fn everything() -> Vec<Op> {
-    let gets = (0..KEYS).flat_map(|key| SMALL_STATES.map(|state| Op::Get(row(state, key))));
-    gets.chain((0..KEYS).map(|key| Op::Scan(row(State::Map, key), 100))).collect()
-}
-
-fn group_of(op: &Op) -> u16 {
-    Key::new(&key_bytes(op.row().key), KEY_GROUPS).group
 }
 
 /// A store of the job, with the checkpoints of it that the host keeps, oldest first.

@@ -7,7 +7,7 @@ use clap::{Arg, Command as Clap, CommandFactory, FromArgMatches, Parser, Subcomm
 
 use crate::objects::is_damage;
 use crate::{
-    compare, doctor, inspect, interrupt, io, load, manual, probe, run, scrub, top, verify,
+    compare, doctor, dump, inspect, interrupt, io, load, manual, probe, run, scrub, top, verify,
 };
 
 const EXAMPLES: &str = "\
@@ -23,7 +23,10 @@ Examples:
       aquifer bench load,get,rmw --records 10M --memory 10% --dir /data/bench
   Is the last checkpoint of the job whole, and what is in it?
       aquifer verify wordcount.job --deep
-      aquifer inspect wordcount.job";
+      aquifer inspect wordcount.job
+  Take its state out into a file, and to another root:
+      aquifer export wordcount.job --to words.dump
+      aquifer import words.dump --dfs /data/words --handle words.handle";
 
 const BENCH_EXAMPLES: &str = "\
 Examples:
@@ -70,6 +73,10 @@ enum Command {
     Verify(verify::Args),
     /// Find, and delete if asked to, objects that no checkpoint names.
     Scrub(scrub::Args),
+    /// Write what checkpoints hold into a file of its own: a dump, for other programs and versions.
+    Export(dump::export::Args),
+    /// Make a checkpoint of a dump.
+    Import(dump::import::Args),
     /// Compare two reports of bench or versus: is the second one slower?
     Compare(compare::Args),
     /// Write a manual page for each command into a folder.
@@ -100,6 +107,8 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => answered(inspect::inspect(&args)),
         Command::Verify(args) => answered(verify::verify(&args)),
         Command::Scrub(args) => answered(scrub::scrub(&args)),
+        Command::Export(args) => answered(dump::export::export(&args)),
+        Command::Import(args) => answered(dump::import::import(&args)),
         Command::Compare(args) => answered(compare::compare(&args)),
         Command::Man(args) => done(manual::man(command(), &args)),
         Command::Completions(args) => done(manual::completions(&mut command(), &args)),

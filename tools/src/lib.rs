@@ -6,6 +6,8 @@ pub mod compare;
 
 pub mod doctor;
 
+pub mod dump;
+
 pub mod figure;
 
 pub mod files;

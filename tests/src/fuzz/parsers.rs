@@ -17,6 +17,7 @@ use aquifer::state::StateTable;
 use aquifer::state::decode::{Entries, Items, number};
 use aquifer::types::key::{collection_prefix, key_parts};
 use aquifer::types::{Incarnation, ObjectKind, ObjectName};
+use aquifer_tools::dump::{Reader as DumpReader, Writer};
 use aquifer_tools::run::job_file::{Job, sealed};
 
 /// Units of an accepted table that a body looks at.
@@ -244,5 +245,55 @@ pub(super) fn http(data: &[u8]) {
     if head.bytes > 0 {
         assert_eq!(response::parse(&bytes[..head.bytes], asked), Some(head.clone()));
         assert_eq!(response::parse(&bytes[..head.bytes - 1], asked), None);
+    }
+}
+
+/// A dump is read as it is, and with the checksum of each part made right. What is whole is written
+/// and read again.
+pub(super) fn dump(data: &[u8]) {
+    for bytes in [data.to_vec(), seal_dump(data)] {
+        let Ok(mut reader) = DumpReader::open(&bytes[..]) else { continue };
+        let mut writer = Writer::create(Vec::new(), reader.head()).expect("memory");
+        let mut rows = Vec::new();
+        let mut copy = |key: &[u8], value: &[u8]| {
+            writer.row(key, value).expect("it was read");
+            rows.push((key.to_vec(), value.to_vec()));
+            Ok(())
+        };
+        while matches!(reader.block(&mut copy), Ok(true)) {}
+        assert!(reader.place().rows <= rows.len() as u64);
+        let (again, place) = writer.finish().expect("memory");
+        let mut reader = DumpReader::open(&again[..]).expect("it was written");
+        let mut rows = rows.iter();
+        let mut same = |key: &[u8], value: &[u8]| {
+            assert_eq!(rows.next(), Some(&(key.to_vec(), value.to_vec())));
+            Ok(())
+        };
+        while reader.block(&mut same).expect("it was written") {}
+        assert_eq!((reader.place(), rows.next()), (place, None));
+    }
+}
+
+/// The parts of a dump, as far as their lengths lead, each under a checksum that fits.
+fn seal_dump(data: &[u8]) -> Vec<u8> {
+    let length = |at: usize| {
+        let bytes = data.get(at..at.checked_add(4)?)?;
+        Some(u32::from_le_bytes(bytes.try_into().ok()?) as usize)
+    };
+    let (mut out, mut at, mut check) = (data.to_vec(), 0_usize, 0);
+    loop {
+        let len = match (at, data.get(at)) {
+            (0, _) => length(20).map(|states| 24 + states),
+            (_, Some(1)) => length(at + 15).map(|rows| 19 + rows),
+            (_, Some(2)) => Some(25),
+            _ => None,
+        };
+        let end = len.and_then(|len| at.checked_add(len));
+        let Some(end) = end.filter(|end| end + 4 <= data.len()) else { return out };
+        let mut crc = crc32fast::Hasher::new_with_initial(check);
+        crc.update(&data[at..end]);
+        check = crc.finalize();
+        out[end..end + 4].copy_from_slice(&check.to_le_bytes());
+        at = end + 4;
     }
 }

@@ -4,6 +4,7 @@
 mod abi;
 mod asked;
 mod finish;
+pub mod mixture;
 mod native;
 pub mod oracle;
 pub mod real;

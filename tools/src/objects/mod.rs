@@ -9,9 +9,11 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use aquifer::checkpoint::handle::Handle;
 use aquifer::io::dfs::Dfs;
 use aquifer::io::url::{self, Place};
-use aquifer::limits::PAGE_BYTES;
+use aquifer::limits::{MANIFEST_BYTES_MAX, PAGE_BYTES};
+use aquifer::lsm::manifest::Manifest;
 use aquifer::sst::{Extent, Table, TableRef};
 use aquifer::types::error::ErrorKind;
 use aquifer::types::{Error, ObjectName, Result};
@@ -57,6 +59,19 @@ impl Root {
                 Ok(Object { name: Some(*name), source, bytes })
             }
         }
+    }
+
+    /// Reads the manifest that a handle names.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open); `Corrupt` for another one, or one that is damaged.
+    pub fn manifest(&self, handle: &Handle) -> Result<Manifest> {
+        let object = self.open(&handle.manifest)?;
+        // A longer one is not the handle's, which is told by its length.
+        let len = object.bytes().min(MANIFEST_BYTES_MAX) as usize;
+        let bytes = object.read(0, len)?;
+        handle.verify(&bytes)?;
+        Manifest::decode(&handle.manifest, &bytes)
     }
 }
 

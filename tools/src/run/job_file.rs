@@ -2,13 +2,13 @@
 //! Its writing is the commit of a checkpoint: it is replaced whole or not at all.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use aquifer::codec::hash::hash64;
 use serde::{Deserialize, Serialize};
 
+use crate::files;
 use crate::run::input::Position;
 use crate::run::inputs::InputFile;
 use crate::run::tally::Tally;
@@ -59,7 +59,7 @@ impl Job {
     /// The file system's refusal. The file is then the old or the new one.
     pub fn save(&self, path: &Path) -> Result<()> {
         let body = serde_json::to_string(self).context("encoding the job")?;
-        write_atomically(path, sealed(&body).as_bytes())
+        files::write_atomically(path, sealed(&body).as_bytes())
             .with_context(|| format!("writing the job file {}", path.display()))
     }
 
@@ -136,16 +136,7 @@ impl Job {
     /// # Errors
     /// What is not of a job file.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let text = str::from_utf8(bytes).map_err(|_| anyhow!("it is not text"))?;
-        let (head, body) = text.split_once('\n').ok_or_else(|| anyhow!("it has no first line"))?;
-        let check = head
-            .strip_prefix(MAGIC)
-            .and_then(|rest| rest.strip_prefix(' '))
-            .ok_or_else(|| anyhow!("its first line is not `{MAGIC}` and a checksum"))?;
-        let body = body.strip_suffix('\n').ok_or_else(|| anyhow!("its end is missing"))?;
-        if check != format!("{:016x}", hash64(body.as_bytes())) {
-            bail!("its checksum is wrong, so it is damaged or was edited");
-        }
+        let body = files::unsealed(MAGIC, bytes)?;
         serde_json::from_str(body).context("its text is not a job")
     }
 
@@ -194,35 +185,13 @@ impl Job {
 /// The text of a job file under its first line, which names its kind, version and checksum.
 #[must_use]
 pub fn sealed(body: &str) -> String {
-    format!("{MAGIC} {:016x}\n{body}\n", hash64(body.as_bytes()))
-}
-
-/// The name a job file has while it is written.
-#[must_use]
-pub fn draft_of(path: &Path) -> PathBuf {
-    beside(path, ".tmp")
+    files::sealed(MAGIC, body)
 }
 
 /// The file whose lock is the job's. It stays: who removes it could remove another's.
 #[must_use]
 pub fn lock_of(path: &Path) -> PathBuf {
-    beside(path, ".lock")
-}
-
-fn beside(path: &Path, extension: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(extension);
-    name.into()
-}
-
-fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let draft = draft_of(path);
-    let mut file = File::create(&draft)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    files::beside(path, ".lock")
 }
 
 mod hex {

@@ -9,9 +9,10 @@ use anyhow::{Context, Result, bail};
 use aquifer::codec::hash::hash64;
 use aquifer::io::url::{self, Place};
 
+use crate::files::draft_of;
 use crate::run::cli::Args;
 use crate::run::inputs::{InputFile, Inputs, STDIN, default_roots, list};
-use crate::run::job_file::{Job, draft_of, lock_of};
+use crate::run::job_file::{Job, lock_of};
 
 /// A job that can start.
 pub struct Planned {

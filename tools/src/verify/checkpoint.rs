@@ -4,13 +4,13 @@ use std::collections::HashSet;
 
 use aquifer::checkpoint::handle::Handle;
 use aquifer::codec::reader::Reader;
-use aquifer::limits::{MANIFEST_BYTES_MAX, PAGE_BYTES};
+use aquifer::limits::PAGE_BYTES;
 use aquifer::lsm::manifest::Manifest;
 use aquifer::sst::{Table, TableRef};
 use aquifer::state::StateTable;
 use aquifer::types::error::ErrorKind;
 use aquifer::types::key::KeyParts;
-use aquifer::types::{Error, Locality, ObjectName, Result};
+use aquifer::types::{Error, Locality, ObjectName};
 use indicatif::ProgressBar;
 
 use crate::objects::walk::{Flaw, Watch, walk};
@@ -126,21 +126,12 @@ impl Checker {
             }
         };
         checked.manifest = Some(handle.manifest.to_string());
-        match self.manifest(&handle) {
+        match self.root.manifest(&handle) {
             Ok(manifest) => self.tables(&handle.manifest, &manifest, &mut checked),
             Err(error) => checked.error(handle.manifest, None, &error),
         }
         checked.bytes += handle.manifest_bytes;
         checked
-    }
-
-    fn manifest(&self, handle: &Handle) -> Result<Manifest> {
-        let object = self.root.open(&handle.manifest)?;
-        // A longer one is not the handle's, which is told by its length.
-        let len = object.bytes().min(MANIFEST_BYTES_MAX) as usize;
-        let bytes = object.read(0, len)?;
-        handle.verify(&bytes)?;
-        Manifest::decode(&handle.manifest, &bytes)
     }
 
     fn tables(&mut self, name: &ObjectName, manifest: &Manifest, checked: &mut Checked) {
