@@ -16,6 +16,10 @@ use aquifer::types::error::ErrorKind;
 use aquifer_tests::proxy::{Fault, Proxy, Rule};
 use aquifer_tests::servers::{self, Kind, Server};
 use aquifer_tests::sim::rng::Rng;
+use aquifer_tools::dump::import::{Sizes, load};
+use aquifer_tools::dump::{Source, export};
+use aquifer_tools::objects::Root;
+use indicatif::ProgressBar;
 
 const KEY_GROUPS: u32 = 16;
 /// Values of random bytes: a table of so many takes several parts.
@@ -264,7 +268,23 @@ fn in_a_store() {
         {
             assert!(http.requests > 0, "{http:?}");
         }
+        drop((host, second));
+        goes_in_and_out(&url, &new);
     }
+}
+
+/// What a dump of a checkpoint brings back into the store is the same.
+fn goes_in_and_out(url: &str, handle: &[u8]) {
+    let export = |handle: &[u8]| {
+        let source = Source::load(Root::of_url(url).unwrap(), &[handle.to_vec()]).unwrap();
+        let mut dump = Vec::new();
+        export::to_output(&source, &mut dump, &ProgressBar::hidden()).unwrap();
+        dump
+    };
+    let (dump, folder) = (export(handle), tempfile::tempdir().unwrap());
+    let (dfs, path) = (Dfs::open(url).unwrap(), folder.path().join("handle"));
+    load(&dump[..], &dfs, 9, &path, Sizes::default(), &ProgressBar::hidden()).unwrap();
+    assert!(export(&std::fs::read(path).unwrap()) == dump);
 }
 
 /// Tries again what failed for the moment.

@@ -20,7 +20,7 @@ pub mod read_driver;
 mod read_op;
 pub mod reads;
 pub mod remote;
-pub(crate) mod retry;
+pub mod retry;
 mod ring_open;
 pub mod ssd_file;
 mod sync;

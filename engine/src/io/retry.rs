@@ -1,6 +1,8 @@
 //! When what failed is tried again. Drivers do so with operations, below the shard, which sees an
 //! operation fail once, for good; the shard does so with jobs.
 
+use std::time::Duration;
+
 use crate::limits::{IO_FAILURES_MAX, JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos, Result};
@@ -29,6 +31,23 @@ pub(crate) fn wait_after(error: Error, failures: u32) -> Result<Nanos> {
     Ok(wait(failures))
 }
 
+/// Runs an operation, and tries it again while it fails for the moment; blocks meanwhile.
+///
+/// # Errors
+/// As `wait_after`: what stays as it is, or has failed for ten seconds.
+pub fn patiently<T>(mut operation: impl FnMut() -> Result<T>) -> Result<T> {
+    let mut failures = 0;
+    loop {
+        match operation() {
+            Ok(done) => return Ok(done),
+            Err(error) => {
+                failures += 1;
+                std::thread::sleep(Duration::from_nanos(wait_after(error, failures)?));
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +62,22 @@ mod tests {
         assert!((10..11).contains(&(waits.iter().sum::<Nanos>() / 1_000_000_000)));
         let last = wait_after(refused(), IO_FAILURES_MAX).unwrap_err();
         assert!(last.text.contains("refused; it failed 11 times in a row: see"), "{last}");
+    }
+
+    #[test]
+    fn an_operation_is_run_until_it_succeeds() {
+        let mut left = 3;
+        let mut refuse = || {
+            left -= 1;
+            if left > 0 { Err(Error::new(ErrorKind::Io, "refused")) } else { Ok(7) }
+        };
+        assert_eq!(patiently(&mut refuse).unwrap(), 7);
+        let mut tries = 0;
+        let damaged = patiently(|| -> Result<()> {
+            tries += 1;
+            Err(Error::corrupt("damaged"))
+        });
+        assert_eq!((damaged.unwrap_err().kind, tries), (ErrorKind::Corrupt, 1));
     }
 
     #[test]

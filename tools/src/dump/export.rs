@@ -4,6 +4,7 @@
 //! last whole block of what it left. What is left is named after the checkpoints: nothing else is
 //! gone on with.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -90,18 +91,25 @@ pub fn export(args: &Args) -> Result<bool> {
 
 /// The DFS and the handles that are named.
 fn given(args: &Args) -> Result<(String, Vec<Vec<u8>>)> {
-    let (mut dfs, mut all) = (args.dfs.clone(), Vec::new());
+    let (mut roots, mut all) = (BTreeSet::new(), Vec::new());
     for given in &args.handles {
         let mut named = handles::read(given)?;
         if let Some(root) = named.dfs {
-            dfs.get_or_insert(root);
+            roots.insert(root);
             let last = named.handles.pop().filter(|(_, handle)| !handle.is_empty());
             named.handles = vec![last.with_context(|| format!("{given} names no checkpoint yet"))?];
         }
         all.extend(named.handles.into_iter().map(|(_, handle)| handle));
     }
-    let dfs =
-        dfs.context("a handle does not say where its objects are: name the root with --dfs")?;
+    let dfs = match &args.dfs {
+        Some(dfs) => dfs.clone(),
+        None => {
+            ensure!(roots.len() <= 1, "the job files name several roots: give the one with --dfs");
+            let named = roots.pop_first();
+            named
+                .context("a handle does not say where its objects are: name the root with --dfs")?
+        }
+    };
     Ok((dfs, all))
 }
 

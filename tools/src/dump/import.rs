@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use aquifer::checkpoint::handle::Handle;
 use aquifer::io::dfs::Dfs;
+use aquifer::io::retry::patiently;
 use aquifer::limits::MANIFEST_BYTES_MAX;
 use aquifer::lsm::manifest::Manifest;
 use clap::Args as ClapArgs;
@@ -134,19 +135,21 @@ pub fn load(
     sizes: Sizes,
     bar: &ProgressBar,
 ) -> Result<Imported> {
-    let there = handle.exists();
-    ensure!(!there, "{} is there already: remove it, or name another file", handle.display());
+    let (shown, folder) = (handle.display(), handle.parent());
+    ensure!(!handle.exists(), "{shown} is there already: remove it, or name another file");
+    // Not to be found out when all is done.
+    let there = folder.is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir());
+    ensure!(there, "there is no folder for {shown}");
     let progress = Progress::of(handle);
     let kept = progress.read()?;
     let mut reader = Reader::open(input)?;
     let mut loader = Loader::new(dfs.clone(), store, reader.head())?;
-    let mut last = None;
-    let mut from = reader.place();
+    let (mut last, mut blocks_kept) = (None, 0);
     if let Some((place, bytes)) = kept {
         skip(&mut reader, place, &progress, bar)?;
         let (kept, manifest) = checkpoint(dfs, &bytes).with_context(|| progress.remedy())?;
         loader.go_on(manifest);
-        (last, from) = (Some(kept), place);
+        (last, blocks_kept) = (Some(kept), place.blocks);
     }
     let mut tables_kept = loader.tables();
     while reader.block(&mut |key, value| loader.row(key, value))? {
@@ -164,12 +167,12 @@ pub fn load(
     }
     let whole = loader.checkpoint()?;
     let written = write_atomically(handle, &whole.encode());
-    written.with_context(|| format!("writing the handle {}", handle.display()))?;
+    written.with_context(|| format!("writing the handle {shown}"))?;
     progress.remove()?;
     last.map_or(Ok(()), |before| loader.give_up(&before))?;
     bar.finish_and_clear();
     let (head, place) = (reader.head().clone(), reader.place());
-    Ok(Imported { head, place, blocks_kept: from.blocks, tables: loader.tables() })
+    Ok(Imported { head, place, blocks_kept, tables: loader.tables() })
 }
 
 /// Reads a dump up to a place, if it is the dump that this place is of.
@@ -189,7 +192,8 @@ fn skip<R: Read>(
 
 fn checkpoint(dfs: &Dfs, handle: &[u8]) -> Result<(Handle, Manifest)> {
     let handle = Handle::decode(handle)?;
-    let bytes = dfs.load(&handle.manifest, handle.manifest_bytes.min(MANIFEST_BYTES_MAX))?;
+    let bytes_max = handle.manifest_bytes.min(MANIFEST_BYTES_MAX);
+    let bytes = patiently(|| dfs.load(&handle.manifest, bytes_max))?;
     handle.verify(&bytes)?;
     let manifest = Manifest::decode(&handle.manifest, &bytes)?;
     Ok((handle, manifest))

@@ -9,8 +9,10 @@ use aquifer::checkpoint::handle::Handle;
 use aquifer::io::dfs::Dfs;
 use aquifer::types::error::ErrorKind;
 use aquifer::types::{Error, ObjectKind, ObjectName};
+use indicatif::ProgressBar;
 
-use crate::dump::testing::{dump, exported, import};
+use super::load;
+use crate::dump::testing::{SMALL, dump, exported, import};
 use crate::objects::Root;
 
 const ALL: (u16, u16) = (0, 15);
@@ -143,4 +145,16 @@ fn a_damaged_dump_makes_no_handle() {
         let error = refused(&dump[..dump.len() - cut], folder.path(), "z");
         assert!(error.contains("block "), "{cut} bytes less: {error}");
     }
+}
+
+#[test]
+fn what_fails_for_the_moment_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let dump = dump(ALL, 0);
+    let url = format!("file://{}/dfs?fail=0.3&seed=1", folder.path().display());
+    let (dfs, handle) = (Dfs::open(&url).unwrap(), folder.path().join("h"));
+    load(&dump[..], &dfs, 1, &handle, SMALL, &ProgressBar::hidden()).unwrap();
+    assert!(exported(folder.path(), &["h"]) == dump);
+    let error = import(&dump[..], folder.path(), 1, "none/h").unwrap_err().to_string();
+    assert!(error.contains("no folder for"), "{error}");
 }

@@ -7,6 +7,7 @@ use aquifer::checkpoint::handle::Handle;
 use aquifer::codec::hash::hash64;
 use aquifer::io::dfs::Dfs;
 use aquifer::io::entropy;
+use aquifer::io::retry::patiently;
 use aquifer::limits::FILTER_BITS_LAST;
 use aquifer::lsm::manifest::{Manifest, TabletRef};
 use aquifer::sst::TableBuilder;
@@ -103,7 +104,7 @@ impl Loader {
         self.manifest.tables.push(table_ref);
         self.settle()?;
         let dfs = self.dfs.clone();
-        self.put = Some(thread::spawn(move || dfs.put(&table_ref.name, &bytes)));
+        self.put = Some(thread::spawn(move || patiently(|| dfs.put(&table_ref.name, &bytes))));
         Ok(())
     }
 
@@ -129,7 +130,7 @@ impl Loader {
         } else {
             self.manifest.encode(&name)
         };
-        self.dfs.put(&name, &bytes)?;
+        patiently(|| self.dfs.put(&name, &bytes))?;
         Ok(Handle::of(name, &bytes))
     }
 
@@ -138,7 +139,7 @@ impl Loader {
     /// # Errors
     /// Those of the DFS.
     pub(super) fn give_up(&self, handle: &Handle) -> Result<()> {
-        self.dfs.delete(&handle.manifest)
+        patiently(|| self.dfs.delete(&handle.manifest))
     }
 
     fn name(&mut self, kind: ObjectKind) -> Result<ObjectName> {
@@ -151,5 +152,12 @@ impl Loader {
             seq,
             rand: entropy::seed()?,
         })
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        // What it met is of no use any more.
+        let _given_up = self.settle();
     }
 }

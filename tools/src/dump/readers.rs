@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use aquifer::io::retry::patiently;
 use aquifer::io::values::{JobDone, JobIo, JobRequest};
 use aquifer::mem::pool::Buf;
 use aquifer::types::{Error, ObjectName, Result};
@@ -88,7 +89,7 @@ impl Drop for Readers {
 
 fn read(ask: Ask) -> Result<Buf> {
     let Ask { object, offset, len, mut buf, .. } = ask;
-    let bytes = object.read(offset, len)?;
+    let bytes = patiently(|| object.read(offset, len))?;
     buf.bytes_mut()[..len].copy_from_slice(&bytes);
     Ok(buf)
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use aquifer::checkpoint::handle::Handle;
 use aquifer::codec::hash::hash64;
 use aquifer::codec::reader::Reader as Fields;
+use aquifer::io::retry::patiently;
 use aquifer::io::values::{JobDone, JobIo, JobState};
 use aquifer::lsm::compact::MergeOrder;
 use aquifer::lsm::merged::Merged;
@@ -48,7 +49,8 @@ impl Source {
         let mut checkpoints = Vec::new();
         for handle in handles {
             let handle = Handle::decode(handle)?;
-            checkpoints.push((handle.manifest, root.manifest(&handle)?));
+            let manifest = patiently(|| root.manifest(&handle))?;
+            checkpoints.push((handle.manifest, manifest));
         }
         let all = || checkpoints.iter().map(|(_, manifest)| manifest);
         let ends = (all().map(|m| m.range.0).min(), all().map(|m| m.range.1).max());
@@ -123,8 +125,8 @@ impl Source {
     }
 
     fn open(&self, table_ref: TableRef) -> Result<Opened> {
-        let object = self.root.open(&table_ref.name)?;
-        let table = object.table(table_ref)?;
+        let object = patiently(|| self.root.open(&table_ref.name))?;
+        let table = patiently(|| object.table(table_ref))?;
         Ok(Opened { object: Arc::new(object), table: Arc::new(table) })
     }
 

@@ -26,6 +26,7 @@ use crate::io::read_op;
 use crate::io::remote::error::Failed;
 use crate::io::remote::place::{RemotePlace, Scheme};
 use crate::io::remote::target::Endpoints;
+use crate::limits::REMOTE_PART_BYTES;
 use crate::types::{Error, ObjectName, Result};
 
 /// A root in a store. Cheap to clone.
@@ -84,7 +85,7 @@ impl Remote {
         Failed { operation, label: &self.shared.label, name: *name }
     }
 
-    /// Writes a whole object.
+    /// Writes a whole object, a large one in parts.
     pub(crate) fn put(
         &self,
         name: ObjectName,
@@ -92,6 +93,9 @@ impl Remote {
     ) -> impl Future<Output = Result<()>> + Send + 'static {
         let this = self.clone();
         async move {
+            if bytes.len() > REMOTE_PART_BYTES {
+                return writer::put(&this, name, bytes).await;
+            }
             let put = this.shared.operator.write(&name.to_string(), Buffer::from(bytes)).await;
             put.map(drop).map_err(|e| this.failed("put", &name).error(&e))
         }

@@ -57,10 +57,7 @@ impl RemoteWriter {
 /// Carries the orders of one object out.
 async fn write(remote: Remote, name: ObjectName, mut orders: mpsc::UnboundedReceiver<Order>) {
     let failed = |e| remote.failed("write", &name).error(&e);
-    let path = name.to_string();
-    let opened = remote.shared.patient.writer_with(&path);
-    let opened = opened.chunk(REMOTE_PART_BYTES).concurrent(REMOTE_PARTS_MAX).await;
-    let mut writer = match opened.map_err(failed) {
+    let mut writer = match open(&remote, name).await {
         Ok(writer) => writer,
         Err(error) => return refuse(orders, &error).await,
     };
@@ -86,6 +83,26 @@ async fn write(remote: Remote, name: ObjectName, mut orders: mpsc::UnboundedRece
     }
     // Given up. Parts that stay are for the store's own rules to remove.
     let _left = writer.abort().await;
+}
+
+async fn open(remote: &Remote, name: ObjectName) -> Result<Writer> {
+    let path = name.to_string();
+    let opened = remote.shared.patient.writer_with(&path);
+    let opened = opened.chunk(REMOTE_PART_BYTES).concurrent(REMOTE_PARTS_MAX).await;
+    opened.map_err(|e| remote.failed("write", &name).error(&e))
+}
+
+/// Writes a whole object in parts.
+pub(super) async fn put(remote: &Remote, name: ObjectName, bytes: Bytes) -> Result<()> {
+    let mut writer = open(remote, name).await?;
+    let count = bytes.len() as u64;
+    match writer.write(bytes).await {
+        Ok(()) => close(remote, name, writer, count).await,
+        Err(e) => {
+            let _left = writer.abort().await;
+            Err(remote.failed("write", &name).error(&e))
+        }
+    }
 }
 
 /// Joins the parts, and looks whether the object is there: some stores say yes and have done
