@@ -1,9 +1,11 @@
 //! Every size, count and timeout of the engine, with its unit, its reason and the relations that
 //! must hold between them.
 
+mod compactor;
 mod http;
 mod ssd;
 
+pub use compactor::*;
 pub use http::*;
 pub use ssd::*;
 

@@ -1,7 +1,7 @@
 //! Options as text: a line `name = value` each.
 
 use std::ffi::CStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aquifer::limits::KEY_GROUPS_MAX;
 use aquifer::shard::engine::{Config, IoMode, ShardThread, SsdConfig, StoreConfig};
@@ -25,7 +25,7 @@ const SIZES: &str = "use bytes, or a number with K, M, G or T for KiB, MiB, GiB,
 const NUMBER: &CStr = c"a whole number";
 
 /// Every option.
-pub const OPTIONS: [Described; 14] = [
+pub const OPTIONS: [Described; 16] = [
     Described {
         scope: SCOPE_ENGINE,
         name: c"dfs",
@@ -88,6 +88,20 @@ pub const OPTIONS: [Described; 14] = [
         type_: SIZE,
         default: c"256M",
         doc: c"What that disk keeps free: the cache does not grow into it.",
+    },
+    Described {
+        scope: SCOPE_ENGINE,
+        name: c"compactors",
+        type_: c"host:port, with commas between several",
+        default: c"",
+        doc: c"Processes of `aquifer compactor` that merges are sent to; none if empty.",
+    },
+    Described {
+        scope: SCOPE_ENGINE,
+        name: c"compactor_secret_file",
+        type_: c"a path",
+        default: c"",
+        doc: c"The file of the compactors' secret; AQUIFER_COMPACTOR_SECRET holds it if empty.",
     },
     Described {
         scope: SCOPE_STORE,
@@ -182,6 +196,10 @@ fn number<T: TryFrom<u64>>(value: &str, max: u64) -> Result<T, String> {
     number.ok_or_else(|| format!("use a whole number up to {max}"))
 }
 
+fn path(value: &str) -> Option<PathBuf> {
+    (!value.is_empty()).then(|| value.into())
+}
+
 const THREADS: [(&str, ShardThread); 2] =
     [("owned", ShardThread::Owned), ("inline", ShardThread::Inline)];
 
@@ -214,7 +232,12 @@ pub fn engine(text: &[u8]) -> Result<Config, Failure> {
             "shards" => config.shards = number(value, 1024)?,
             "thread" => config.thread = chosen(value, &THREADS)?,
             "io" => config.io = chosen(value, &IO_MODES)?,
-            _ => config.statistics_page = (!value.is_empty()).then(|| value.into()),
+            "statistics_page" => config.statistics_page = path(value),
+            "compactors" => {
+                let addresses = value.split(',').map(str::trim).filter(|a| !a.is_empty());
+                config.compactors = addresses.map(str::to_owned).collect();
+            }
+            _ => config.compactor_secret_file = path(value),
         }
         Ok(())
     })?;
@@ -232,16 +255,23 @@ pub fn engine(text: &[u8]) -> Result<Config, Failure> {
     Ok(config)
 }
 
+fn shown(path: Option<&Path>) -> std::path::Display<'_> {
+    path.unwrap_or(Path::new("")).display()
+}
+
 /// A configuration as text.
 pub fn engine_text(config: &Config) -> String {
-    let Config { memory_bytes, dfs, shards, thread, io, statistics_page, ssd } = config;
-    let ssd = ssd.clone().unwrap_or_else(|| SsdConfig::new("", 0));
+    let Config { memory_bytes, dfs, shards, thread, io, compactors, .. } = config;
+    let ssd = config.ssd.clone().unwrap_or_else(|| SsdConfig::new("", 0));
     let (folder, ssd_bytes, spare) = (ssd.folder.display(), ssd.bytes, ssd.spare_bytes);
     let (thread, io) = (name_of(*thread, &THREADS), name_of(*io, &IO_MODES));
-    let page = statistics_page.as_deref().unwrap_or(Path::new("")).display();
+    let page = shown(config.statistics_page.as_deref());
+    let secret = shown(config.compactor_secret_file.as_deref());
+    let compactors = compactors.join(",");
     format!(
         "dfs = {dfs}\nmemory = {memory_bytes}\nshards = {shards}\nthread = {thread}\nio = {io}\n\
-         statistics_page = {page}\nssd = {ssd_bytes}\nssd_dir = {folder}\nssd_spare = {spare}\n"
+         statistics_page = {page}\nssd = {ssd_bytes}\nssd_dir = {folder}\nssd_spare = {spare}\n\
+         compactors = {compactors}\ncompactor_secret_file = {secret}\n"
     )
 }
 

@@ -15,6 +15,10 @@ fn text_becomes_a_configuration_and_text_again() {
     let ssd = engine(b"dfs = x\nssd = 2G\nssd_dir = /a").unwrap();
     assert_eq!(engine(engine_text(&ssd).as_bytes()).unwrap().ssd, ssd.ssd);
     assert_eq!(ssd.ssd.unwrap().bytes, 2 << 30);
+    let text = b"dfs = x\ncompactors = a:1, b:2\ncompactor_secret_file = /run/secret";
+    let config = engine(text).unwrap();
+    assert_eq!(config.compactors, ["a:1", "b:2"]);
+    assert!(engine_text(&config).ends_with("= a:1,b:2\ncompactor_secret_file = /run/secret\n"));
     assert_eq!(store(b"key_groups = 64\nfirst_key_group = 7").unwrap().range, (7, 63));
 }
 
@@ -53,8 +57,9 @@ fn every_option_is_taken_and_its_default_is_what_is_left_out() {
     let names: BTreeSet<_> = OPTIONS.iter().map(|option| option.name).collect();
     assert_eq!(names.len(), OPTIONS.len());
     let defaults = "memory = 256M\nshards = 1\nthread = owned\nio = auto\nstatistics_page = \n\
-                    ssd = 0\nssd_dir = \nssd_spare = 256M\n";
-    for option in &OPTIONS[1..9] {
+                    ssd = 0\nssd_dir = \nssd_spare = 256M\ncompactors = \n\
+                    compactor_secret_file = \n";
+    for option in &OPTIONS[1..11] {
         let line =
             format!("{} = {}", option.name.to_str().unwrap(), option.default.to_str().unwrap());
         assert!(defaults.contains(&line), "{line}");

@@ -29,6 +29,7 @@ impl Host {
             flush_bytes: 4 << 10,
             job_bytes_max: 64 << 20,
             table_bytes_target: 16 << 10,
+            errand_bytes_min: None,
         });
         Self { client, nonce: 1 }
     }

@@ -35,6 +35,9 @@ fn reached_by_seeds(reports: &[Report]) -> Vec<(&'static str, u64)> {
         ("failures of the SSD", sum(|r| r.ssd_failures)),
         ("claims", sum(|r| r.claims)),
         ("failed jobs", sum(|r| r.counters.job_failures)),
+        ("merges elsewhere", sum(|r| r.errands_done)),
+        ("merges that came back", sum(|r| r.errands_returned)),
+        ("merges elsewhere that nobody waited for", sum(|r| r.errands_late)),
         ("seeds with split tablets", sum(|r| u64::from(r.tablets_max > 1))),
     ]
 }

@@ -2,8 +2,8 @@
 //! `AQUIFER_PROGRAMS=n` runs n of them, `AQUIFER_PROGRAM=s` one.
 
 use aquifer::shard::engine::ShardThread;
-use aquifer_tests::model::real::{run, run_abi};
-use aquifer_tests::model::report::{Report, asked_of_c, reached};
+use aquifer_tests::model::real::{run, run_abi, run_elsewhere};
+use aquifer_tests::model::report::{Report, asked_of_c, reached, reached_elsewhere};
 
 /// Programs of an ordinary test run, for each kind of shard.
 const PROGRAMS: u64 = 8;
@@ -19,6 +19,7 @@ type Way =
     (fn(u64, ShardThread) -> Result<Report, String>, fn(&[Report]) -> Vec<(&'static str, u64)>);
 
 const RUST: Way = (run, reached);
+const ELSEWHERE: Way = (run_elsewhere, reached_elsewhere);
 const C: Way = (run_abi, asked_of_c);
 
 fn agree_with_the_model((run, reached): Way, thread: ShardThread) {
@@ -51,6 +52,11 @@ fn programs_on_an_inline_shard_agree_with_the_model() {
 #[test]
 fn programs_on_an_owned_shard_agree_with_the_model() {
     agree_with_the_model(RUST, ShardThread::Owned);
+}
+
+#[test]
+fn programs_whose_merges_go_elsewhere_agree_with_the_model() {
+    agree_with_the_model(ELSEWHERE, ShardThread::Owned);
 }
 
 #[test]

@@ -27,6 +27,7 @@ fn limits() -> ShardLimits {
         flush_bytes: 1 << 20,
         job_bytes_max: 16 << 20,
         table_bytes_target: 1 << 20,
+        errand_bytes_min: None,
     }
 }
 

@@ -28,6 +28,7 @@ fn client() -> Client {
         flush_bytes: 4 << 10,
         job_bytes_max: 1 << 20,
         table_bytes_target: 48 << 10,
+        errand_bytes_min: None,
     })
 }
 

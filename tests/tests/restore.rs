@@ -26,6 +26,7 @@ fn restored() -> Client {
         flush_bytes: 4 << 10,
         job_bytes_max: 64 << 20,
         table_bytes_target: 48 << 10,
+        errand_bytes_min: None,
     });
     let puts: Vec<Op> = (0..OLD).map(put).collect();
     assert!(client.run(&puts).iter().all(|answer| *answer == Answer::Done));

@@ -38,6 +38,7 @@ fn limits() -> ShardLimits {
         flush_bytes: 8 << 10,
         job_bytes_max: 64 << 20,
         table_bytes_target: 16 << 10,
+        errand_bytes_min: None,
     }
 }
 

@@ -42,6 +42,7 @@ fn client() -> Client {
         flush_bytes: 64 << 10,
         job_bytes_max: 1 << 20,
         table_bytes_target: 256 << 10,
+        errand_bytes_min: None,
     })
 }
 

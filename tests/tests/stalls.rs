@@ -17,6 +17,7 @@ fn limits() -> ShardLimits {
         flush_bytes: 4 << 10,
         job_bytes_max: 1 << 20,
         table_bytes_target: 48 << 10,
+        errand_bytes_min: None,
     }
 }
 

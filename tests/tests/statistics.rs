@@ -77,6 +77,7 @@ fn what_waits_is_seen_waiting_and_then_timed() {
         flush_bytes: 4 << 10,
         job_bytes_max: 1 << 20,
         table_bytes_target: 48 << 10,
+        errand_bytes_min: None,
     };
     let mut client = Client::new(limits);
     client.sim.faults.job_steps_max = 0;

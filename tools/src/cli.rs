@@ -7,7 +7,8 @@ use clap::{Arg, Command as Clap, CommandFactory, FromArgMatches, Parser, Subcomm
 
 use crate::objects::is_damage;
 use crate::{
-    compare, doctor, dump, inspect, interrupt, io, load, manual, probe, run, scrub, top, verify,
+    compactor, compare, doctor, dump, inspect, interrupt, io, load, manual, probe, run, scrub, top,
+    verify,
 };
 
 const EXAMPLES: &str = "\
@@ -77,6 +78,8 @@ enum Command {
     Export(dump::export::Args),
     /// Make a checkpoint of a dump.
     Import(dump::import::Args),
+    /// Merge tables for engines in other processes or on other machines.
+    Compactor(compactor::Args),
     /// Compare two reports of bench or versus: is the second one slower?
     Compare(compare::Args),
     /// Write a manual page for each command into a folder.
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Scrub(args) => answered(scrub::scrub(&args)),
         Command::Export(args) => answered(dump::export::export(&args)),
         Command::Import(args) => answered(dump::import::import(&args)),
+        Command::Compactor(args) => done(compactor::compactor(&args)),
         Command::Compare(args) => answered(compare::compare(&args)),
         Command::Man(args) => done(manual::man(command(), &args)),
         Command::Completions(args) => done(manual::completions(&mut command(), &args)),

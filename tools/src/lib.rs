@@ -2,6 +2,8 @@
 
 pub mod cli;
 
+pub mod compactor;
+
 pub mod compare;
 
 pub mod doctor;

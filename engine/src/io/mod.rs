@@ -22,6 +22,7 @@ pub mod reads;
 pub mod remote;
 pub mod retry;
 mod ring_open;
+pub mod sealed;
 pub mod ssd_file;
 mod sync;
 pub(crate) mod sys;
@@ -31,6 +32,7 @@ pub mod uring;
 pub mod url;
 pub(crate) mod vacancy;
 pub mod values;
+pub mod wire;
 
 pub use objects::OpenObject;
 pub use sys::give_back_free_memory;

@@ -130,6 +130,13 @@ pub enum JobRequest {
         /// The object.
         object: ObjectName,
     },
+    /// Have a compactor do a merge.
+    Errand {
+        /// The merge (`lsm/errand.rs`).
+        errand: Vec<u8>,
+        /// Bytes that it merges: what it takes follows from them.
+        bytes: u64,
+    },
     /// Open an existing object for the shard to read.
     Open {
         /// The object.
@@ -162,6 +169,11 @@ pub enum JobDone {
         object: ObjectName,
         /// What happened.
         result: Result<()>,
+    },
+    /// A compactor has done the merge, or none has: the names that it was given may be taken.
+    Errand {
+        /// Which compactor, and what it reports: nobody vouches for that.
+        result: Result<(usize, Vec<u8>)>,
     },
     /// The object is open, or is not.
     Opened {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use crate::codec::hash::hash64;
 use crate::io::values::{JobDone, JobIo, JobState};
-use crate::limits::JOB_PIECES;
+use crate::limits::{JOB_PIECES, JOB_READ_BYTES_MAX, JOB_READ_BYTES_MIN, PAGE_BYTES};
 use crate::lsm::fold::MergeOps;
 use crate::lsm::merged::Merged;
 use crate::lsm::output::Output;
+use crate::sst::clears::Clears;
 use crate::sst::table::Table;
 use crate::types::key::prefix_end;
 use crate::types::{ObjectName, Result, RowRef};
@@ -42,6 +43,12 @@ impl CompactJob {
     #[must_use]
     pub fn new(order: MergeOrder, ops: MergeOps, output: Output) -> Self {
         Self { merged: Merged::new(&order, ops), order, output, ended: false }
+    }
+
+    /// What it was ordered to merge.
+    #[must_use]
+    pub fn order(&self) -> &MergeOrder {
+        &self.order
     }
 
     /// Low key of its tablet and the tables it merges.
@@ -100,33 +107,36 @@ impl CompactJob {
         // Asked again until its writes ended, it must not start another table for the clears.
         if !self.ended {
             self.ended = true;
-            if !self.order.bottom {
-                self.keep_clears()?;
+            for prefix in self.order.kept_clears().iter() {
+                self.output.add_clear(prefix)?;
             }
             self.output.finish_table(io)?;
         }
         Ok(if self.settled() { JobState::Finished } else { JobState::Waiting })
     }
+}
+
+impl MergeOrder {
+    /// What its output clears: if older runs remain, what the inputs cleared stays cleared for
+    /// them.
+    #[must_use]
+    pub fn kept_clears(&self) -> Clears {
+        let inputs = if self.bottom { &[] } else { &self.inputs[..] };
+        let cleared = inputs.iter().flat_map(|table| table.clear_prefixes().iter());
+        let kept = cleared.filter(|prefix| self.overlaps(prefix)).map(Box::from);
+        Clears::new(kept.collect())
+    }
 
     // An input may hold clears of maps that lie in other tablets.
     fn overlaps(&self, prefix: &[u8]) -> bool {
-        let MergeOrder { low, high, .. } = &self.order;
-        high.as_deref().is_none_or(|high| prefix < high)
-            && prefix_end(prefix).is_none_or(|end| end[..] > low[..])
+        self.high.as_deref().is_none_or(|high| prefix < high)
+            && prefix_end(prefix).is_none_or(|end| end[..] > self.low[..])
     }
+}
 
-    // Older runs remain: what the inputs cleared stays cleared for them.
-    fn keep_clears(&mut self) -> Result<()> {
-        let mut prefixes: Vec<Vec<u8>> = Vec::new();
-        for table in &self.order.inputs {
-            let clears = table.clear_prefixes().iter();
-            prefixes.extend(clears.filter(|prefix| self.overlaps(prefix)).map(<[u8]>::to_vec));
-        }
-        prefixes.sort_unstable();
-        prefixes.dedup();
-        for prefix in prefixes {
-            self.output.add_clear(&prefix)?;
-        }
-        Ok(())
-    }
+/// Bytes of the pieces that each of so many inputs is read in, within the memory of all.
+#[must_use]
+pub fn read_bytes(read_bytes_max: usize, inputs: usize) -> usize {
+    let piece = read_bytes_max / (inputs * JOB_PIECES);
+    (piece & !(PAGE_BYTES - 1)).clamp(JOB_READ_BYTES_MIN, JOB_READ_BYTES_MAX)
 }

@@ -5,7 +5,7 @@ use crate::types::key::key_parts;
 use crate::types::{Error, MergeOp, Result, RowKind, RowRef};
 
 /// The merge operator of each state, by state id.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MergeOps(pub [Option<MergeOp>; 256]);
 
 impl Default for MergeOps {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::io::values::{JobIo, JobState};
-use crate::lsm::compact::CompactJob;
+use crate::lsm::away::{MergeJob, Verdict};
 use crate::lsm::flush::FlushJob;
 use crate::lsm::open::OpenJob;
 use crate::lsm::rows::FrozenRows;
@@ -18,7 +18,7 @@ pub enum Work {
     /// Rows of a frozen generation become a table.
     Flush(FlushJob),
     /// Runs of a tablet become one.
-    Merge(CompactJob),
+    Merge(MergeJob),
     /// Tables of a restored store become resident.
     Open(OpenJob),
 }
@@ -112,6 +112,28 @@ impl Job {
         }
     }
 
+    /// Ends it without an outcome, once nothing is outstanding.
+    pub fn give_up(&mut self, why: Error) {
+        self.failure.get_or_insert(why);
+    }
+
+    /// Bytes that it had written so far.
+    pub fn bytes(&mut self) -> u64 {
+        match &mut self.work {
+            Work::Flush(job) => job.output().bytes(),
+            Work::Merge(job) => job.output().bytes(),
+            Work::Open(_) => 0,
+        }
+    }
+
+    /// What a finished job makes of the compactor that did its work.
+    pub fn verdict(&mut self) -> Option<Verdict> {
+        match &mut self.work {
+            Work::Merge(job) => job.verdict(),
+            Work::Flush(_) | Work::Open(_) => None,
+        }
+    }
+
     /// The outcome of a finished job, and the bytes it wrote.
     ///
     /// # Errors
@@ -134,7 +156,7 @@ impl Job {
             }
             Work::Merge(job) => {
                 let (low, inputs) = job.inputs();
-                let (outputs, bytes) = job.into_output().into_tables();
+                let (outputs, bytes) = job.into_tables();
                 (Outcome::Merged { low, inputs, outputs }, bytes)
             }
             Work::Open(job) => (Outcome::Opened { tables: job.into_tables() }, 0),

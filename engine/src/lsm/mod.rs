@@ -1,6 +1,9 @@
 //! Floor 5: the log-structured merge tree of a store.
 
+pub mod away;
 pub mod compact;
+pub mod errand;
+pub mod errand_job;
 pub mod flush;
 pub mod fold;
 pub mod heap;

@@ -146,6 +146,12 @@ impl Output {
         self.failure.as_ref()
     }
 
+    /// Bytes that it had written so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// The finished tables, in key order, and the bytes written.
     #[must_use]
     pub fn into_tables(self) -> (Vec<Arc<Table>>, u64) {

@@ -2,7 +2,7 @@
 
 use crate::io::values::{IoRequest, ObjectSlot};
 use crate::limits::{JOB_BASE_BYTES, MERGES_MAX};
-use crate::lsm::compact::CompactJob;
+use crate::lsm::away::MergeJob;
 use crate::lsm::job::{Job, Left, Outcome, Unfinished, Work};
 use crate::lsm::version::{MergeEdit, OpenTable};
 use crate::shard::control::give_up;
@@ -59,7 +59,7 @@ impl Shard {
         }
     }
 
-    fn next_merge(&mut self, index: usize) -> Option<CompactJob> {
+    fn next_merge(&mut self, index: usize) -> Option<MergeJob> {
         let read_bytes_max = self.limits.job_bytes_max;
         let now = self.now;
         self.healthy_store(index)?.next_merge(now, read_bytes_max)
@@ -120,6 +120,10 @@ impl Shard {
                 self.finish_cuts(job.store, outbox);
             }
             Ok(Applied::Merge(edit)) => {
+                // A compactor's tables that do not hold were opened too.
+                let named = |name| edit.outputs.iter().any(|output| *output.table.name() == name);
+                let left = opened.iter().filter(|&&(name, _)| !named(name));
+                close_objects(left.map(|&(_, object)| object), outbox);
                 store.apply_merge(edit);
                 store.job_succeeded();
                 self.counters.merges += 1;

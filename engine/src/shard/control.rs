@@ -114,7 +114,7 @@ impl Shard {
     ) -> Result<Option<ControlResult>> {
         check_groups(open.key_groups, open.range)?;
         if open.handles.is_empty() {
-            return self.add(Store::new(*open, self.limits.table_bytes_target)).map(Some);
+            return self.add(Store::new(*open, &self.limits)).map(Some);
         }
         let handles = open.handles.clone();
         self.gather((session, user_data), &handles, Purpose::Open(open), outbox)?;

@@ -13,8 +13,9 @@ use crate::io::reads::{Read, ReadCounters, Wait};
 use crate::io::ssd_file::{self, OpenSsd, SsdConfig};
 use crate::io::uring::RingMode;
 use crate::io::values::{IoDone, IoRequest, JobIo, JobState};
-use crate::limits::{EXECUTOR_SILENT_NS_MAX, SSD_REGION_BYTES, TIMED_TICKS};
+use crate::limits::{ERRAND_BYTES_MIN, EXECUTOR_SILENT_NS_MAX, SSD_REGION_BYTES, TIMED_TICKS};
 use crate::lsm::job::{Job, Left, Unfinished};
+use crate::shard::compactors::Compactors;
 use crate::shard::executor::{Executor, ExecutorCounters, ExecutorLink, Finished, Order};
 use crate::shard::statistics::{ShardStatistics, Slot};
 use crate::shard::values::{Inbox, JobReport, Outbox, Park};
@@ -52,6 +53,8 @@ pub struct Own {
     pub memory_bytes: usize,
     /// Where its objects live.
     pub dfs: Dfs,
+    /// Who is asked for its merges.
+    pub compactors: Arc<Compactors>,
     /// A cache on the SSD, and how many bytes of it are this shard's.
     pub ssd: Option<(SsdConfig, u64)>,
 }
@@ -61,6 +64,7 @@ pub struct Driver {
     shard: Shard,
     reads: ReadDriver,
     link: ExecutorLink<Box<Job>>,
+    compactors: Arc<Compactors>,
     // Orders the link had no room for.
     backlog: VecDeque<Order<Box<Job>>>,
     // What the last tick said.
@@ -88,8 +92,10 @@ impl Driver {
     /// # Errors
     /// `Unsupported` where io_uring is wanted and forbidden, `NoMemory` for too small a budget.
     pub fn open(kind: IoKind, mode: RingMode, own: Own) -> Result<Self> {
-        let Own { index, memory_bytes, dfs, ssd } = own;
-        let mut shard = Shard::new(ShardLimits::of_memory(memory_bytes)?);
+        let Own { index, memory_bytes, dfs, compactors, ssd } = own;
+        let errand_bytes_min = (!compactors.is_empty()).then_some(ERRAND_BYTES_MIN);
+        let limits = ShardLimits::of_memory(memory_bytes)?;
+        let mut shard = Shard::new(ShardLimits { errand_bytes_min, ..limits });
         let mut reads = ReadDriver::open(kind, mode)?;
         reads.register_memory(shard.read_memory()?);
         if let Some((config, bytes)) = ssd {
@@ -109,12 +115,13 @@ impl Driver {
                 Err(error) => log::warn!("no cache on the SSD, the DFS serves: {}", error.text),
             }
         }
-        let link = executor(kind).link(&reads.doorbell(), &dfs)?;
+        let link = executor(kind).link(&reads.doorbell(), &dfs, &compactors)?;
         let slot = Slot::new(index, reads.doorbell(), clock::now(), shard.statistics());
         Ok(Self {
             shard,
             reads,
             link,
+            compactors,
             backlog: VecDeque::new(),
             park: Park::Idle,
             inbox: Inbox::default(),
@@ -226,7 +233,12 @@ impl Driver {
                     .map(|(name, object)| (name, self.reads.open_object(object)))
                     .collect();
                 let result = match job {
-                    Ok(job) => job.finish(),
+                    Ok(mut job) => {
+                        if let Some(verdict) = job.verdict() {
+                            self.compactors.settle(verdict);
+                        }
+                        job.finish()
+                    }
                     Err(error) => Err(Unfinished { error, left: Left::Lost }),
                 };
                 self.inbox.jobs.push(JobReport { token, result, opened });

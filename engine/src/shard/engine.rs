@@ -9,8 +9,9 @@ use crate::io::dfs::Dfs;
 pub use crate::io::read_driver::IoKind;
 pub use crate::io::ssd_file::SsdConfig;
 use crate::io::uring::RingMode;
-use crate::io::{clock, entropy};
+use crate::io::{clock, entropy, wire};
 use crate::limits::{CLOSE_LOOK_MS, MEMORY_DEFAULT_BYTES, SSD_MEMORY_DIVISOR, STATISTICS_WAIT_MS};
+use crate::shard::compactors::Compactors;
 use crate::shard::driver::{self, Driver, Own};
 use crate::shard::owned::OwnedShard;
 use crate::shard::page::StatisticsPage;
@@ -74,6 +75,12 @@ pub struct Config {
     /// A cache on the local SSD. It may be lost, filled or damaged at any moment: then the DFS
     /// serves. Where it cannot be opened, the engine goes without, and says so in the log.
     pub ssd: Option<SsdConfig>,
+    /// Compactors, `host:port` each, that merges are sent to; what none of them does is merged
+    /// here. Their DFS is the engine's, under any url.
+    pub compactors: Vec<String>,
+    /// The file that holds the secret of the compactors; else the environment does
+    /// (`wire::SECRET_VARIABLE`).
+    pub compactor_secret_file: Option<PathBuf>,
 }
 
 impl Config {
@@ -88,6 +95,8 @@ impl Config {
             io: IoMode::Auto,
             statistics_page: None,
             ssd: None,
+            compactors: Vec::new(),
+            compactor_secret_file: None,
         }
     }
 }
@@ -147,6 +156,7 @@ struct Source {
     opened_at: Nanos,
     budget_bytes: usize,
     dfs: Dfs,
+    compactors: Arc<Compactors>,
     // By shard.
     slots: Vec<Arc<Slot>>,
     // The shards have threads of their own, which answer at once.
@@ -175,6 +185,7 @@ impl StatisticsSource {
             budget_bytes: source.budget_bytes as u64,
             shards: source.slots.iter().map(|slot| slot.read(now)).collect(),
             dfs: source.dfs.counters(),
+            compactors: source.compactors.statistics(),
             executors: driver::executor_counters(),
         }
     }
@@ -190,13 +201,18 @@ enum Shards {
 type Opened = (Shards, Vec<Arc<Slot>>);
 
 impl Shards {
-    fn open(config: &Config, dfs: &Dfs, kind: IoKind) -> Result<Opened> {
+    fn open(
+        config: &Config,
+        dfs: &Dfs,
+        compactors: &Arc<Compactors>,
+        kind: IoKind,
+    ) -> Result<Opened> {
         let memory_bytes = config.memory_bytes / config.shards;
         let share = config.ssd.as_ref().map(|ssd| ssd_share(ssd, config.shards, memory_bytes));
         let ssd_bytes = share.transpose()?;
         let own = |index| {
             let ssd = config.ssd.clone().zip(ssd_bytes);
-            Own { index, memory_bytes, dfs: dfs.clone(), ssd }
+            Own { index, memory_bytes, dfs: dfs.clone(), compactors: Arc::clone(compactors), ssd }
         };
         let indices = 0..config.shards;
         if config.thread == ShardThread::Owned {
@@ -240,11 +256,19 @@ impl Engine {
             return Err(Error::invalid("an engine has at least one shard"));
         }
         let dfs = Dfs::open(&config.dfs)?;
-        let ((shards, slots), io) = Self::open_shards(&config, &dfs)?;
+        let compactors = Arc::new(match &config.compactors[..] {
+            [] => Compactors::default(),
+            addresses => {
+                let secret = wire::read_secret(config.compactor_secret_file.as_deref())?;
+                Compactors::new(addresses, secret)?
+            }
+        });
+        let ((shards, slots), io) = Self::open_shards(&config, &dfs, &compactors)?;
         let source = Source {
             opened_at: clock::now(),
             budget_bytes: config.memory_bytes,
             dfs,
+            compactors,
             slots,
             owned: config.thread == ShardThread::Owned,
         };
@@ -262,15 +286,19 @@ impl Engine {
     }
 
     // The shards, and how they reach their files.
-    fn open_shards(config: &Config, dfs: &Dfs) -> Result<(Opened, Io)> {
+    fn open_shards(
+        config: &Config,
+        dfs: &Dfs,
+        compactors: &Arc<Compactors>,
+    ) -> Result<(Opened, Io)> {
         let portable = |reason| {
-            let shards = Shards::open(config, dfs, IoKind::Portable)?;
+            let shards = Shards::open(config, dfs, compactors, IoKind::Portable)?;
             Ok((shards, Io { kind: IoKind::Portable, reason }))
         };
         if config.io == IoMode::Portable {
             return portable("asked for".to_owned());
         }
-        match Shards::open(config, dfs, IoKind::Uring) {
+        match Shards::open(config, dfs, compactors, IoKind::Uring) {
             Ok(shards) => {
                 let reason = "io_uring is allowed here".to_owned();
                 Ok((shards, Io { kind: IoKind::Uring, reason }))

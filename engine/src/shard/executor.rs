@@ -30,6 +30,7 @@ use crate::limits::{
     EXECUTOR_NICE, EXECUTOR_SILENT_NS_MAX, EXECUTOR_TIDY_NS, LANES, LINK_ORDERS_MAX,
 };
 use crate::mem::slab::Token;
+use crate::shard::compactors::Compactors;
 use crate::shard::job_run;
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos, ObjectName, Result};
@@ -143,6 +144,8 @@ pub(crate) struct Core<J> {
     jobs: AtomicU64,
     bytes_read: AtomicU64,
     bytes_written: AtomicU64,
+    // By compactors, for merges of its jobs.
+    bytes_elsewhere: Arc<AtomicU64>,
 }
 
 impl<J: Send + 'static> Executor<J> {
@@ -154,11 +157,17 @@ impl<J: Send + 'static> Executor<J> {
     }
 
     /// Links a shard, whose doorbell is rung when something is finished, to the executors with the
-    /// fewest shards. Blocks for some 10 ms where their threads must start.
+    /// fewest shards. Its jobs reach this DFS and these compactors. Blocks for some 10 ms where
+    /// threads must start.
     ///
     /// # Errors
     /// `Unsupported` where io_uring is forbidden; the system's refusal of a thread.
-    pub fn link(&self, doorbell: &Doorbell, dfs: &Dfs) -> Result<ExecutorLink<J>> {
+    pub fn link(
+        &self,
+        doorbell: &Doorbell,
+        dfs: &Dfs,
+        compactors: &Arc<Compactors>,
+    ) -> Result<ExecutorLink<J>> {
         let mut cores = locked(&self.cores);
         let load = |core: &Arc<Core<J>>| core.links.load(Ordering::Relaxed);
         let idle = |cores: &[Arc<Core<J>>]| cores.iter().filter(|core| load(core) == 0).count();
@@ -168,7 +177,7 @@ impl<J: Send + 'static> Executor<J> {
         }
         let mut chosen: Vec<_> = cores.iter().collect();
         chosen.sort_by_key(|core| load(core));
-        let lanes = chosen.into_iter().take(LANES).map(|core| core.lane(doorbell, dfs));
+        let lanes = chosen.into_iter().take(LANES).map(|core| core.lane(doorbell, dfs, compactors));
         Ok(ExecutorLink { lanes: lanes.collect() })
     }
 
@@ -209,10 +218,14 @@ impl<J> ExecutorLink<J> {
         self.lanes.iter_mut().find_map(Lane::finished)
     }
 
-    /// Bytes that jobs of its executors have written in all.
+    /// Bytes that jobs of its executors have written in all, or had compactors write.
     #[must_use]
     pub fn bytes_written(&self) -> u64 {
-        let written = |lane: &Lane<J>| lane.core.bytes_written.load(Ordering::Relaxed);
+        let written = |lane: &Lane<J>| {
+            let Core { bytes_written, bytes_elsewhere, .. } = &*lane.core;
+            let elsewhere = bytes_elsewhere.load(Ordering::Relaxed);
+            bytes_written.load(Ordering::Relaxed).saturating_add(elsewhere)
+        };
         self.lanes.iter().map(written).sum()
     }
 
@@ -294,6 +307,11 @@ impl<J> Core<J> {
         self.bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// What grows by the bytes that compactors write for its jobs.
+    pub(crate) fn bytes_elsewhere(&self) -> Arc<AtomicU64> {
+        self.bytes_elsewhere.clone()
+    }
+
     fn counters(&self) -> ExecutorCounters {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         ExecutorCounters {
@@ -307,12 +325,18 @@ impl<J> Core<J> {
 }
 
 impl<J: Send + 'static> Core<J> {
-    fn lane(self: &Arc<Self>, doorbell: &Doorbell, dfs: &Dfs) -> Lane<J> {
+    fn lane(
+        self: &Arc<Self>,
+        doorbell: &Doorbell,
+        dfs: &Dfs,
+        compactors: &Arc<Compactors>,
+    ) -> Lane<J> {
         self.links.fetch_add(1, Ordering::Relaxed);
         let (order_in, orders) = RingBuffer::new(LINK_ORDERS_MAX);
         let (answers, finished) = RingBuffer::new(LINK_ORDERS_MAX);
         let answers = Answers { ring: answers, doorbell: doorbell.clone() };
-        self.links_new.put(Served { orders, answers, dfs: dfs.clone() });
+        let (dfs, compactors) = (dfs.clone(), compactors.clone());
+        self.links_new.put(Served { orders, answers, dfs, compactors });
         self.bell.ring();
         Lane { orders: order_in, finished, core: self.clone(), owed: 0 }
     }
@@ -332,6 +356,7 @@ impl<J: Send + 'static> Core<J> {
             jobs: AtomicU64::new(0),
             bytes_read: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
+            bytes_elsewhere: Arc::default(),
         });
         core.always.kick();
         let (started, outcome) = mpsc::channel();
@@ -362,6 +387,7 @@ struct Served<J> {
     orders: Consumer<Order<J>>,
     answers: Answers<J>,
     dfs: Dfs,
+    compactors: Arc<Compactors>,
 }
 
 struct Answers<J> {
@@ -373,6 +399,7 @@ struct Answers<J> {
 struct Link<J> {
     core: Arc<Core<J>>,
     dfs: Dfs,
+    compactors: Arc<Compactors>,
     pause: Rc<job_run::Pause>,
     answers: RefCell<Answers<J>>,
     active: Cell<usize>,
@@ -386,10 +413,11 @@ async fn serve<J: Send + 'static>(core: Arc<Core<J>>) {
     let mut links = Vec::new();
     loop {
         core.beat();
-        for Served { orders, answers, dfs } in core.links_new.take() {
+        for Served { orders, answers, dfs, compactors } in core.links_new.take() {
             let link = Link {
                 core: core.clone(),
                 dfs,
+                compactors,
                 pause: pause.clone(),
                 answers: RefCell::new(answers),
                 active: Cell::new(0),
@@ -429,8 +457,8 @@ async fn carry_out<J: Send + 'static>(link: Rc<Link<J>>, order: Order<J>) {
     let dfs = link.dfs.clone();
     match order {
         Order::Job { token, job } => {
-            let (core, pause) = (link.core.clone(), link.pause.clone());
-            let (job, opened) = job_run::run(core, dfs, pause, job).await;
+            let (core, compactors) = (link.core.clone(), link.compactors.clone());
+            let (job, opened) = job_run::run(core, dfs, compactors, link.pause.clone(), job).await;
             link.core.jobs.fetch_add(1, Ordering::Relaxed);
             if !link.core.tidies.swap(true, Ordering::Relaxed) {
                 task::spawn(tidy(link.core.clone()));

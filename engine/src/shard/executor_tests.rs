@@ -30,7 +30,7 @@ fn token() -> Token {
 
 fn link(kind: IoKind, url: &str) -> (ExecutorLink<TestJob>, Doorbell) {
     let bell = Doorbell::new().unwrap();
-    let link = executor(kind).link(&bell, &Dfs::open(url).unwrap()).unwrap();
+    let link = executor(kind).link(&bell, &Dfs::open(url).unwrap(), &Arc::default()).unwrap();
     (link, bell)
 }
 
@@ -366,6 +366,7 @@ fn failures_reach_the_job_and_seal_nothing() {
                             JobDone::Appended { result, .. }
                             | JobDone::Sealed { result, .. }
                             | JobDone::Opened { result, .. } => result.is_err(),
+                            JobDone::Errand { .. } => panic!("nobody was sent"),
                         };
                         counted.fetch_add(u32::from(failed), Ordering::Relaxed);
                     }
@@ -471,7 +472,7 @@ fn a_parked_shard_and_its_executor_wake_each_other() {
         let dfs = Dfs::open("memory://wake").unwrap();
         dfs.put(&name(1), b"x").unwrap();
         let mut ring = ReadDriver::open(kind, RingMode::Owned).unwrap();
-        let mut link = executor(kind).link(&ring.doorbell(), &dfs).unwrap();
+        let mut link = executor(kind).link(&ring.doorbell(), &dfs, &Arc::default()).unwrap();
         for _ in 0..2_000 {
             assert!(
                 link.start(Order::Load { token: token(), name: name(1), bytes_max: 1 }).is_ok()

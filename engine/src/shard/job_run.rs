@@ -18,6 +18,7 @@ use crate::io::task::{self, Listener};
 use crate::io::values::{JobDone, JobIo, JobRequest, JobState};
 use crate::io::{OpenObject, clock, retry};
 use crate::limits::{JOB_APPENDS_MAX, JOB_SLICE_NS};
+use crate::shard::compactors::Compactors;
 use crate::shard::executor::Core;
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos, ObjectName, Result};
@@ -26,12 +27,14 @@ use crate::types::{Error, Nanos, ObjectName, Result};
 pub(crate) async fn run<J: 'static>(
     core: Arc<Core<J>>,
     dfs: Dfs,
+    compactors: Arc<Compactors>,
     pause: Rc<Pause>,
     mut job: J,
 ) -> (Result<J>, Vec<(ObjectName, OpenObject)>) {
     let io = Rc::new(Io {
         core: core.clone(),
         dfs,
+        compactors,
         readers: RefCell::default(),
         opened: RefCell::default(),
         answers: RefCell::default(),
@@ -164,6 +167,7 @@ impl Pause {
 struct Io<J> {
     core: Arc<Core<J>>,
     dfs: Dfs,
+    compactors: Arc<Compactors>,
     readers: RefCell<HashMap<ObjectName, Rc<ObjectReader>>>,
     opened: RefCell<Vec<(ObjectName, OpenObject)>>,
     answers: RefCell<Vec<JobDone>>,
@@ -237,6 +241,15 @@ impl<J: 'static> Io<J> {
                     io.answer(JobDone::Opened { object, result });
                 };
                 return task::spawn(open);
+            }
+            JobRequest::Errand { errand, bytes } => {
+                let io = self.clone();
+                let send = async move {
+                    let moved = io.core.bytes_elsewhere();
+                    let result = io.compactors.send(errand, bytes, moved).await;
+                    io.answer(JobDone::Errand { result });
+                };
+                return task::spawn(send);
             }
             JobRequest::Append { object, bytes } => (object, Write::Append(bytes)),
             JobRequest::Seal { object } => (object, Write::Seal),

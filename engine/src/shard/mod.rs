@@ -6,6 +6,10 @@
 mod answers;
 mod background;
 mod cold;
+#[expect(clippy::disallowed_methods, reason = "a compactor has a thread for each connection")]
+pub mod compactor;
+#[expect(clippy::disallowed_methods, reason = "errands have threads and deadlines")]
+pub mod compactors;
 mod control;
 #[expect(clippy::disallowed_methods, reason = "a driver reads the clock")]
 pub mod driver;

@@ -141,7 +141,7 @@ impl Shard {
             states.declare(&state.name, state.kind)?;
         }
         open.states = states;
-        let mut store = Store::new(open, self.limits.table_bytes_target);
+        let mut store = Store::new(open, &self.limits);
         store.restore(Version::of_slices(&slices)?, self.now);
         self.add(store)
     }

@@ -68,6 +68,8 @@ pub struct ShardLimits {
     pub job_bytes_max: usize,
     /// Size at which the output of a merge starts another table.
     pub table_bytes_target: u64,
+    /// Merges of so many bytes are offered to compactors; `None` without compactors.
+    pub errand_bytes_min: Option<u64>,
 }
 
 impl ShardLimits {
@@ -91,6 +93,7 @@ impl ShardLimits {
             flush_bytes: memory_bytes / FLUSH_DIVISOR,
             job_bytes_max: memory_bytes / JOB_DIVISOR,
             table_bytes_target: TABLE_BYTES_TARGET,
+            errand_bytes_min: None,
         })
     }
 }

@@ -17,6 +17,7 @@ use crate::io::doorbell::Doorbell;
 use crate::io::http::HttpCounters;
 use crate::limits::STATISTICS_NS;
 use crate::mem::histogram::Histogram;
+use crate::shard::compactors::CompactorStatistics;
 use crate::shard::executor::ExecutorCounters;
 use crate::state::request::Op;
 use crate::types::{Nanos, StateId};
@@ -42,6 +43,8 @@ pub struct Statistics {
     pub dfs: DfsCounters,
     /// The background executors of the process, which all its engines share.
     pub executors: Vec<ExecutorCounters>,
+    /// Merges elsewhere.
+    pub compactors: CompactorStatistics,
 }
 
 /// One shard.

@@ -10,10 +10,12 @@ use crate::codec::hash::hash64;
 use crate::io::retry;
 use crate::io::values::ObjectSlot;
 use crate::limits::{
-    FILTER_BITS_LAST, FILTER_BITS_UPPER, FLUSH_SILENT_DIVISOR, JOB_FAILURES_MAX, JOB_PIECES,
-    JOB_READ_BYTES_MAX, JOB_READ_BYTES_MIN, OPEN_UNASKED_NS, PAGE_BYTES, RUNS_MAX, RUNS_PACE,
+    FILTER_BITS_LAST, FILTER_BITS_UPPER, FLUSH_SILENT_DIVISOR, JOB_FAILURES_MAX, OPEN_UNASKED_NS,
+    RUNS_MAX, RUNS_PACE,
 };
-use crate::lsm::compact::{CompactJob, MergeOrder};
+use crate::lsm::away::MergeJob;
+use crate::lsm::compact::{CompactJob, MergeOrder, read_bytes};
+use crate::lsm::errand::Errand;
 use crate::lsm::flush::FlushJob;
 use crate::lsm::fold::MergeOps;
 use crate::lsm::job::{Left, Unfinished};
@@ -22,6 +24,7 @@ use crate::lsm::pick::{self, Choice};
 use crate::lsm::rows::{Found, FrozenRows, Rows};
 use crate::lsm::scan::DirtyEntry;
 use crate::lsm::version::{MergeEdit, OpenTable, Version};
+use crate::shard::ShardLimits;
 use crate::shard::opening::Opening;
 use crate::shard::statistics::RequestsByState;
 use crate::shard::values::OpenStore;
@@ -87,11 +90,12 @@ pub(super) struct Store {
     next_seq: u64,
     random: u64,
     table_bytes_target: u64,
+    errand_bytes_min: Option<u64>,
 }
 
 impl Store {
     /// An empty store; its key groups were checked.
-    pub fn new(open: OpenStore, table_bytes_target: u64) -> Self {
+    pub fn new(open: OpenStore, limits: &ShardLimits) -> Self {
         Self {
             id: StoreId(0),
             number: open.number,
@@ -127,7 +131,8 @@ impl Store {
             incarnation: open.incarnation,
             next_seq: 1,
             random: open.seed,
-            table_bytes_target,
+            table_bytes_target: limits.table_bytes_target,
+            errand_bytes_min: limits.errand_bytes_min,
         }
     }
 
@@ -218,8 +223,7 @@ impl Store {
         let rows = self.frozen.pop_front()?;
         self.flushing = true;
         self.flush_from = self.job_bytes;
-        let names = vec![self.new_name(ObjectKind::Sst)];
-        let output = Output::new(names, FILTER_BITS_UPPER, u64::MAX);
+        let output = Output::new(self.new_tables(1), FILTER_BITS_UPPER, u64::MAX);
         Some(FlushJob::new(rows, self.ops.clone(), output))
     }
 
@@ -246,7 +250,7 @@ impl Store {
     }
 
     /// The next merge, if one is due; its inputs are read through about `read_bytes_max`.
-    pub fn next_merge(&mut self, now: Nanos, read_bytes_max: usize) -> Option<CompactJob> {
+    pub fn next_merge(&mut self, now: Nanos, read_bytes_max: usize) -> Option<MergeJob> {
         if now < self.retry_at {
             return None;
         }
@@ -254,7 +258,7 @@ impl Store {
         Some(self.merge(choice, read_bytes_max))
     }
 
-    fn merge(&mut self, choice: Choice, read_bytes_max: usize) -> CompactJob {
+    fn merge(&mut self, choice: Choice, read_bytes_max: usize) -> MergeJob {
         let version = Rc::clone(&self.version);
         let tablet = &version.tablets()[choice.tablet];
         let bottom = choice.runs == tablet.runs.len();
@@ -273,10 +277,28 @@ impl Store {
             (u64::MAX, FILTER_BITS_UPPER)
         };
         let count = if bottom { bytes / target + 3 } else { 1 };
-        let names = (0..count).map(|_| self.new_name(ObjectKind::Sst)).collect();
         self.merging.push(order.low.clone());
-        let output = Output::new(names, filter_bits, target);
-        CompactJob::new(order, self.ops.clone(), output)
+        let offered = self.errand_bytes_min.is_some_and(|min| bytes >= min);
+        let errand = offered.then(|| Errand {
+            low: order.low.clone(),
+            high: order.high.clone(),
+            bottom,
+            filter_bits,
+            target_bytes: target,
+            ops: self.ops.clone(),
+            inputs: order.inputs.iter().map(|input| *input.table_ref()).collect(),
+            names: self.new_tables(count),
+        });
+        let output = Output::new(self.new_tables(count), filter_bits, target);
+        let here = CompactJob::new(order, self.ops.clone(), output);
+        match errand {
+            Some(errand) => MergeJob::offered(here, errand),
+            None => MergeJob::here(here),
+        }
+    }
+
+    fn new_tables(&mut self, count: u64) -> Vec<ObjectName> {
+        (0..count).map(|_| self.new_name(ObjectKind::Sst)).collect()
     }
 
     /// True if no flush, merge or opening runs, waits or is due.
@@ -505,12 +527,6 @@ impl Store {
         }
         entries
     }
-}
-
-// Each input reads pieces of this size, within the memory of all.
-fn read_bytes(read_bytes_max: usize, inputs: usize) -> usize {
-    let piece = read_bytes_max / (inputs * JOB_PIECES);
-    (piece & !(PAGE_BYTES - 1)).clamp(JOB_READ_BYTES_MIN, JOB_READ_BYTES_MAX)
 }
 
 // Output tables of equal size near the target.

@@ -132,7 +132,11 @@ pub struct Built {
 }
 
 pub fn build(filter_bits: usize, rows: &[Row], clears: &[&[u8]]) -> Built {
-    let mut builder = TableBuilder::new(name(1), filter_bits);
+    build_as(name(1), filter_bits, rows, clears)
+}
+
+pub fn build_as(name: ObjectName, filter_bits: usize, rows: &[Row], clears: &[&[u8]]) -> Built {
+    let mut builder = TableBuilder::new(name, filter_bits);
     let mut file = Vec::new();
     for row in rows {
         builder.add(hash64(&row.key), RowRef { key: &row.key, kind: row.kind, value: &row.value });

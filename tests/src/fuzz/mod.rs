@@ -18,7 +18,8 @@ pub struct Target {
 }
 
 /// All targets: one for each kind of bytes from outside, and a whole store of forged objects.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
+    Target { name: "compactor", run: parsers::compactor },
     Target { name: "dump", run: parsers::dump },
     Target { name: "extent", run: parsers::extent },
     Target { name: "footer", run: parsers::footer },

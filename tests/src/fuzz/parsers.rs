@@ -1,13 +1,21 @@
 //! The targets of single parsers.
 
+use std::sync::Arc;
+
 use aquifer::cache::ssd;
 use aquifer::checkpoint::handle::Handle;
 use aquifer::codec::crc::{keyed_crc, object_key};
 use aquifer::codec::hash::hash64;
 use aquifer::codec::reader::Reader;
 use aquifer::io::http::response::{self, Answer, Asked};
+use aquifer::io::sealed::{
+    GREETING_BYTES, HEAD_BYTES, Sealed, Secret, Side, check_greeting, greeting, keys, sealed_bytes,
+};
 use aquifer::io::url as dfs_url;
+use aquifer::io::values::JobIo;
 use aquifer::limits::{HTTP_DISCARD_BYTES_MAX, HTTP_HEAD_BYTES_MAX, PAGE_BYTES};
+use aquifer::lsm::errand::{Errand, Report};
+use aquifer::lsm::errand_job::ErrandJob;
 use aquifer::lsm::manifest::Manifest;
 use aquifer::lsm::slices::slices;
 use aquifer::lsm::version::Version;
@@ -55,6 +63,37 @@ pub(super) fn handle(data: &[u8]) {
             assert_eq!(handle.encode(), bytes);
             let _other = handle.verify(data);
         }
+    }
+}
+
+pub(super) fn compactor(data: &[u8]) {
+    if let Ok(errand) = Errand::decode(data) {
+        assert_eq!(Errand::decode(&errand.encode()).expect("it was read"), errand);
+        // What it would take is known before it is taken.
+        let job = ErrandJob::new(errand, 64 << 20, Arc::default());
+        let _begun = job.map(|mut job| job.step(&mut JobIo::default()));
+    }
+    if let Ok(report) = Report::decode(data) {
+        assert_eq!(Report::decode(&report.encode()).expect("it was read"), report);
+    }
+    conversation(data);
+}
+
+// The other side is whoever sent these bytes: a greeting and frames.
+fn conversation(data: &[u8]) {
+    let Some((theirs, mut frames)) = data.split_first_chunk::<GREETING_BYTES>() else { return };
+    if check_greeting(theirs).is_err() {
+        return;
+    }
+    let secret = Secret::new(b"0123456789abcdef").expect("long enough");
+    let own = greeting([1; 32]);
+    let (_, mut opener) = keys(&secret, Side::Engine, &own, theirs);
+    while let Some((head, rest)) = frames.split_first_chunk::<HEAD_BYTES>()
+        && let Ok(bytes) = sealed_bytes(*head)
+        && let Some((body, rest)) = rest.split_at_checked(bytes)
+    {
+        assert!(opener.open(Sealed(body.to_vec())).is_err(), "they do not have the secret");
+        frames = rest;
     }
 }
 

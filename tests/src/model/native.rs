@@ -121,6 +121,9 @@ impl Host for Native {
                 counted.push(lane.shard);
             }
         }
+        let compactors = self.engine.statistics().compactors;
+        report.errands_done += compactors.merges;
+        report.errands_returned += compactors.returned;
         // A host may drop them in any order.
         let Self { lanes, engine } = self;
         if rng.chance(5000) {

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aquifer::limits::MEMORY_MIN_BYTES;
+use aquifer::shard::compactor::{Compactor, CompactorConfig};
 use aquifer::shard::engine::{Config, ShardThread, StoreConfig};
+use aquifer::types;
 use aquifer::types::error::ErrorKind;
 use tempfile::TempDir;
 
@@ -116,7 +118,7 @@ struct Real<H: Host> {
     report: Report,
     next_number: u64,
     // Dropped last: shards write to it.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// Runs a seed through the Rust interface.
@@ -125,6 +127,17 @@ struct Real<H: Host> {
 /// What the engine did wrong, for people.
 pub fn run(seed: u64, thread: ShardThread) -> Outcome<Report> {
     Real::<Native>::new(seed, thread).run()
+}
+
+/// Runs a seed through the Rust interface, with a compactor in this process that merges are sent
+/// to.
+///
+/// # Errors
+/// As `run`.
+pub fn run_elsewhere(seed: u64, thread: ShardThread) -> Outcome<Report> {
+    let mut program = Real::<Native>::new(seed, thread);
+    program.send_merges_away().map_err(|error| error.to_string())?;
+    program.run()
 }
 
 /// Runs a seed through the C interface.
@@ -172,8 +185,24 @@ impl<H: Host> Real<H> {
             controls: BTreeMap::new(),
             report: Report::default(),
             next_number: 0,
-            _folder: folder,
+            folder,
         }
+    }
+
+    fn send_merges_away(&mut self) -> types::Result<()> {
+        let secret = self.folder.path().join("secret");
+        std::fs::write(&secret, "a secret of the tests").expect("a folder that can be written");
+        let mut config = CompactorConfig::new("127.0.0.1:0", &self.config.dfs);
+        config.secret_file = Some(secret.clone());
+        config.io = self.config.io;
+        let compactor = Compactor::start(&config)?;
+        self.config.compactors = vec![compactor.address()?.to_string()];
+        self.config.compactor_secret_file = Some(secret);
+        // Merges of a MiB, which are worth an errand.
+        (self.shape.batch_max, self.shape.value_max, self.shape.checkpoint) = (250, 12_000, 1500);
+        // It serves as long as this process lives.
+        std::thread::spawn(|| compactor.serve());
+        Ok(())
     }
 
     fn run(mut self) -> Outcome<Report> {

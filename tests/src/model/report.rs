@@ -29,6 +29,12 @@ pub struct Report {
     pub ssd_damaged: u64,
     /// Requests to it that failed.
     pub ssd_failures: u64,
+    /// Merges that compactors did.
+    pub errands_done: u64,
+    /// Merges that came back from compactors.
+    pub errands_returned: u64,
+    /// Merges that compactors went on with when nobody waited for them any more.
+    pub errands_late: u64,
     /// Counters of all shards of the run.
     pub counters: ShardCounters,
 }
@@ -78,6 +84,14 @@ pub fn reached(reports: &[Report]) -> Vec<(&'static str, u64)> {
         ("joined reads", sum(reports, |r| r.counters.coalescer.joins)),
         ("merged reads", sum(reports, |r| r.counters.coalescer.merged)),
     ]);
+    all
+}
+
+/// That, and merges of compactors.
+#[must_use]
+pub fn reached_elsewhere(reports: &[Report]) -> Vec<(&'static str, u64)> {
+    let mut all = reached(reports);
+    all.push(("merges elsewhere", sum(reports, |r| r.errands_done)));
     all
 }
 

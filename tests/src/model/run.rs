@@ -155,6 +155,9 @@ impl Run {
     fn end_report(mut self) -> Report {
         self.report.trace = self.sim.trace().0;
         self.report.short_reads = self.sim.short_reads;
+        self.report.errands_done = self.sim.errands.done;
+        self.report.errands_returned = self.sim.errands.returned;
+        self.report.errands_late = self.sim.errands.late;
         self.report.tablets_max = self.sim.dfs.tablets_max() as u64;
         self.report
     }

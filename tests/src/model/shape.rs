@@ -60,7 +60,7 @@ impl Shape {
         weights[rng.pick(&[0, 2, 4])] += 4;
         weights[rng.pick(&[6, 7])] += 4;
         weights[5] = weights[5].min(4);
-        Self {
+        let mut shape = Self {
             limits: ShardLimits {
                 memory_bytes: MEMORY_FIXED_BYTES,
                 rows_bytes_min,
@@ -71,6 +71,7 @@ impl Shape {
                 } else {
                     rng.pick(&[48 << 10, 256 << 10, 1 << 20])
                 },
+                errand_bytes_min: None,
             },
             stores: rng.pick(&[1, 1, 2, 3]),
             sessions: rng.between(1, 3),
@@ -88,7 +89,9 @@ impl Shape {
             crash: rng.pick(&[0, 50, 200]),
             reopen: rng.pick(&[0, 50, 200]),
             claims: rng.chance(5000),
-        }
+        };
+        shape.limits.errand_bytes_min = rng.pick(&[None, Some(0), Some(20_000)]);
+        shape
     }
 
     /// The shape of a program for the real engine, whose memory is at least 48 MiB a shard: more

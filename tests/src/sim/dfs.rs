@@ -214,9 +214,15 @@ impl Dfs {
         self.retained.values().any(|names| names.contains(name))
     }
 
-    /// The process died: what was not durable is gone, and nothing is open.
-    pub fn crash(&mut self) {
-        self.writing.clear();
+    /// A process died: what it had begun to write is gone.
+    pub fn abandon(&mut self, names: &[ObjectName]) {
+        names.iter().for_each(|name| drop(self.writing.remove(name)));
+    }
+
+    /// The shard's process died: what was not durable is gone, but for what others write, and
+    /// nothing is open.
+    pub fn crash(&mut self, others: &BTreeSet<ObjectName>) {
+        self.writing.retain(|name, _| others.contains(name));
         self.slots.clear();
     }
 }

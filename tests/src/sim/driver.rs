@@ -18,7 +18,7 @@ use aquifer::types::{Error, ObjectName, Result};
 
 use crate::sim::dfs::Dfs;
 use crate::sim::faults::FaultMix;
-use crate::sim::jobs::Running;
+use crate::sim::jobs::{Errands, Running};
 use crate::sim::rng::Rng;
 use crate::sim::trace::Trace;
 
@@ -149,6 +149,8 @@ pub struct Sim {
     pub(super) rng: Rng,
     pub(super) jobs: Vec<Running>,
     pub(super) next_job: u64,
+    /// What became of merges that compactors were asked for.
+    pub errands: Errands,
     events: BTreeMap<(u64, u64), Event>,
     now: u64,
     sequence: u64,
@@ -174,6 +176,7 @@ impl Sim {
             rng,
             jobs: Vec::new(),
             next_job: 0,
+            errands: Errands::default(),
             events: BTreeMap::new(),
             now: 0,
             sequence: 0,
@@ -219,16 +222,19 @@ impl Sim {
         self.inbox.controls.push(Control { session, user_data, after, op });
     }
 
-    /// The process dies and another takes its place. Puts on their way may have been applied.
+    /// The process dies and another takes its place. Puts on their way may have been applied, and
+    /// compactors go on.
     pub fn crash(&mut self, limits: ShardLimits) {
-        for (_, event) in std::mem::take(&mut self.events) {
-            if let Event::Put(_, name, bytes) = event
-                && self.rng.chance(5000)
-            {
-                self.dfs.put(name, bytes);
+        let written = self.leave_errands();
+        for (at, event) in std::mem::take(&mut self.events) {
+            match event {
+                Event::Put(_, name, bytes) if self.rng.chance(5000) => self.dfs.put(name, bytes),
+                Event::Job(number, done) if self.jobs.iter().any(|job| job.number == number) => {
+                    self.events.insert(at, Event::Job(number, done));
+                }
+                _ => {}
             }
         }
-        self.jobs.clear();
         self.inbox = Inbox::default();
         self.outbox = Outbox::default();
         // The disk of the cache may be another one.
@@ -237,7 +243,7 @@ impl Sim {
         }
         self.shard = with_ssd(Shard::new(limits), self.ssd.len());
         self.park = Park::Busy;
-        self.dfs.crash();
+        self.dfs.crash(&written);
     }
 
     /// One turn: deliver what is due, tick, carry out what the shard asks for, let jobs step.

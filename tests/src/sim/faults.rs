@@ -44,6 +44,12 @@ pub struct FaultMix {
     pub ssd_flip: u32,
     /// What is written to it is lost, and nobody is told.
     pub ssd_lost: u32,
+    /// No compactor takes a merge.
+    pub errand_refused: u32,
+    /// A compactor is lost at a step of a merge.
+    pub errand_lost: u32,
+    /// A compactor that took a merge is given up, and goes on.
+    pub errand_late: u32,
     /// A delete never happens.
     pub delete_lost: u32,
     /// An answer takes a hundred times as long.
@@ -101,6 +107,9 @@ impl FaultMix {
         mix.ssd_error = rate(500);
         mix.ssd_flip = rate(500);
         mix.ssd_lost = rate(2000);
+        mix.errand_refused = rate(3000);
+        mix.errand_lost = rate(300);
+        mix.errand_late = rate(3000);
         mix
     }
 
@@ -126,6 +135,8 @@ impl FaultMix {
                 + self.seal_lost_reply
                 + self.create_error
                 + self.job_breaks
+                + self.errand_lost
+                + self.errand_late
                 + self.delete_lost
                 > 0
     }

@@ -4,9 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aquifer::io::values::{JobDone, JobIo, JobRequest, JobState, ObjectSlot};
+use aquifer::lsm::away::Verdict;
+use aquifer::lsm::errand::{Errand, Report};
+use aquifer::lsm::errand_job::ErrandJob;
 use aquifer::lsm::job::{Job, Left, Unfinished};
 use aquifer::mem::slab::Token;
 use aquifer::shard::values::{JobOrder, JobReport};
+use aquifer::sst::TableRef;
 use aquifer::types::error::ErrorKind;
 use aquifer::types::{Error, ObjectName, Result};
 
@@ -19,12 +23,34 @@ const JOB_READS_FAIL_RARER: u32 = 20;
 
 type Opened = Vec<(ObjectName, ObjectSlot)>;
 
+/// Memory of a merge on a compactor, bytes: for all that a simulated shard orders.
+const ERRAND_BYTES: usize = 1 << 30;
+
+/// What became of merges that compactors were asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Errands {
+    /// Their tables were accepted.
+    pub done: u64,
+    /// The shard did them itself.
+    pub returned: u64,
+    /// They ended when nobody waited for them any more.
+    pub late: u64,
+}
+
+/// What runs.
+#[derive(Debug)]
+enum Task {
+    /// A job of the shard.
+    Job(Token, Box<Job>),
+    /// A merge on a compactor, for the job of this number, unless nobody waits for it any more.
+    Errand(Box<ErrandJob>, Vec<ObjectName>, Option<u64>),
+}
+
 /// A job that was handed out.
 #[derive(Debug)]
 pub(super) struct Running {
     pub number: u64,
-    token: Token,
-    job: Box<Job>,
+    task: Task,
     pub mailbox: JobIo,
     state: JobState,
     opened: Opened,
@@ -32,28 +58,49 @@ pub(super) struct Running {
     store: Option<u64>,
     // Objects that it reads.
     readers: BTreeSet<ObjectName>,
+    // Its compactor died.
+    is_lost: bool,
 }
 
 impl Running {
-    /// True if it can do nothing before an answer arrives.
-    pub(super) fn waits(&self) -> bool {
-        self.state == JobState::Waiting && self.mailbox.done.is_empty()
-    }
-}
-
-impl Sim {
-    pub(super) fn start_job(&mut self, order: JobOrder) {
-        self.next_job += 1;
-        self.jobs.push(Running {
-            number: self.next_job,
-            token: order.token,
-            job: order.job,
+    fn new(number: u64, task: Task) -> Self {
+        Self {
+            number,
+            task,
             mailbox: JobIo::default(),
             state: JobState::Working,
             opened: Vec::new(),
             store: None,
             readers: BTreeSet::new(),
-        });
+            is_lost: false,
+        }
+    }
+
+    /// True if it can do nothing before an answer arrives.
+    pub(super) fn waits(&self) -> bool {
+        self.state == JobState::Waiting && self.mailbox.done.is_empty()
+    }
+
+    fn on_compactor(&self) -> bool {
+        matches!(self.task, Task::Errand(..))
+    }
+
+    fn step(&mut self) -> JobState {
+        match &mut self.task {
+            Task::Job(_, job) => job.step(&mut self.mailbox),
+            Task::Errand(job, ..) => job.step(&mut self.mailbox),
+        }
+    }
+}
+
+impl Sim {
+    fn add(&mut self, task: Task) {
+        self.next_job += 1;
+        self.jobs.push(Running::new(self.next_job, task));
+    }
+
+    pub(super) fn start_job(&mut self, order: JobOrder) {
+        self.add(Task::Job(order.token, order.job));
     }
 
     /// Lets every job make some steps.
@@ -63,8 +110,17 @@ impl Sim {
                 if running.waits() {
                     break;
                 }
-                running.state = running.job.step(&mut running.mailbox);
+                if running.on_compactor() && self.rng.chance(self.faults.errand_lost) {
+                    running.state = JobState::Finished;
+                    running.is_lost = true;
+                    break;
+                }
+                running.state = running.step();
                 for request in std::mem::take(&mut running.mailbox.requests) {
+                    if let JobRequest::Errand { errand, .. } = request {
+                        self.send(running.number, &errand);
+                        continue;
+                    }
                     let done = self.perform_or_spare(&mut running, request);
                     self.later(Event::Job(running.number, done));
                 }
@@ -73,22 +129,82 @@ impl Sim {
                 }
             }
             if running.state == JobState::Finished {
-                let Running { token, job, opened, store, .. } = running;
-                let result = if self.rng.chance(self.faults.job_breaks) {
-                    let error = Error::new(ErrorKind::Poisoned, "injected: the job broke");
-                    Err(Unfinished { error, left: Left::Lost })
-                } else {
-                    job.finish()
-                };
-                if let Some(store) = store {
-                    let failures = self.job_failures.entry(store).or_default();
-                    *failures = if result.is_ok() { 0 } else { *failures + 1 };
-                }
-                self.later(Event::Report(JobReport { token, result, opened }));
+                self.end(running);
             } else {
                 self.jobs.push(running);
             }
         }
+    }
+
+    fn end(&mut self, running: Running) {
+        let Running { task, opened, store, is_lost, .. } = running;
+        let (token, mut job) = match task {
+            Task::Job(token, job) => (token, job),
+            Task::Errand(job, names, asked_by) => {
+                let lost = || Err(self.injected("the compactor died"));
+                let tables = if is_lost { lost() } else { job.into_tables() };
+                // What it has not sealed goes with its process.
+                self.dfs.abandon(&names);
+                return self.end_errand(tables, asked_by);
+            }
+        };
+        match job.verdict() {
+            Some(Verdict::Accepted(..)) => self.errands.done += 1,
+            Some(Verdict::Rejected(..)) => self.errands.returned += 1,
+            None => {}
+        }
+        let result = if self.rng.chance(self.faults.job_breaks) {
+            let error = Error::new(ErrorKind::Poisoned, "injected: the job broke");
+            Err(Unfinished { error, left: Left::Lost })
+        } else {
+            job.finish()
+        };
+        if let Some(store) = store {
+            let failures = self.job_failures.entry(store).or_default();
+            *failures = if result.is_ok() { 0 } else { *failures + 1 };
+        }
+        self.later(Event::Report(JobReport { token, result, opened }));
+    }
+
+    // A compactor takes a merge, or none does.
+    fn send(&mut self, asked_by: u64, errand: &[u8]) {
+        let refused = self.rng.chance(self.faults.errand_refused);
+        let late = self.rng.chance(self.faults.errand_late);
+        if refused || late {
+            let error = self.injected("no compactor has done it");
+            self.report(asked_by, Err(error));
+        }
+        if !refused {
+            let errand = Errand::decode(errand).expect("a shard orders what compactors take");
+            let names = errand.names.clone();
+            let job = ErrandJob::new(errand, ERRAND_BYTES, Arc::default()).expect("it has room");
+            self.add(Task::Errand(Box::new(job), names, (!late).then_some(asked_by)));
+        }
+    }
+
+    fn end_errand(&mut self, tables: Result<Vec<TableRef>>, asked_by: Option<u64>) {
+        let result = tables.map(|tables| (0, Report::Done(tables).encode()));
+        match asked_by {
+            Some(asked_by) => self.report(asked_by, result),
+            None => self.errands.late += 1,
+        }
+    }
+
+    fn report(&mut self, asked_by: u64, result: Result<(usize, Vec<u8>)>) {
+        self.errands.returned += u64::from(result.is_err());
+        self.later(Event::Job(asked_by, JobDone::Errand { result }));
+    }
+
+    /// The shard is gone, and compactors go on: what they write.
+    pub(super) fn leave_errands(&mut self) -> BTreeSet<ObjectName> {
+        self.jobs.retain(Running::on_compactor);
+        let mut written = BTreeSet::new();
+        for running in &mut self.jobs {
+            let Task::Errand(_, names, asked_by) = &mut running.task else { continue };
+            *asked_by = None;
+            written.extend(names.iter().copied());
+        }
+        written
     }
 
     // See `FaultMix::job_failures_max`.
@@ -96,7 +212,10 @@ impl Sim {
         let (JobRequest::Read { object, .. }
         | JobRequest::Append { object, .. }
         | JobRequest::Seal { object }
-        | JobRequest::Open { object, .. }) = &request;
+        | JobRequest::Open { object, .. }) = &request
+        else {
+            unreachable!("an errand is sent, not performed");
+        };
         running.store = Some(object.store);
         let failures = self.job_failures.get(&object.store).copied().unwrap_or_default();
         if failures < self.faults.job_failures_max {
@@ -111,7 +230,7 @@ impl Sim {
     fn perform(&mut self, running: &mut Running, request: JobRequest) -> JobDone {
         match request {
             JobRequest::Read { tag, object, offset, len, mut buf } => {
-                let bytes = self.open_to_read(&mut running.readers, &object);
+                let bytes = self.open_to_read(running, &object);
                 let result = bytes.and_then(|bytes| {
                     let out = &mut buf.bytes_mut()[..len];
                     self.read(&bytes, offset, out, JOB_READS_FAIL_RARER)?;
@@ -143,34 +262,38 @@ impl Sim {
                 if result.is_ok() && self.rng.chance(self.faults.open_error) {
                     result = Err(self.injected("open"));
                 }
-                let result = result.and_then(|()| self.hand_over(&mut running.opened, object));
+                let result = result.and_then(|()| self.hand_over(running, object));
                 JobDone::Sealed { object, result }
             }
             JobRequest::Open { object, .. } => {
                 let fails = self.rng.chance(self.faults.reopen_error);
                 let opened = if fails { Err(self.injected("open")) } else { Ok(()) };
-                let result = opened.and_then(|()| self.hand_over(&mut running.opened, object));
+                let result = opened.and_then(|()| self.hand_over(running, object));
                 JobDone::Opened { object, result }
             }
+            JobRequest::Errand { .. } => unreachable!("an errand is sent, not performed"),
         }
     }
 
-    // Opens an object for the shard.
-    fn hand_over(&mut self, opened: &mut Opened, object: ObjectName) -> Result<()> {
-        opened.push((object, self.dfs.open(&object)?));
+    // Opens an object for the shard; on a compactor nobody reads it.
+    fn hand_over(&mut self, running: &mut Running, object: ObjectName) -> Result<()> {
+        if running.on_compactor() {
+            return self.dfs.object(&object).map(drop);
+        }
+        running.opened.push((object, self.dfs.open(&object)?));
         Ok(())
     }
 
     // The bytes of an object; a job opens it with its first read.
-    fn open_to_read(
-        &mut self,
-        readers: &mut BTreeSet<ObjectName>,
-        object: &ObjectName,
-    ) -> Result<Arc<Vec<u8>>> {
-        if !readers.contains(object) && self.rng.chance(self.faults.open_error) {
+    fn open_to_read(&mut self, running: &mut Running, object: &ObjectName) -> Result<Arc<Vec<u8>>> {
+        if !running.readers.contains(object) && self.rng.chance(self.faults.open_error) {
             return Err(self.injected("open"));
         }
-        readers.insert(*object);
+        running.readers.insert(*object);
+        if running.on_compactor() {
+            // A store that gave the merge up may have done it, and deleted the inputs.
+            return self.dfs.object(object);
+        }
         self.dfs.needed(object, "a job")
     }
 }

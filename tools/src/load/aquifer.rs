@@ -275,7 +275,7 @@ where
             return TargetStats { budget_bytes, ..TargetStats::default() };
         };
         let records = self.controller.counters();
-        let Statistics { shards, dfs, executors, .. } = live.statistics();
+        let Statistics { shards, dfs, executors, compactors, .. } = live.statistics();
         let shard = shards[0].counters;
         TargetStats {
             counters: vec![
@@ -293,6 +293,8 @@ where
                 ("rows_evicted", shard.rows_evicted),
                 ("flushes", shard.flushes),
                 ("merges", shard.merges),
+                ("merges_elsewhere", compactors.merges),
+                ("merges_returned", compactors.returned),
                 ("job_bytes_written", shard.job_bytes_written),
                 ("job_failures", shard.job_failures),
                 ("stalls", shard.stalls),

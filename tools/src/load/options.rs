@@ -12,6 +12,7 @@ use super::dataset::{Dataset, KEY_SIZE_BYTES_MIN, MAP_KEY_BYTES, VALUE_SIZE_BYTE
 use super::dist::Dist;
 use super::environment::check_memory;
 use super::workload::Workload;
+use crate::compactor::Compactors;
 use crate::io::Io;
 use crate::statistics::Address;
 use crate::units::{Memory, Share, count_in, parse_count, parse_size, size_in};
@@ -144,6 +145,10 @@ pub struct LoadArgs {
     #[arg(long, value_name = "ADDR")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_addr: Option<Address>,
+    /// The compactors
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub compactors: Compactors,
     /// Write the report as a page for a browser, with rates, latencies and memory over time
     #[arg(long, value_name = "FILE.html")]
     pub report: Option<PathBuf>,

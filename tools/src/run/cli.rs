@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
+use crate::compactor::Compactors;
 use crate::io::Io;
 use crate::statistics::Address;
 use crate::units::{count_in, parse_size};
@@ -77,6 +78,9 @@ pub struct Args {
     /// Serve metrics of the engine as OpenMetrics: PORT of this machine alone, or IP:PORT.
     #[arg(long, value_name = "ADDR")]
     pub metrics_addr: Option<Address>,
+    /// The compactors.
+    #[command(flatten)]
+    pub compactors: Compactors,
     /// Do not check the counts in the store against an independent count.
     #[arg(long)]
     pub no_verify: bool,

@@ -86,14 +86,7 @@ fn run(args: &Args, job: &mut Job, inputs: &Inputs) -> Result<u64> {
     let opening = || format!("opening the engine on {}", job.dfs);
     let watch = Watch::start(args.metrics_addr)?;
     let opens = Instant::now();
-    let engine = Engine::open(Config {
-        memory_bytes: args.memory as usize,
-        thread: ShardThread::Inline,
-        io: args.io.into(),
-        statistics_page: watch.page(),
-        ..Config::new(&job.dfs)
-    })
-    .with_context(opening)?;
+    let engine = Engine::open(engine_config(args, job, &watch)).with_context(opening)?;
     let opened = opens.elapsed();
     watch.follow(&engine);
     let mut session = engine.session(0).with_context(opening)?;
@@ -133,6 +126,7 @@ fn run(args: &Args, job: &mut Job, inputs: &Inputs) -> Result<u64> {
         io: engine.io(),
         opened,
         shard: session.statistics()?.counters,
+        compactors: engine.statistics().compactors,
         memory_bytes: args.memory,
         rss_above_start_bytes: progress.rss_peak().max(rss_bytes()).saturating_sub(rss_start),
     });
@@ -163,6 +157,18 @@ fn show(report: &Report, args: &Args) -> Result<()> {
         // Whoever read the report has seen enough of it.
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("writing the report"),
+    }
+}
+
+fn engine_config(args: &Args, job: &Job, watch: &Watch) -> Config {
+    Config {
+        memory_bytes: args.memory as usize,
+        thread: ShardThread::Inline,
+        io: args.io.into(),
+        statistics_page: watch.page(),
+        compactors: args.compactors.compactors.clone(),
+        compactor_secret_file: args.compactors.secret_file.clone(),
+        ..Config::new(&job.dfs)
     }
 }
 

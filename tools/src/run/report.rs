@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use aquifer::shard::ShardCounters;
+use aquifer::shard::compactors::CompactorStatistics;
 use aquifer::shard::engine::Io;
 use indicatif::{BinaryBytes, HumanCount};
 use serde::Serialize;
@@ -34,6 +35,10 @@ pub struct Report {
     pub flushes: u64,
     /// Merges of the store (compactions).
     pub merges: u64,
+    /// Of these, done by compactors.
+    pub merges_elsewhere: u64,
+    /// Merges that were for compactors and came back.
+    pub merges_returned: u64,
     /// Units that gets needed from the DFS.
     pub cold_units: u64,
     /// Of these, shared with a read that was under way.
@@ -98,6 +103,8 @@ pub struct Facts<'a> {
     pub opened: Duration,
     /// The shard's counters at the end of counting.
     pub shard: ShardCounters,
+    /// What compactors did.
+    pub compactors: CompactorStatistics,
     /// Memory of the engine.
     pub memory_bytes: u64,
     /// See the report.
@@ -125,6 +132,8 @@ impl Report {
             mb_per_s: input_bytes as f64 / 1e6 / seconds,
             flushes: shard.flushes,
             merges: shard.merges,
+            merges_elsewhere: facts.compactors.merges,
+            merges_returned: facts.compactors.returned,
             cold_units: shard.coalescer.needs,
             joined_units: shard.coalescer.joins,
             cold_reads: shard.coalescer.reads,
@@ -189,6 +198,10 @@ impl fmt::Display for Report {
         let (flushes, merges) = (n(self.flushes), n(self.merges));
         let written = b(self.written_bytes);
         writeln!(f, "background   {flushes} flushes, {merges} compactions, {written} written")?;
+        if self.merges_elsewhere + self.merges_returned > 0 {
+            let (away, back) = (n(self.merges_elsewhere), n(self.merges_returned));
+            writeln!(f, "             {away} compactions elsewhere, {back} came back")?;
+        }
         let (pause, upload) = (self.longest_pause_ms, self.upload_mean_ms);
         let cuts = n(self.checkpoints);
         writeln!(f, "checkpoints  {cuts}, longest pause {pause:.1} ms, upload {upload:.0} ms")?;

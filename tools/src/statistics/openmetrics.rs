@@ -5,6 +5,7 @@ use std::fmt;
 
 use aquifer::limits::LATENCY_NS_MAX;
 use aquifer::mem::histogram::Histogram;
+use aquifer::shard::compactors::CompactorCounters;
 use aquifer::shard::statistics::{RequestCounters, ShardStatistics, Statistics, StoreStatistics};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
@@ -50,6 +51,7 @@ impl Collector for Families {
         reads(out, all)?;
         memory(out, all)?;
         jobs(out, all)?;
+        compactors(out, all)?;
         stores(out, all)?;
         dfs(out, all)?;
         latencies(out, all)
@@ -291,6 +293,29 @@ fn jobs(out: &mut Out<'_, '_>, all: &Statistics) -> fmt::Result {
     out.gauge("write_pace", "Bytes jobs must write for each byte of a write", None, pace)?;
     let checkpoints = of_shards(all, |s| s.counters.checkpoints);
     out.counter("checkpoints", "Checkpoints completed", None, checkpoints)
+}
+
+fn compactors(out: &mut Out<'_, '_>, all: &Statistics) -> fmt::Result {
+    let all = &all.compactors;
+    // An engine that merges by itself has nothing to tell.
+    if all.each.is_empty() {
+        return Ok(());
+    }
+    let ends = [("done", all.merges), ("returned", all.returned)];
+    let ends = ends.map(|(end, count)| (vec![("end", end.to_owned())], count));
+    out.counter("merges_elsewhere", "Merges sent to compactors, by end", None, ends.to_vec())?;
+    let written = vec![(vec![], all.written_bytes)];
+    out.counter("merges_elsewhere_written", "Bytes of them", Some(Unit::Bytes), written)?;
+    let each = |of: fn(&CompactorCounters) -> u64| -> Vec<Sample> {
+        let sample = |one: &CompactorCounters| (vec![("address", one.address.clone())], of(one));
+        all.each.iter().map(sample).collect()
+    };
+    out.counter("compactor_merges", "Merges that it did", None, each(|c| c.merges))?;
+    out.counter("compactor_busy", "Times that it had no place", None, each(|c| c.busy))?;
+    let failed = "Times that it failed or could not be reached";
+    out.counter("compactor_failures", failed, None, each(|c| c.failures))?;
+    let alone = "1 while it is left alone after a failure";
+    out.gauge("compactor_left_alone", alone, None, each(|c| u64::from(c.alone_ns > 0)))
 }
 
 fn stores(out: &mut Out<'_, '_>, all: &Statistics) -> fmt::Result {

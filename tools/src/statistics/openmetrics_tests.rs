@@ -1,3 +1,4 @@
+use aquifer::shard::compactors::CompactorStatistics;
 use aquifer::shard::statistics::{Kind, LatencyStatistics, StateStatistics, StoreStatistics, Tier};
 
 use super::*;
@@ -18,7 +19,14 @@ fn statistics() -> Statistics {
         stores: vec![store],
         ..ShardStatistics::default()
     };
-    Statistics { budget_bytes: 4096, shards: vec![shard], ..Statistics::default() }
+    let each = vec![CompactorCounters {
+        address: "far:7070".to_owned(),
+        failures: 2,
+        alone_ns: 5,
+        ..CompactorCounters::default()
+    }];
+    let compactors = CompactorStatistics { merges: 3, written_bytes: 8, returned: 1, each };
+    Statistics { budget_bytes: 4096, shards: vec![shard], compactors, ..Statistics::default() }
 }
 
 #[track_caller]
@@ -36,6 +44,11 @@ fn figures_stand_under_their_names_and_labels() {
     has(&text, r#"aquifer_gets_total{shard="1",store="9",state="a \"b\"\\\n",by="row"} 5"#);
     has(&text, r#"aquifer_sessions_blocked_seconds_total{shard="1"} 1.5"#);
     has(&text, "aquifer_dfs_retries_total 0");
+    has(&text, r#"aquifer_merges_elsewhere_total{end="done"} 3"#);
+    has(&text, r#"aquifer_merges_elsewhere_total{end="returned"} 1"#);
+    has(&text, r#"aquifer_compactor_failures_total{address="far:7070"} 2"#);
+    has(&text, r#"aquifer_compactor_left_alone{address="far:7070"} 1"#);
+    assert!(!render(&Statistics::default()).contains("compactor"));
     assert!(text.ends_with("# EOF\n"));
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use aquifer::shard::compactors::CompactorCounters;
 use aquifer::shard::statistics::{LatencyStatistics, ShardStatistics, Statistics};
 use indicatif::{BinaryBytes, HumanDuration};
 
@@ -84,15 +85,19 @@ impl View {
                 BinaryBytes(now.budget_bytes)
             ),
             warning: (!warnings.is_empty()).then(|| warnings.join("; ")),
-            tables: vec![
-                requests(&pairs),
-                answers(&pairs),
-                latencies(&pairs),
-                jobs(&pairs),
-                memory(&pairs),
-                dfs(before, now),
-                stores(&pairs),
-            ],
+            tables: [
+                Some(requests(&pairs)),
+                Some(answers(&pairs)),
+                Some(latencies(&pairs)),
+                Some(jobs(&pairs)),
+                compactors(now),
+                Some(memory(&pairs)),
+                Some(dfs(before, now)),
+                Some(stores(&pairs)),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
         }
     }
 }
@@ -228,6 +233,24 @@ fn jobs(pairs: &[Pair<'_>]) -> Table {
     let columns = "shard, running, queued, done, failed, written, flush debt, merge debt, pace, \
                    checkpoints";
     Table::new("Jobs (flush/merge/open)", columns, pairs.iter().map(row).collect())
+}
+
+fn compactors(now: &Statistics) -> Option<Table> {
+    let all = &now.compactors;
+    let row = |one: &CompactorCounters| {
+        vec![
+            one.address.clone(),
+            one.merges.to_string(),
+            one.busy.to_string(),
+            one.failures.to_string(),
+            if one.alone_ns == 0 { "-".to_owned() } else { time(one.alone_ns) },
+        ]
+    };
+    let mut rows: Vec<_> = all.each.iter().map(row).collect();
+    let back = all.returned.to_string();
+    rows.first_mut()?.push(back);
+    let columns = "address, merges, busy, failures, left alone, came back in all";
+    Some(Table::new("Compactors", columns, rows))
 }
 
 fn memory(pairs: &[Pair<'_>]) -> Table {

@@ -40,6 +40,23 @@ fn rates_are_of_the_time_between_the_samples() {
 }
 
 #[test]
+fn compactors_are_shown_where_there_are_some() {
+    let mut now = sample(10_000_000_000, 1000);
+    assert!(!View::of(&now, &now, None).to_string().contains("Compactors"));
+    let compactor = |address: &str, alone_ns| CompactorCounters {
+        address: address.to_owned(),
+        merges: 7,
+        alone_ns,
+        ..CompactorCounters::default()
+    };
+    now.compactors.each = vec![compactor("near:1", 0), compactor("far:2", 3_000_000_000)];
+    now.compactors.returned = 4;
+    let text = View::of(&now, &now, None).to_string();
+    assert_eq!(row(&text, "Compactors", &["near:1"])[1..], ["7", "0", "0", "-", "4"]);
+    assert_eq!(row(&text, "Compactors", &["far:2"])[1..], ["7", "0", "0", "3000ms"]);
+}
+
+#[test]
 fn an_engine_that_was_opened_again_starts_from_zero() {
     let (before, now) = (sample(10_000_000_000, 1_000_000), sample(2_000_000_000, 4000));
     let text = View::of(&before, &now, None).to_string();

@@ -15,6 +15,7 @@ use aquifer::state::request::{Completions, StoreId};
 use aquifer::state::{Key, MapState, StateKind, StateTable, ValueState};
 use aquifer::types::ObjectKind;
 
+use crate::compactor::Compactors;
 use crate::io::Io;
 use crate::load::options::{Driver, KEY_GROUPS};
 use crate::load::session::Setup;
@@ -90,6 +91,7 @@ pub(super) struct Opening {
     maps: bool,
     /// Stores at most.
     stores_max: u32,
+    compactors: Compactors,
     watch: Watch,
 }
 
@@ -109,6 +111,7 @@ impl Opening {
             io: setup.args.io,
             maps: setup.data.maps,
             stores_max: setup.args.to.iter().copied().max().unwrap_or(1),
+            compactors: setup.args.compactors.clone(),
             watch: Watch::start(setup.args.metrics_addr)?,
         })
     }
@@ -124,6 +127,8 @@ impl Opening {
             io: self.io.into(),
             statistics_page: self.watch.page(),
             ssd: self.ssd.clone(),
+            compactors: self.compactors.compactors.clone(),
+            compactor_secret_file: self.compactors.secret_file.clone(),
             ..Config::new(slower(&self.dfs, latency))
         })?;
         self.watch.follow(&engine);
