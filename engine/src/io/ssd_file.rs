@@ -2,9 +2,9 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::io::objects::{OpenObject, Source};
 use crate::io::sys;
@@ -52,10 +52,28 @@ impl SsdConfig {
 pub struct OpenSsd {
     /// For the driver of the shard.
     pub object: OpenObject,
+    /// For its jobs.
+    pub writer: SsdWriter,
     /// What it has from before, bytes.
     pub stored_bytes: u64,
     /// What its file system has free, bytes.
     pub free_bytes: u64,
+}
+
+/// Writes to the file of a cache as long as the driver of its shard has it open: a job that
+/// outlives that driver does not hold the file's lock.
+#[derive(Clone, Debug)]
+pub struct SsdWriter(Weak<File>);
+
+impl SsdWriter {
+    /// Writes, on the calling thread; what the file system has free since, bytes.
+    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<u64> {
+        let file = self.0.upgrade().ok_or_else(|| {
+            Error::new(ErrorKind::Closed, "the shard of the cache on the SSD was closed")
+        })?;
+        let written = file.write_all_at(bytes, offset).and_then(|()| sys::free_bytes(&file));
+        written.map_err(|e| Error::io("writing to the cache on the SSD", &e))
+    }
 }
 
 /// Opens the file of shard `index`, of `bytes` at most, and locks it: another engine has another
@@ -93,9 +111,11 @@ pub fn open(config: &SsdConfig, index: usize, bytes: u64) -> Result<OpenSsd> {
     }
     let free_bytes =
         sys::free_bytes(&file).map_err(|e| failed("asking for the free space of", &e))?;
-    let source = Source::Cache { file: Arc::new(file), bytes };
+    let file = Arc::new(file);
+    let writer = SsdWriter(Arc::downgrade(&file));
+    let source = Source::Cache { file, bytes };
     let object = OpenObject { name: no_name(index), source, faults: None };
-    Ok(OpenSsd { object, stored_bytes, free_bytes })
+    Ok(OpenSsd { object, writer, stored_bytes, free_bytes })
 }
 
 // Past the page cache, whose memory no budget bounds, where the file system allows it.

@@ -125,6 +125,15 @@ pub enum JobRequest {
         /// What to append; comes back emptied, to be filled again.
         bytes: Vec<u8>,
     },
+    /// Write a filled region of the cache on the SSD, which its shard lent to the job.
+    Cache {
+        /// Its number, which comes back.
+        region: u32,
+        /// Byte offset in the file.
+        offset: u64,
+        /// All its bytes; comes back with the answer.
+        buf: Buf,
+    },
     /// Make the object durable and visible under its name, and open it for reading.
     Seal {
         /// The object.
@@ -162,6 +171,15 @@ pub enum JobDone {
         bytes: Vec<u8>,
         /// What happened.
         result: Result<()>,
+    },
+    /// A region of the cache was written, or was not.
+    Cached {
+        /// Of the request.
+        region: u32,
+        /// The buffer.
+        buf: Buf,
+        /// What the file system has free since, bytes.
+        result: Result<u64>,
     },
     /// The object is durable, or is not.
     Sealed {

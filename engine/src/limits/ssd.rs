@@ -16,6 +16,27 @@ pub const SSD_MEMORY_DIVISOR: u64 = 4;
 /// Regions on their way to the disk at once.
 pub const SSD_WRITES_MAX: usize = 2;
 
+/// Regions of memory that a job has to write its tables through to the cache: one is filled while
+/// one is written.
+pub const SSD_THROUGH_BUFS: usize = 2;
+
+/// Jobs that write through at once.
+pub const SSD_THROUGH_JOBS_MAX: usize = 2;
+
+/// Share of the cache's regions that jobs fill at most, as a divisor: a merge that writes more
+/// would wash out what is asked for.
+pub const SSD_LENT_DIVISOR: u32 = 4;
+
+/// A region with more extents than this that were asked for, percent of its pages, is not lent.
+pub const SSD_LENT_HOT_PERCENT: u32 = 25;
+
+/// So many regions are looked at for one to lend.
+pub const SSD_LENT_LOOKS_MAX: u32 = 4;
+
+/// So many regions are looked at for one to overwrite: some are in use, and some not to be had
+/// while the disk is full.
+pub const SSD_LOOKS_MAX: u32 = 64;
+
 /// Share of a region that is kept when it is overwritten, at most, percent: there is always room
 /// for something new.
 pub const SSD_KEPT_PERCENT: u32 = 75;

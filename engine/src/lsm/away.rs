@@ -66,6 +66,12 @@ impl MergeJob {
         self.here.inputs()
     }
 
+    /// Bytes of its inputs, those in other tablets among them.
+    #[must_use]
+    pub fn input_bytes(&self) -> u64 {
+        self.here.input_bytes()
+    }
+
     /// Memory its inputs are read through, bytes.
     #[must_use]
     pub fn read_buffer_bytes(&self) -> usize {

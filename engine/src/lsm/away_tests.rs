@@ -175,6 +175,7 @@ fn drive(
                     writing.entry(object).or_default().append(&mut bytes);
                     JobDone::Appended { bytes, result: Ok(()) }
                 }
+                JobRequest::Cache { .. } => unreachable!("there is no cache"),
                 JobRequest::Seal { object } => {
                     dfs.insert(object, writing.remove(&object).unwrap());
                     JobDone::Sealed { object, result: Ok(()) }

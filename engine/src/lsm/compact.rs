@@ -63,6 +63,12 @@ impl CompactJob {
         self.order.inputs.len() * JOB_PIECES * self.order.read_bytes
     }
 
+    /// Bytes of its inputs, those in other tablets among them.
+    #[must_use]
+    pub fn input_bytes(&self) -> u64 {
+        self.order.inputs.iter().map(|table| table.table_ref().file_bytes).sum()
+    }
+
     /// Its output.
     pub fn output(&mut self) -> &mut Output {
         &mut self.output
@@ -110,7 +116,7 @@ impl CompactJob {
             for prefix in self.order.kept_clears().iter() {
                 self.output.add_clear(prefix)?;
             }
-            self.output.finish_table(io)?;
+            self.output.finish(io)?;
         }
         Ok(if self.settled() { JobState::Finished } else { JobState::Waiting })
     }

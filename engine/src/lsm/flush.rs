@@ -51,6 +51,12 @@ impl FlushJob {
         self.rows.bytes / 4
     }
 
+    /// Bytes of its rows.
+    #[must_use]
+    pub fn rows_bytes(&self) -> usize {
+        self.rows.bytes
+    }
+
     /// The generation it flushes.
     #[must_use]
     pub fn generation(&self) -> u64 {
@@ -144,7 +150,7 @@ impl FlushJob {
             let Some(source) = self.heap.top() else {
                 let output = &mut self.output;
                 self.folder.finish(&mut |row| output.add(hash64(row.key), row, io))?;
-                self.output.finish_table(io)?;
+                self.output.finish(io)?;
                 let settled = self.output.settled();
                 return Ok(if settled { JobState::Finished } else { JobState::Waiting });
             };

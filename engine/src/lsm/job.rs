@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 
+use crate::cache::ssd::Through;
 use crate::io::values::{JobIo, JobState};
 use crate::lsm::away::{MergeJob, Verdict};
 use crate::lsm::flush::FlushJob;
 use crate::lsm::open::OpenJob;
+use crate::lsm::output::Output;
 use crate::lsm::rows::FrozenRows;
 use crate::sst::table::Table;
 use crate::types::{Error, ObjectName, Result};
@@ -84,6 +86,37 @@ impl Job {
         Self { work, failure: None, outstanding: 0 }
     }
 
+    /// Bytes of what it reads: it will write so many at most.
+    #[must_use]
+    pub fn input_bytes(&self) -> u64 {
+        match &self.work {
+            Work::Flush(job) => job.rows_bytes() as u64,
+            Work::Merge(job) => job.input_bytes(),
+            Work::Open(_) => 0,
+        }
+    }
+
+    fn output(&mut self) -> Option<&mut Output> {
+        match &mut self.work {
+            Work::Flush(job) => Some(job.output()),
+            Work::Merge(job) => Some(job.output()),
+            Work::Open(_) => None,
+        }
+    }
+
+    /// Its tables are written through to the cache as well.
+    pub fn write_through(&mut self, through: Through) {
+        if let Some(output) = self.output() {
+            output.write_through(through);
+        }
+    }
+
+    /// What a finished job wrote through; none of a job that failed.
+    pub fn take_through(&mut self) -> Option<Through> {
+        let through = self.output().and_then(Output::take_through);
+        through.filter(|_| self.failure.is_none())
+    }
+
     /// A bounded piece of work. After a failure it only waits for what is outstanding.
     pub fn step(&mut self, io: &mut JobIo) -> JobState {
         self.outstanding -= io.done.len();
@@ -98,11 +131,7 @@ impl Job {
             Work::Open(job) => Ok(job.step(io)),
         };
         self.outstanding += io.requests.len() - asked;
-        let write_failure = match &mut self.work {
-            Work::Flush(job) => job.output().failure().cloned(),
-            Work::Merge(job) => job.output().failure().cloned(),
-            Work::Open(_) => None,
-        };
+        let write_failure = self.output().and_then(|output| output.failure().cloned());
         match (result, write_failure) {
             (Ok(state), None) => state,
             (Err(error), _) | (_, Some(error)) => {
@@ -119,11 +148,7 @@ impl Job {
 
     /// Bytes that it had written so far.
     pub fn bytes(&mut self) -> u64 {
-        match &mut self.work {
-            Work::Flush(job) => job.output().bytes(),
-            Work::Merge(job) => job.output().bytes(),
-            Work::Open(_) => 0,
-        }
+        self.output().map_or(0, |output| output.bytes())
     }
 
     /// What a finished job makes of the compactor that did its work.

@@ -3,8 +3,11 @@
 
 use std::sync::Arc;
 
+use crate::cache::ssd::Through;
+use crate::codec::crc::object_key;
 use crate::io::values::{JobDone, JobIo, JobRequest};
 use crate::limits::JOB_APPENDS_MAX;
+use crate::sst::layout::Extent;
 use crate::sst::table::Table;
 use crate::sst::table_builder::TableBuilder;
 use crate::types::{Error, ObjectName, Result, RowRef};
@@ -23,6 +26,11 @@ pub struct Output {
     seals: usize,
     failure: Option<Error>,
     bytes: u64,
+    through: Option<Through>,
+    // Of the open builder: what was handed over, and what lies behind that.
+    handed_over: u64,
+    placed: Vec<Extent>,
+    writes: usize,
 }
 
 impl Output {
@@ -42,7 +50,21 @@ impl Output {
             seals: 0,
             failure: None,
             bytes: 0,
+            through: None,
+            handed_over: 0,
+            placed: Vec::new(),
+            writes: 0,
         }
+    }
+
+    /// Its tables are written through to the cache as well.
+    pub fn write_through(&mut self, through: Through) {
+        self.through = Some(through);
+    }
+
+    /// What was written through.
+    pub fn take_through(&mut self) -> Option<Through> {
+        self.through.take()
     }
 
     fn builder(&mut self) -> Result<&mut TableBuilder> {
@@ -80,27 +102,53 @@ impl Output {
     }
 
     fn append(&mut self, io: &mut JobIo) {
-        let Some(builder) = self.builder.as_mut() else { return };
-        while let Some(bytes) = builder.take_chunk() {
-            self.appends += 1;
-            self.bytes += bytes.len() as u64;
-            io.requests.push(JobRequest::Append { object: self.object, bytes });
+        while let Some(bytes) = self.builder.as_mut().and_then(TableBuilder::take_chunk) {
+            self.hand_over(bytes, io);
         }
+    }
+
+    // Has bytes written to the DFS, and what lies in them through to the cache.
+    fn hand_over(&mut self, bytes: Vec<u8>, io: &mut JobIo) {
+        if let Some(builder) = &mut self.builder {
+            self.placed.extend(builder.take_placed());
+        }
+        let start = self.handed_over;
+        self.handed_over += bytes.len() as u64;
+        match &mut self.through {
+            Some(through) => {
+                let key = object_key(&self.object);
+                let asked = io.requests.len();
+                io.requests.extend(through.push(key, start, &bytes, &mut self.placed));
+                self.writes += io.requests.len() - asked;
+            }
+            None => self.placed.clear(),
+        }
+        self.appends += 1;
+        self.bytes += bytes.len() as u64;
+        io.requests.push(JobRequest::Append { object: self.object, bytes });
     }
 
     /// Ends the last table, if one is open.
     ///
     /// # Errors
     /// What building filter or index refused.
-    pub fn finish_table(&mut self, io: &mut JobIo) -> Result<()> {
+    pub fn finish(&mut self, io: &mut JobIo) -> Result<()> {
+        self.finish_table(io)?;
+        if let Some(request) = self.through.as_mut().and_then(Through::end) {
+            self.writes += 1;
+            io.requests.push(request);
+        }
+        Ok(())
+    }
+
+    fn finish_table(&mut self, io: &mut JobIo) -> Result<()> {
         let Some(builder) = self.builder.take() else { return Ok(()) };
         let object = self.object;
         let finished = builder.finish()?;
-        for bytes in finished.chunks {
-            self.appends += 1;
-            self.bytes += bytes.len() as u64;
-            io.requests.push(JobRequest::Append { object, bytes });
-        }
+        self.placed.extend(finished.placed);
+        finished.chunks.into_iter().for_each(|bytes| self.hand_over(bytes, io));
+        self.placed.clear();
+        self.handed_over = 0;
         self.seals += 1;
         io.requests.push(JobRequest::Seal { object });
         self.tables.push(Arc::new(finished.table));
@@ -121,7 +169,14 @@ impl Output {
                 self.seals -= 1;
                 result
             }
-            other => unreachable!("an output only appends and seals: {other:?}"),
+            JobDone::Cached { region, buf, result } => {
+                self.writes -= 1;
+                if let Some(through) = &mut self.through {
+                    through.written(region, buf, result);
+                }
+                return;
+            }
+            other => unreachable!("an output only writes: {other:?}"),
         };
         if let Err(error) = result {
             self.failure.get_or_insert(error);
@@ -137,7 +192,7 @@ impl Output {
     /// True if no write is outstanding.
     #[must_use]
     pub fn settled(&self) -> bool {
-        self.appends == 0 && self.seals == 0
+        self.appends == 0 && self.seals == 0 && self.writes == 0
     }
 
     /// The first failure of a write.

@@ -18,6 +18,8 @@ pub(super) struct RunningJob {
     pub store: usize,
     pub grant_bytes: usize,
     pub kind: JobKind,
+    /// Regions of the cache that are lent to it.
+    pub lent: Vec<u32>,
 }
 
 /// What a job does.
@@ -96,13 +98,21 @@ impl Shard {
             Work::Merge(_) => JobKind::Merge,
             Work::Open(_) => JobKind::Open,
         };
-        let token = self.jobs.insert(RunningJob { store, grant_bytes, kind });
-        outbox.jobs.push(JobOrder { token, job: Box::new(Job::new(work)) });
+        let (mut job, mut lent) = (Job::new(work), Vec::new());
+        if let Some(through) = self.ssd.as_mut().and_then(|ssd| ssd.lend(job.input_bytes())) {
+            lent = through.regions().collect();
+            job.write_through(through);
+        }
+        let token = self.jobs.insert(RunningJob { store, grant_bytes, kind, lent });
+        outbox.jobs.push(JobOrder { token, job: Box::new(job) });
     }
 
     /// Applies the outcome of a job, or has it tried again.
     pub(super) fn job_ended(&mut self, report: JobReport, outbox: &mut Outbox) {
         let Some(job) = self.jobs.remove(report.token) else { return };
+        if let Some(ssd) = &mut self.ssd {
+            ssd.give_back(&job.lent, report.through);
+        }
         let opened = &report.opened;
         let result = report.result.and_then(|(outcome, bytes)| {
             self.counters.job_bytes_written += bytes;

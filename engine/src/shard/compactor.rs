@@ -26,9 +26,8 @@ use crate::limits::{
 use crate::lsm::errand::{Errand, Report};
 use crate::lsm::errand_job::{ErrandJob, Watch};
 use crate::mem::slab::Slab;
-use crate::shard::compactors::Compactors;
 use crate::shard::engine::IoMode;
-use crate::shard::executor::{Executor, ExecutorLink, Finished, Order};
+use crate::shard::executor::{Executor, ExecutorLink, Finished, Order, Reach};
 use crate::sst::meta::TableRef;
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos, Result};
@@ -120,9 +119,10 @@ fn executor_of(mode: IoMode, dfs: &Dfs) -> Result<&'static Errands> {
     }
 }
 
-// A compactor sends no merge on.
+// A compactor sends no merge on, and has no cache.
 fn link(executor: &Errands, bell: &Doorbell, dfs: &Dfs) -> Result<ExecutorLink<Box<ErrandJob>>> {
-    executor.link(bell, dfs, &Arc::<Compactors>::default())
+    let reach = Reach { dfs: dfs.clone(), compactors: Arc::default(), cache: None };
+    executor.link(bell, &reach)
 }
 
 impl Compactor {

@@ -16,7 +16,7 @@ use crate::io::values::{IoDone, IoRequest, JobIo, JobState};
 use crate::limits::{ERRAND_BYTES_MIN, EXECUTOR_SILENT_NS_MAX, SSD_REGION_BYTES, TIMED_TICKS};
 use crate::lsm::job::{Job, Left, Unfinished};
 use crate::shard::compactors::Compactors;
-use crate::shard::executor::{Executor, ExecutorCounters, ExecutorLink, Finished, Order};
+use crate::shard::executor::{Executor, ExecutorCounters, ExecutorLink, Finished, Order, Reach};
 use crate::shard::statistics::{ShardStatistics, Slot};
 use crate::shard::values::{Inbox, JobReport, Outbox, Park};
 use crate::shard::{Shard, ShardLimits};
@@ -98,9 +98,11 @@ impl Driver {
         let mut shard = Shard::new(ShardLimits { errand_bytes_min, ..limits });
         let mut reads = ReadDriver::open(kind, mode)?;
         reads.register_memory(shard.read_memory()?);
+        let mut cache = None;
         if let Some((config, bytes)) = ssd {
             match ssd_file::open(&config, index, bytes) {
-                Ok(OpenSsd { object, stored_bytes, free_bytes }) => {
+                Ok(OpenSsd { object, writer, stored_bytes, free_bytes }) => {
+                    cache = Some(writer);
                     let (object, spare_bytes) = (reads.open_object(object), config.spare_bytes);
                     let region_bytes = SSD_REGION_BYTES;
                     shard.set_ssd(SsdFile {
@@ -115,7 +117,8 @@ impl Driver {
                 Err(error) => log::warn!("no cache on the SSD, the DFS serves: {}", error.text),
             }
         }
-        let link = executor(kind).link(&reads.doorbell(), &dfs, &compactors)?;
+        let reach = Reach { dfs, compactors: compactors.clone(), cache };
+        let link = executor(kind).link(&reads.doorbell(), &reach)?;
         let slot = Slot::new(index, reads.doorbell(), clock::now(), shard.statistics());
         Ok(Self {
             shard,
@@ -232,16 +235,16 @@ impl Driver {
                     .into_iter()
                     .map(|(name, object)| (name, self.reads.open_object(object)))
                     .collect();
-                let result = match job {
+                let (through, result) = match job {
                     Ok(mut job) => {
                         if let Some(verdict) = job.verdict() {
                             self.compactors.settle(verdict);
                         }
-                        job.finish()
+                        (job.take_through(), job.finish())
                     }
-                    Err(error) => Err(Unfinished { error, left: Left::Lost }),
+                    Err(error) => (None, Err(Unfinished { error, left: Left::Lost })),
                 };
-                self.inbox.jobs.push(JobReport { token, result, opened });
+                self.inbox.jobs.push(JobReport { token, through, result, opened });
             }
             Finished::Put { token, result } => {
                 self.inbox.io.push(IoDone::Put { token, result });

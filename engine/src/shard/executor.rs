@@ -23,6 +23,7 @@ use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
 use crate::io::handoff::{Handoff, locked};
 use crate::io::read_driver::IoKind;
+use crate::io::ssd_file::SsdWriter;
 use crate::io::task::{self, Listener, Runtime};
 use crate::io::values::{JobIo, JobState};
 use crate::io::{OpenObject, clock, sys};
@@ -37,6 +38,17 @@ use crate::types::{Error, Nanos, ObjectName, Result};
 
 /// How a job takes its next step.
 pub type Step<J> = fn(&mut J, &mut JobIo) -> JobState;
+
+/// What the orders of a shard reach.
+#[derive(Clone, Debug)]
+pub struct Reach {
+    /// Its objects.
+    pub dfs: Dfs,
+    /// Who does its merges elsewhere.
+    pub compactors: Arc<Compactors>,
+    /// Its cache on the SSD.
+    pub cache: Option<SsdWriter>,
+}
 
 /// What a shard asks of its executor.
 #[derive(Debug)]
@@ -157,17 +169,11 @@ impl<J: Send + 'static> Executor<J> {
     }
 
     /// Links a shard, whose doorbell is rung when something is finished, to the executors with the
-    /// fewest shards. Its jobs reach this DFS and these compactors. Blocks for some 10 ms where
-    /// threads must start.
+    /// fewest shards. Blocks for some 10 ms where threads must start.
     ///
     /// # Errors
     /// `Unsupported` where io_uring is forbidden; the system's refusal of a thread.
-    pub fn link(
-        &self,
-        doorbell: &Doorbell,
-        dfs: &Dfs,
-        compactors: &Arc<Compactors>,
-    ) -> Result<ExecutorLink<J>> {
+    pub fn link(&self, doorbell: &Doorbell, reach: &Reach) -> Result<ExecutorLink<J>> {
         let mut cores = locked(&self.cores);
         let load = |core: &Arc<Core<J>>| core.links.load(Ordering::Relaxed);
         let idle = |cores: &[Arc<Core<J>>]| cores.iter().filter(|core| load(core) == 0).count();
@@ -177,7 +183,7 @@ impl<J: Send + 'static> Executor<J> {
         }
         let mut chosen: Vec<_> = cores.iter().collect();
         chosen.sort_by_key(|core| load(core));
-        let lanes = chosen.into_iter().take(LANES).map(|core| core.lane(doorbell, dfs, compactors));
+        let lanes = chosen.into_iter().take(LANES).map(|core| core.lane(doorbell, reach.clone()));
         Ok(ExecutorLink { lanes: lanes.collect() })
     }
 
@@ -325,18 +331,12 @@ impl<J> Core<J> {
 }
 
 impl<J: Send + 'static> Core<J> {
-    fn lane(
-        self: &Arc<Self>,
-        doorbell: &Doorbell,
-        dfs: &Dfs,
-        compactors: &Arc<Compactors>,
-    ) -> Lane<J> {
+    fn lane(self: &Arc<Self>, doorbell: &Doorbell, reach: Reach) -> Lane<J> {
         self.links.fetch_add(1, Ordering::Relaxed);
         let (order_in, orders) = RingBuffer::new(LINK_ORDERS_MAX);
         let (answers, finished) = RingBuffer::new(LINK_ORDERS_MAX);
         let answers = Answers { ring: answers, doorbell: doorbell.clone() };
-        let (dfs, compactors) = (dfs.clone(), compactors.clone());
-        self.links_new.put(Served { orders, answers, dfs, compactors });
+        self.links_new.put(Served { orders, answers, reach });
         self.bell.ring();
         Lane { orders: order_in, finished, core: self.clone(), owed: 0 }
     }
@@ -386,8 +386,7 @@ impl<J: Send + 'static> Core<J> {
 struct Served<J> {
     orders: Consumer<Order<J>>,
     answers: Answers<J>,
-    dfs: Dfs,
-    compactors: Arc<Compactors>,
+    reach: Reach,
 }
 
 struct Answers<J> {
@@ -398,8 +397,7 @@ struct Answers<J> {
 /// A link on the executor's thread.
 struct Link<J> {
     core: Arc<Core<J>>,
-    dfs: Dfs,
-    compactors: Arc<Compactors>,
+    reach: Reach,
     pause: Rc<job_run::Pause>,
     answers: RefCell<Answers<J>>,
     active: Cell<usize>,
@@ -413,11 +411,10 @@ async fn serve<J: Send + 'static>(core: Arc<Core<J>>) {
     let mut links = Vec::new();
     loop {
         core.beat();
-        for Served { orders, answers, dfs, compactors } in core.links_new.take() {
+        for Served { orders, answers, reach } in core.links_new.take() {
             let link = Link {
                 core: core.clone(),
-                dfs,
-                compactors,
+                reach,
                 pause: pause.clone(),
                 answers: RefCell::new(answers),
                 active: Cell::new(0),
@@ -454,11 +451,11 @@ async fn watch<J>(core: Arc<Core<J>>) {
 }
 
 async fn carry_out<J: Send + 'static>(link: Rc<Link<J>>, order: Order<J>) {
-    let dfs = link.dfs.clone();
+    let dfs = link.reach.dfs.clone();
     match order {
         Order::Job { token, job } => {
-            let (core, compactors) = (link.core.clone(), link.compactors.clone());
-            let (job, opened) = job_run::run(core, dfs, compactors, link.pause.clone(), job).await;
+            let (core, reach) = (link.core.clone(), link.reach.clone());
+            let (job, opened) = job_run::run(core, reach, link.pause.clone(), job).await;
             link.core.jobs.fetch_add(1, Ordering::Relaxed);
             if !link.core.tidies.swap(true, Ordering::Relaxed) {
                 task::spawn(tidy(link.core.clone()));

@@ -28,9 +28,13 @@ fn token() -> Token {
     Slab::default().insert(())
 }
 
+fn reach(dfs: Dfs) -> Reach {
+    Reach { dfs, compactors: Arc::default(), cache: None }
+}
+
 fn link(kind: IoKind, url: &str) -> (ExecutorLink<TestJob>, Doorbell) {
     let bell = Doorbell::new().unwrap();
-    let link = executor(kind).link(&bell, &Dfs::open(url).unwrap(), &Arc::default()).unwrap();
+    let link = executor(kind).link(&bell, &reach(Dfs::open(url).unwrap())).unwrap();
     (link, bell)
 }
 
@@ -363,6 +367,7 @@ fn failures_reach_the_job_and_seal_nothing() {
                     for done in io.done.drain(..) {
                         let failed = match done {
                             JobDone::Read { result, .. } => result.is_err(),
+                            JobDone::Cached { result, .. } => result.is_err(),
                             JobDone::Appended { result, .. }
                             | JobDone::Sealed { result, .. }
                             | JobDone::Opened { result, .. } => result.is_err(),
@@ -472,7 +477,7 @@ fn a_parked_shard_and_its_executor_wake_each_other() {
         let dfs = Dfs::open("memory://wake").unwrap();
         dfs.put(&name(1), b"x").unwrap();
         let mut ring = ReadDriver::open(kind, RingMode::Owned).unwrap();
-        let mut link = executor(kind).link(&ring.doorbell(), &dfs, &Arc::default()).unwrap();
+        let mut link = executor(kind).link(&ring.doorbell(), &reach(dfs)).unwrap();
         for _ in 0..2_000 {
             assert!(
                 link.start(Order::Load { token: token(), name: name(1), bytes_max: 1 }).is_ok()

@@ -18,23 +18,21 @@ use crate::io::task::{self, Listener};
 use crate::io::values::{JobDone, JobIo, JobRequest, JobState};
 use crate::io::{OpenObject, clock, retry};
 use crate::limits::{JOB_APPENDS_MAX, JOB_SLICE_NS};
-use crate::shard::compactors::Compactors;
-use crate::shard::executor::Core;
+use crate::mem::pool::Buf;
+use crate::shard::executor::{Core, Reach};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos, ObjectName, Result};
 
 /// Runs a job to its end: the job, unless it broke, and the objects it sealed or opened.
 pub(crate) async fn run<J: 'static>(
     core: Arc<Core<J>>,
-    dfs: Dfs,
-    compactors: Arc<Compactors>,
+    reach: Reach,
     pause: Rc<Pause>,
     mut job: J,
 ) -> (Result<J>, Vec<(ObjectName, OpenObject)>) {
     let io = Rc::new(Io {
         core: core.clone(),
-        dfs,
-        compactors,
+        reach,
         readers: RefCell::default(),
         opened: RefCell::default(),
         answers: RefCell::default(),
@@ -166,8 +164,7 @@ impl Pause {
 /// thread.
 struct Io<J> {
     core: Arc<Core<J>>,
-    dfs: Dfs,
-    compactors: Arc<Compactors>,
+    reach: Reach,
     readers: RefCell<HashMap<ObjectName, Rc<ObjectReader>>>,
     opened: RefCell<Vec<(ObjectName, OpenObject)>>,
     answers: RefCell<Vec<JobDone>>,
@@ -229,7 +226,7 @@ impl<J: 'static> Io<J> {
                 let read = async move {
                     let out = &mut buf.bytes_mut()[..len];
                     let result =
-                        patiently(&io.dfs, async || io.read(object, offset, out).await).await;
+                        patiently(&io.reach.dfs, async || io.read(object, offset, out).await).await;
                     io.answer(JobDone::Read { tag, result: result.map(|()| buf) });
                 };
                 return task::spawn(read);
@@ -237,7 +234,8 @@ impl<J: 'static> Io<J> {
             JobRequest::Open { object, bytes } => {
                 let io = self.clone();
                 let open = async move {
-                    let result = patiently(&io.dfs, async || io.open(object, bytes).await).await;
+                    let result =
+                        patiently(&io.reach.dfs, async || io.open(object, bytes).await).await;
                     io.answer(JobDone::Opened { object, result });
                 };
                 return task::spawn(open);
@@ -246,10 +244,14 @@ impl<J: 'static> Io<J> {
                 let io = self.clone();
                 let send = async move {
                     let moved = io.core.bytes_elsewhere();
-                    let result = io.compactors.send(errand, bytes, moved).await;
+                    let result = io.reach.compactors.send(errand, bytes, moved).await;
                     io.answer(JobDone::Errand { result });
                 };
                 return task::spawn(send);
+            }
+            JobRequest::Cache { region, offset, buf } => {
+                let io = self.clone();
+                return task::spawn(async move { io.write_through(region, offset, buf).await });
             }
             JobRequest::Append { object, bytes } => (object, Write::Append(bytes)),
             JobRequest::Seal { object } => (object, Write::Seal),
@@ -288,12 +290,12 @@ impl<J: 'static> Io<J> {
     }
 
     async fn read(&self, object: ObjectName, offset: u64, out: &mut [u8]) -> Result<()> {
-        suffer(&self.dfs, "read").await?;
+        suffer(&self.reach.dfs, "read").await?;
         let open = self.readers.borrow().get(&object).cloned();
         let reader = match open {
             Some(reader) => reader,
             None => {
-                let reader = Rc::new(ObjectReader::open(&self.dfs, object).await?);
+                let reader = Rc::new(ObjectReader::open(&self.reach.dfs, object).await?);
                 // Of reads that opened it at the same time, the last one's stays.
                 self.readers.borrow_mut().insert(object, reader.clone());
                 reader
@@ -304,9 +306,19 @@ impl<J: 'static> Io<J> {
         Ok(())
     }
 
+    async fn write_through(&self, region: u32, offset: u64, buf: Buf) {
+        let cache = self.reach.cache.clone();
+        let write = move || {
+            let none = || Err(Error::invalid("a job writes to a cache that is not there"));
+            let result = cache.map_or_else(none, |cache| cache.write(offset, buf.bytes()));
+            JobDone::Cached { region, buf, result }
+        };
+        self.answer(task::blocking(write).await);
+    }
+
     /// Writes one object, some appends at a time.
     async fn write(self: Rc<Self>, object: ObjectName, mut orders: UnboundedReceiver<Write>) {
-        let mut writing = Some(Writing::start(&self.dfs, object).await);
+        let mut writing = Some(Writing::start(&self.reach.dfs, object).await);
         let mut end = 0;
         while let Some(order) = orders.recv().await {
             match order {
@@ -367,7 +379,7 @@ impl<J: 'static> Io<J> {
             return Err(error);
         }
         let written = async {
-            suffer(&self.dfs, "append").await?;
+            suffer(&self.reach.dfs, "append").await?;
             writer.clone()?.write(offset, bytes).await
         };
         let result = written.await;
@@ -380,7 +392,7 @@ impl<J: 'static> Io<J> {
 
     async fn seal(&self, object: ObjectName, writing: Writing) -> Result<()> {
         let writer = writing.end().await?;
-        if let Err(error) = suffer(&self.dfs, "seal").await {
+        if let Err(error) = suffer(&self.reach.dfs, "seal").await {
             writer.discard().await;
             return Err(error);
         }
@@ -389,13 +401,13 @@ impl<J: 'static> Io<J> {
     }
 
     async fn open(&self, object: ObjectName, bytes: u64) -> Result<()> {
-        suffer(&self.dfs, "open").await?;
+        suffer(&self.reach.dfs, "open").await?;
         self.hand_over(object, bytes).await
     }
 
     // Opens an object for the shard's own reads.
     async fn hand_over(&self, object: ObjectName, bytes: u64) -> Result<()> {
-        let open = bulk::open(&self.dfs, object, bytes).await?;
+        let open = bulk::open(&self.reach.dfs, object, bytes).await?;
         self.opened.borrow_mut().push((object, open));
         Ok(())
     }

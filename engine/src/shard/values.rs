@@ -1,5 +1,6 @@
 //! What crosses the boundary of a shard: values in, values out.
 
+use crate::cache::ssd::Through;
 use crate::checkpoint::handle::Handle;
 use crate::io::values::{IoDone, IoRequest, ObjectSlot};
 use crate::lsm::job::{Job, Outcome, Unfinished};
@@ -23,6 +24,8 @@ pub struct JobOrder {
 pub struct JobReport {
     /// Of the order.
     pub token: Token,
+    /// What it wrote through to the cache.
+    pub through: Option<Through>,
     /// Its outcome and the bytes it wrote, or why there is none.
     pub result: std::result::Result<(Outcome, u64), Unfinished>,
     /// The objects it sealed or opened, under the numbers the driver gave them.

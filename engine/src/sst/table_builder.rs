@@ -16,11 +16,12 @@ use crate::limits::{
     SST_GRANULE_BYTES, SST_META_BYTES_MAX, STORED_KEY_BYTES_MAX, VALUE_BYTES_MAX,
 };
 use crate::sst::clears::Clears;
-use crate::sst::extent;
+use crate::sst::extent::{self, ValueExtent};
 use crate::sst::fences_builder::FencesBuilder;
 use crate::sst::filter::{Filter, UNIT_HASHES_MAX};
 use crate::sst::layout::{
-    self, PAYLOAD_BYTES_MAX, ROW_OFFSET_BYTES, UNIT_HEADER_BYTES, UnitCodec, UnitHeader, ValueForm,
+    self, Extent, PAYLOAD_BYTES_MAX, ROW_OFFSET_BYTES, UNIT_HEADER_BYTES, UnitCodec, UnitHeader,
+    ValueForm,
 };
 use crate::sst::meta::TableRef;
 use crate::sst::pages::Pages;
@@ -43,6 +44,8 @@ enum Codec {
 pub struct Finished {
     /// The last bytes of the object, whole pages each, in order.
     pub chunks: Vec<Vec<u8>>,
+    /// What `take_placed` has not told yet.
+    pub placed: Vec<Extent>,
     /// The table, ready to be read once the object is sealed.
     pub table: Table,
 }
@@ -53,6 +56,7 @@ pub struct TableBuilder {
     object_key: u64,
     filter_bits: usize,
     pages: Pages,
+    placed: Vec<Extent>,
     codec: Codec,
     compress_table: CompressTable,
     compressed: Vec<u8>,
@@ -84,6 +88,7 @@ impl TableBuilder {
             object_key: object_key(&name),
             filter_bits,
             pages: Pages::default(),
+            placed: Vec::new(),
             codec: Codec::Trial(Vec::with_capacity(LZ4_TRIAL_UNITS)),
             compress_table: CompressTable::small(),
             compressed: vec![0; UNIT_HEADER_BYTES + get_maximum_output_size(PAYLOAD_BYTES_MAX)],
@@ -144,6 +149,12 @@ impl TableBuilder {
     /// The next bytes of the object, if a chunk is full.
     pub fn take_chunk(&mut self) -> Option<Vec<u8>> {
         self.pages.take_full()
+    }
+
+    /// Where units and large values lie that were placed since the last call, in order. Readers ask
+    /// for the same pages, but for those of a packed unit in front of a large value.
+    pub fn take_placed(&mut self) -> std::vec::Drain<'_, Extent> {
+        self.placed.drain(..)
     }
 
     /// A chunk that was written, to be filled again.
@@ -213,7 +224,7 @@ impl TableBuilder {
         self.pages.append(&meta);
         self.pages.append(&table_ref.footer());
         let table = Table::new(table_ref, self.properties, fences, self.filters, clears);
-        Ok(Finished { chunks: self.pages.finish(), table })
+        Ok(Finished { chunks: self.pages.finish(), placed: self.placed, table })
     }
 
     // Ends the open unit if the row does not fit, and begins one if none is open.
@@ -249,6 +260,7 @@ impl TableBuilder {
         self.pages.align(PAGE_BYTES);
         let offset = self.pages.end();
         let len = u32::try_from(value.len()).expect("a value is below 4 GiB");
+        self.placed.push(ValueExtent { offset, len }.stored());
         layout::put_extent_value(&mut self.extent_value, offset, len);
         self.extent_bytes.clear();
         extent::put_crcs(&mut self.extent_bytes, self.object_key, offset, value);
@@ -304,7 +316,7 @@ impl TableBuilder {
         {
             self.pages.align(SST_GRANULE_BYTES);
             let offset = self.pages.end();
-            self.fences.place(offset);
+            self.place(offset, bytes);
             let packed = &mut self.compressed[..bytes];
             layout::seal_unit(self.object_key, offset, packed);
             self.pages.append(packed);
@@ -312,10 +324,15 @@ impl TableBuilder {
         }
         self.pages.align(PAGE_BYTES);
         let offset = self.pages.end();
-        self.fences.place(offset);
+        self.place(offset, PAGE_BYTES);
         unit.resize(PAGE_BYTES, 0);
         layout::seal_unit(self.object_key, offset, unit);
         self.pages.append(unit);
+    }
+
+    fn place(&mut self, offset: u64, bytes: usize) {
+        self.fences.place(offset);
+        self.placed.push(Extent { offset, len: u32::try_from(bytes).expect("at most a page") });
     }
 
     // Packs a raw unit into `compressed`, all but the checksum; returns its bytes with padding, or

@@ -3,6 +3,7 @@ use crate::io::test_support::check_golden;
 use crate::limits::{
     FILTER_BITS_LAST, FILTER_BITS_UPPER, SST_CHUNK_BYTES, STORED_KEY_BYTES_MAX, VALUE_BYTES_MAX,
 };
+use crate::sst::table_builder::Finished;
 use crate::sst::testing::{Built, Row, build, name, stored_key};
 use crate::sst::{Table, TableBuilder, TableRef};
 use crate::types::{Locality, RowKind, RowRef};
@@ -93,6 +94,33 @@ fn chunks_come_while_rows_go_in_and_are_reused() {
     assert_eq!(finished.table.user_bytes(), 40_000 * 104);
     finished.chunks.iter().for_each(|c| file.extend_from_slice(c));
     read_back(&file, &rows);
+}
+
+#[test]
+fn it_tells_where_units_and_large_values_lie_as_readers_ask_for_them() {
+    for small_rows in [60, 600, 20_000] {
+        let rows = golden_rows(small_rows);
+        let mut builder = TableBuilder::new(name(1), FILTER_BITS_LAST);
+        let (mut placed, mut handed_over) = (Vec::new(), 0);
+        for row in &rows {
+            let value = &row.value[..];
+            builder.add(hash64(&row.key), RowRef { key: &row.key, kind: row.kind, value });
+            while let Some(chunk) = builder.take_chunk() {
+                handed_over += chunk.len() as u64;
+                placed.extend(builder.take_placed());
+                assert!(placed.last().is_some_and(|e| e.pages().offset + 4096 >= handed_over));
+            }
+        }
+        let Finished { placed: last, table, .. } = builder.finish().expect("small");
+        placed.extend(last);
+        assert!(placed.is_sorted_by_key(|extent| extent.offset));
+        let (large, units): (Vec<_>, Vec<_>) = placed.into_iter().partition(|e| e.len > 4096);
+        let read: Vec<_> = table.units_from(b"").collect();
+        assert_eq!(units.len(), read.len());
+        let differ = units.iter().zip(&read).filter(|(unit, read)| unit.pages() != read.pages());
+        assert!(differ.count() <= 1, "the one in front of the large value");
+        assert_eq!(large.iter().map(|e| e.len).collect::<Vec<_>>(), [8192]);
+    }
 }
 
 #[test]

@@ -408,7 +408,7 @@ impl Sim {
         Ok(())
     }
 
-    fn write_ssd(&mut self, offset: u64, bytes: &[u8]) -> Result<u64> {
+    pub(super) fn write_ssd(&mut self, offset: u64, bytes: &[u8]) -> Result<u64> {
         self.trace.bytes(bytes);
         if self.rng.chance(self.faults.ssd_error) {
             return Err(self.injected("the SSD"));

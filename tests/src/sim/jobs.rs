@@ -153,17 +153,17 @@ impl Sim {
             Some(Verdict::Rejected(..)) => self.errands.returned += 1,
             None => {}
         }
-        let result = if self.rng.chance(self.faults.job_breaks) {
+        let (through, result) = if self.rng.chance(self.faults.job_breaks) {
             let error = Error::new(ErrorKind::Poisoned, "injected: the job broke");
-            Err(Unfinished { error, left: Left::Lost })
+            (None, Err(Unfinished { error, left: Left::Lost }))
         } else {
-            job.finish()
+            (job.take_through(), job.finish())
         };
         if let Some(store) = store {
             let failures = self.job_failures.entry(store).or_default();
             *failures = if result.is_ok() { 0 } else { *failures + 1 };
         }
-        self.later(Event::Report(JobReport { token, result, opened }));
+        self.later(Event::Report(JobReport { token, through, result, opened }));
     }
 
     // A compactor takes a merge, or none does.
@@ -209,12 +209,13 @@ impl Sim {
 
     // See `FaultMix::job_failures_max`.
     fn perform_or_spare(&mut self, running: &mut Running, request: JobRequest) -> JobDone {
-        let (JobRequest::Read { object, .. }
-        | JobRequest::Append { object, .. }
-        | JobRequest::Seal { object }
-        | JobRequest::Open { object, .. }) = &request
-        else {
-            unreachable!("an errand is sent, not performed");
+        let object = match &request {
+            JobRequest::Read { object, .. }
+            | JobRequest::Append { object, .. }
+            | JobRequest::Seal { object }
+            | JobRequest::Open { object, .. } => object,
+            JobRequest::Cache { .. } => return self.perform(running, request),
+            JobRequest::Errand { .. } => unreachable!("an errand is sent, not performed"),
         };
         running.store = Some(object.store);
         let failures = self.job_failures.get(&object.store).copied().unwrap_or_default();
@@ -237,6 +238,10 @@ impl Sim {
                     Ok(buf)
                 });
                 JobDone::Read { tag, result }
+            }
+            JobRequest::Cache { region, offset, buf } => {
+                let result = self.write_ssd(offset, buf.bytes());
+                JobDone::Cached { region, buf, result }
             }
             JobRequest::Append { object, mut bytes } => {
                 let creates = !self.dfs.is_written(&object);

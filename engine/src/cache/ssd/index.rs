@@ -61,6 +61,12 @@ impl Index {
         *uses += u8::from(*uses & HITS_MAX < HITS_MAX);
     }
 
+    /// Forgets a hit of the extent that begins in a slot.
+    pub(super) fn cool(&mut self, slot: u32) {
+        let uses = &mut self.uses[slot as usize];
+        *uses -= u8::from(*uses & HITS_MAX > 0);
+    }
+
     /// How often the extent that begins in a slot was asked for lately, and its pages.
     pub(super) fn uses(&self, slot: u32) -> (u8, u32) {
         let uses = self.uses[slot as usize];

@@ -3,14 +3,16 @@
 //! What was read from the DFS is collected in a buffer; a full one is written at once over the
 //! oldest region. Of that, what was asked for since it was written is kept: it moves to the front
 //! of the new one. An extent comes in when it is missed twice, so that a scan passes by; while the
-//! file is not full, at once.
+//! file is not full, at once. Tables that jobs write come in as they are written (`through.rs`).
 //!
 //! The file may be lost, filled or damaged at any moment. Each extent has a checksum that knows
 //! its place in the DFS, and what does not come back as it was written is read there. Restarted,
 //! the cache reads the pages in front of its regions.
 
 mod index;
+mod lend;
 mod region;
+mod through;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +23,8 @@ use crate::codec::hash::hash64;
 use crate::codec::unverified::Unverified;
 use crate::io::values::{IoRequest, ObjectSlot};
 use crate::limits::{
-    PAGE_BYTES, SSD_FAILURES_MAX, SSD_KEPT_PERCENT, SSD_LOADS_MAX, SSD_PAUSE_NS, SSD_REGION_BYTES,
-    SSD_WRITES_MAX,
+    PAGE_BYTES, SSD_FAILURES_MAX, SSD_KEPT_PERCENT, SSD_LOADS_MAX, SSD_LOOKS_MAX, SSD_PAUSE_NS,
+    SSD_REGION_BYTES, SSD_THROUGH_BUFS, SSD_THROUGH_JOBS_MAX, SSD_WRITES_MAX,
 };
 use crate::mem::pool::Buf;
 use crate::mem::slab::Token;
@@ -30,6 +32,7 @@ use crate::sst::layout::Extent;
 use crate::types::{Nanos, Result};
 
 pub use region::{Entry, decode};
+pub use through::Through;
 
 /// What the cache of a shard did and holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +88,8 @@ pub struct Ssd {
     open: Option<Region>,
     standby: Option<Standby>,
     writing: Vec<Writing>,
+    // Regions that jobs fill, by job.
+    lent: Vec<Vec<u32>>,
     spare: Vec<Buf>,
     requests: Vec<IoRequest>,
     // In a row.
@@ -107,9 +112,18 @@ struct Loading {
 enum Standby {
     /// What it held is being read, of which these extents, each with its page, are kept.
     Reading {
+        number: u32,
         kept: Vec<(u32, Entry)>,
     },
     Ready(Region),
+}
+
+impl Standby {
+    fn number(&self) -> u32 {
+        match self {
+            Self::Reading { number, .. } | Self::Ready(Region { number, .. }) => *number,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -165,6 +179,7 @@ impl Ssd {
             open: None,
             standby: None,
             writing: Vec::new(),
+            lent: Vec::new(),
             spare: Vec::new(),
             requests: Vec::new(),
             failures: 0,
@@ -306,7 +321,7 @@ impl Ssd {
             }
             return;
         }
-        let Some(Standby::Reading { kept }) = self.standby.take() else { return };
+        let Some(Standby::Reading { kept, .. }) = self.standby.take() else { return };
         let mut region = Region::new(number, buf);
         match result {
             Ok(()) => {
@@ -393,18 +408,32 @@ impl Ssd {
 
     // The region to be overwritten next: the oldest, or one that the file does not have yet.
     fn next_region(&mut self) -> Option<u32> {
-        let grows = |number: u32| self.sequences[number as usize] == 0;
-        if grows(self.head) && !self.has_free_space() {
-            self.head = 0;
+        for _ in 0..SSD_LOOKS_MAX {
+            let number = self.head;
+            self.head = (number + 1) % self.regions;
+            let grows = self.sequences[number as usize] == 0;
+            if self.is_in_use(number) || (grows && !self.has_free_space()) {
+                continue;
+            }
+            if grows {
+                // The next write tells what is free indeed.
+                let rest = self.file.free_bytes.saturating_sub(self.file.region_bytes as u64);
+                self.file.free_bytes = rest;
+            }
+            return Some(number);
         }
-        let number = self.head;
-        let is_open = self.open.as_ref().is_some_and(|open| open.number == number);
-        let is_written = self.writing.iter().any(|writing| writing.number == number);
-        if is_open || is_written || (grows(number) && !self.has_free_space()) {
-            return None;
-        }
-        self.head = (number + 1) % self.regions;
-        Some(number)
+        None
+    }
+
+    // It is going to be written.
+    fn is_in_use(&self, number: u32) -> bool {
+        let open = self.open.iter().map(|open| open.number);
+        let standby = self.standby.iter().map(Standby::number);
+        let writing = self.writing.iter().map(|writing| writing.number);
+        open.chain(standby)
+            .chain(writing)
+            .chain(self.lent.iter().flatten().copied())
+            .any(|n| n == number)
     }
 
     // Keeps what was asked for of a region, in the order it lies in, and forgets the rest.
@@ -429,7 +458,7 @@ impl Ssd {
         }
         let (token, object, offset) = (own(number), self.file.object, self.offset_of(number));
         self.requests.push(IoRequest::Read { token, object, offset, buf });
-        Some(Standby::Reading { kept })
+        Some(Standby::Reading { number, kept })
     }
 
     // Writes the open region.
@@ -455,6 +484,11 @@ impl Ssd {
             return;
         };
         let Writing { sequence, entries, .. } = self.writing.swap_remove(at);
+        self.filled(number, sequence, entries, result);
+    }
+
+    // A region was written, or was not.
+    fn filled(&mut self, number: u32, sequence: u64, entries: Vec<Entry>, result: Result<u64>) {
         match result {
             Ok(free_bytes) => {
                 self.file.free_bytes = free_bytes;
@@ -491,7 +525,8 @@ impl Ssd {
 
 fn bytes_of(file_bytes: u64, region_bytes: usize) -> u64 {
     let slots = usize::try_from(file_bytes / PAGE_BYTES as u64).unwrap_or(usize::MAX / 64);
-    let buffers = (SSD_WRITES_MAX + 2) * region_bytes;
+    let through = SSD_THROUGH_JOBS_MAX * SSD_THROUGH_BUFS;
+    let buffers = (SSD_WRITES_MAX + 2 + through) * region_bytes;
     (Index::bytes_of(slots) + buffers) as u64 + file_bytes / region_bytes as u64 * 8
 }
 

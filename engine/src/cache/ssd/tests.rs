@@ -3,17 +3,17 @@ use crate::types::Error;
 use crate::types::error::ErrorKind;
 
 const FILE: ObjectSlot = ObjectSlot(7);
-const REGIONS: u64 = 16;
-const REGION_PAGES: u32 = (SSD_REGION_BYTES / PAGE_BYTES) as u32;
+pub(super) const REGIONS: u64 = 16;
+pub(super) const REGION_PAGES: u32 = (SSD_REGION_BYTES / PAGE_BYTES) as u32;
 const PAGE: usize = PAGE_BYTES;
 
 /// A cache with its disk.
-struct Rig {
-    ssd: Ssd,
-    disk: Vec<u8>,
-    free_bytes: u64,
-    now: Nanos,
-    refuses: bool,
+pub(super) struct Rig {
+    pub(super) ssd: Ssd,
+    pub(super) disk: Vec<u8>,
+    pub(super) free_bytes: u64,
+    pub(super) now: Nanos,
+    pub(super) refuses: bool,
 }
 
 fn file(stored_bytes: u64) -> SsdFile {
@@ -22,28 +22,28 @@ fn file(stored_bytes: u64) -> SsdFile {
     SsdFile { object: FILE, region_bytes, bytes, stored_bytes, free_bytes: 1 << 40, spare_bytes: 0 }
 }
 
-fn extent(number: u64) -> Extent {
+pub(super) fn extent(number: u64) -> Extent {
     let pages = 1 + number as u32 % 3;
     Extent { offset: number * 4 * PAGE as u64, len: pages * PAGE as u32 }
 }
 
-fn bytes(number: u64) -> Vec<u8> {
+pub(super) fn bytes(number: u64) -> Vec<u8> {
     (0..extent(number).len).map(|i| (u64::from(i) * 31 + number * 7) as u8).collect()
 }
 
 impl Rig {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let disk = vec![0; REGIONS as usize * SSD_REGION_BYTES];
         Self { ssd: Ssd::new(file(0)), disk, free_bytes: 1 << 40, now: 0, refuses: false }
     }
 
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.ssd = Ssd::new(file(self.disk.len() as u64));
         self.work();
     }
 
     /// Carries out what the cache asks for, until it asks for nothing.
-    fn work(&mut self) {
+    pub(super) fn work(&mut self) {
         loop {
             let mut io = Vec::new();
             self.ssd.ask(self.now, &mut io);
@@ -73,13 +73,13 @@ impl Rig {
         }
     }
 
-    fn result<T>(&self, value: T) -> Result<T> {
+    pub(super) fn result<T>(&self, value: T) -> Result<T> {
         if self.refuses { Err(Error::new(ErrorKind::Io, "refused")) } else { Ok(value) }
     }
 
     /// Reads an extent: from the cache, where it must come back as it was, or from the DFS. True
     /// for the first.
-    fn get(&mut self, number: u64) -> bool {
+    pub(super) fn get(&mut self, number: u64) -> bool {
         let extent = extent(number);
         if let Some((object, offset)) = self.ssd.find(1, extent) {
             assert_eq!(object, FILE);
@@ -96,7 +96,7 @@ impl Rig {
         false
     }
 
-    fn hits(&mut self, numbers: impl Iterator<Item = u64>) -> usize {
+    pub(super) fn hits(&mut self, numbers: impl Iterator<Item = u64>) -> usize {
         numbers.filter(|&number| self.get(number)).count()
     }
 }
