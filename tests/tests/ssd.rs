@@ -29,8 +29,18 @@ struct Host {
 
 impl Host {
     fn open(dfs: &Path, ssd: &Path, thread: ShardThread, handle: Option<&[u8]>) -> Self {
+        Self::with_spare(dfs, ssd, thread, handle, 0)
+    }
+
+    fn with_spare(
+        dfs: &Path,
+        ssd: &Path,
+        thread: ShardThread,
+        handle: Option<&[u8]>,
+        spare_bytes: u64,
+    ) -> Self {
         let (io, memory_bytes) = (aquifer_tests::io_mode(), MEMORY_MIN_BYTES);
-        let ssd = Some(SsdConfig { spare_bytes: 0, ..SsdConfig::new(ssd, SSD_BYTES) });
+        let ssd = Some(SsdConfig { spare_bytes, ..SsdConfig::new(ssd, SSD_BYTES) });
         let config = Config { memory_bytes, thread, io, ssd, ..Config::new(dfs.to_str().unwrap()) };
         let engine = Engine::open(config).unwrap();
         let mut session = engine.session(0).unwrap();
@@ -183,6 +193,20 @@ fn a_cache_that_vanishes_changes_no_answer() {
     File::options().write(true).open(rig.file()).unwrap().set_len(0).unwrap();
     let seen = host.read().ssd;
     assert!(seen.failures > 0, "{seen:?}");
+}
+
+#[test]
+fn a_disk_that_others_fill_gets_its_space_back() {
+    let rig = Rig::new();
+    rig.open(ShardThread::Owned).read();
+    let bytes = || fs::metadata(rig.file()).unwrap().len();
+    let before = bytes();
+    let thread = ShardThread::Owned;
+    let mut host = Host::with_spare(&rig.dfs, &rig.ssd, thread, Some(&rig.handle), 1 << 62);
+    while bytes() > before / 4 {
+        host.each(false);
+    }
+    assert_eq!(host.session.statistics().unwrap().ssd.damaged, 0);
 }
 
 #[test]

@@ -68,11 +68,22 @@ pub struct SsdWriter(Weak<File>);
 impl SsdWriter {
     /// Writes, on the calling thread; what the file system has free since, bytes.
     pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<u64> {
-        let file = self.0.upgrade().ok_or_else(|| {
-            Error::new(ErrorKind::Closed, "the shard of the cache on the SSD was closed")
-        })?;
+        let file = self.file()?;
         let written = file.write_all_at(bytes, offset).and_then(|()| sys::free_bytes(&file));
         written.map_err(|e| Error::io("writing to the cache on the SSD", &e))
+    }
+
+    /// Shortens the file so that it ends at `end`; what the file system has free then, bytes.
+    pub(crate) fn room(&self, end: Option<u64>) -> Result<u64> {
+        let file = self.file()?;
+        let shortened = end.map_or(Ok(()), |end| file.set_len(end));
+        let free = shortened.and_then(|()| sys::free_bytes(&file));
+        free.map_err(|e| Error::io("shortening the cache on the SSD", &e))
+    }
+
+    fn file(&self) -> Result<Arc<File>> {
+        let closed = "the shard of the cache on the SSD was closed";
+        self.0.upgrade().ok_or_else(|| Error::new(ErrorKind::Closed, closed))
     }
 }
 

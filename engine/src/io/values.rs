@@ -33,6 +33,11 @@ pub enum IoRequest {
         /// What to write; comes back with the answer.
         buf: Buf,
     },
+    /// Tell what the file system of the cache has free; before that its file is shortened.
+    Room {
+        /// Where it is to end, bytes; none leaves it as it is.
+        end: Option<u64>,
+    },
     /// Write a whole new object, durable and visible when answered.
     Put {
         /// Names the request in its answer.
@@ -83,6 +88,11 @@ pub enum IoDone {
         /// The buffer.
         buf: Buf,
         /// What the file system has free since, bytes.
+        result: Result<u64>,
+    },
+    /// What the file system of the cache has free.
+    Room {
+        /// Bytes.
         result: Result<u64>,
     },
     /// A put ended.

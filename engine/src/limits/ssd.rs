@@ -50,5 +50,15 @@ pub const SSD_FAILURES_MAX: u32 = 8;
 /// That long, nanoseconds: a disk that is full or gone is not asked more often than this.
 pub const SSD_PAUSE_NS: u64 = 10_000_000_000;
 
+/// The free space of its file system is looked at so often, nanoseconds.
+pub const SSD_LOOK_NS: u64 = 10_000_000_000;
+
+/// The same while it is short: others write while the cache gives back.
+pub const SSD_LOOK_SHORT_NS: u64 = 200_000_000;
+
+/// Regions that are given back at once, at most: shortening a file takes a file system some
+/// microseconds for each.
+pub const SSD_GIVEN_BACK_MAX: u64 = 64;
+
 /// What the file system of the cache keeps free for others, bytes, where the host does not say.
 pub const SSD_SPARE_BYTES: u64 = 256 << 20;

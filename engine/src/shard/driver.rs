@@ -249,6 +249,7 @@ impl Driver {
             Finished::Put { token, result } => {
                 self.inbox.io.push(IoDone::Put { token, result });
             }
+            Finished::Room { result } => self.inbox.io.push(IoDone::Room { result }),
             Finished::Load { token, result } => {
                 self.inbox.io.push(IoDone::Load { token, result });
             }
@@ -265,6 +266,7 @@ impl Driver {
                     self.reads.submit_write(Read { token, object, offset, buf }, now);
                 }
                 IoRequest::Close { object } => self.reads.close_object(object),
+                IoRequest::Room { end } => self.backlog.push_back(Order::Room { end }),
                 IoRequest::Put { token, name, bytes } => {
                     self.backlog.push_back(Order::Put { token, name, bytes });
                 }

@@ -78,6 +78,11 @@ pub enum Order<J> {
         /// More bytes than this is an error.
         bytes_max: u64,
     },
+    /// `IoRequest::Room`.
+    Room {
+        /// Where the file of the cache is to end, bytes.
+        end: Option<u64>,
+    },
     /// `IoRequest::Delete`: best effort, no answer.
     Delete {
         /// The object.
@@ -103,6 +108,11 @@ pub enum Finished<J> {
         token: Token,
         /// Durable, or why not.
         result: Result<()>,
+    },
+    /// The cache was shortened, and its file system looked at.
+    Room {
+        /// What is free, bytes.
+        result: Result<u64>,
     },
     /// A load ended.
     Load {
@@ -472,6 +482,13 @@ async fn carry_out<J: Send + 'static>(link: Rc<Link<J>>, order: Order<J>) {
             let load = async || bulk::load(&dfs, name, bytes_max).await;
             let result = ask(&dfs, "load", load).await;
             link.answer(Finished::Load { token, result });
+        }
+        Order::Room { end } => {
+            let result = match link.reach.cache.clone() {
+                Some(cache) => task::blocking(move || cache.room(end)).await,
+                None => Err(Error::invalid("a shard asks for the room of a cache it has not")),
+            };
+            link.answer(Finished::Room { result });
         }
         Order::Delete { name } => {
             if job_run::suffer(&dfs, "delete").await.is_ok() {

@@ -163,6 +163,7 @@ impl Shard {
                 }
                 IoDone::Read { token, buf, result } => self.landed(token, buf, result, outbox),
                 IoDone::Write { token, buf, result } => self.ssd_mut().written(token, buf, result),
+                IoDone::Room { result } => self.ssd_mut().room(result),
                 IoDone::Put { token, result } => self.manifest_put(token, result, outbox),
                 IoDone::Load { token, result } => self.manifest_loaded(token, result, outbox),
             }

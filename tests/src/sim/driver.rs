@@ -119,7 +119,7 @@ fn with_ssd(mut shard: Shard, stored_bytes: usize) -> Shard {
         bytes: 16 * region_bytes as u64,
         stored_bytes: stored_bytes as u64,
         free_bytes: u64::MAX,
-        spare_bytes: 0,
+        spare_bytes: 1,
     });
     shard
 }
@@ -328,6 +328,7 @@ impl Sim {
                 self.trace.number(token.0);
                 self.trace.result(result);
             }
+            IoDone::Room { result } => self.trace.number(*result.as_ref().unwrap_or(&0)),
             IoDone::Put { token, result } => {
                 self.trace.number(token.0);
                 self.trace.result(result);
@@ -373,6 +374,13 @@ impl Sim {
                     None => Err(self.injected("the object is not open")),
                 };
                 self.later(Event::Io(IoDone::Read { token, buf, result }, Some(object)));
+            }
+            IoRequest::Room { end } => {
+                if let Some(end) = end {
+                    self.ssd.truncate(end as usize);
+                }
+                let free = if self.rng.chance(self.faults.ssd_full) { 0 } else { u64::MAX };
+                self.later(Event::Io(IoDone::Room { result: Ok(free) }, None));
             }
             IoRequest::Put { token, name, bytes } => {
                 self.trace.bytes(&bytes);

@@ -50,6 +50,8 @@ pub struct FaultMix {
     pub errand_lost: u32,
     /// A compactor that took a merge is given up, and goes on.
     pub errand_late: u32,
+    /// Others have filled the disk of the cache.
+    pub ssd_full: u32,
     /// A delete never happens.
     pub delete_lost: u32,
     /// An answer takes a hundred times as long.
@@ -107,6 +109,7 @@ impl FaultMix {
         mix.ssd_error = rate(500);
         mix.ssd_flip = rate(500);
         mix.ssd_lost = rate(2000);
+        mix.ssd_full = rate(5000);
         mix.errand_refused = rate(3000);
         mix.errand_lost = rate(300);
         mix.errand_late = rate(3000);

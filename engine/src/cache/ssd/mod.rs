@@ -12,6 +12,7 @@
 mod index;
 mod lend;
 mod region;
+mod room;
 mod through;
 
 use serde::{Deserialize, Serialize};
@@ -95,6 +96,9 @@ pub struct Ssd {
     // In a row.
     failures: u32,
     paused_until: Nanos,
+    // The free space of its file system is being looked at, or is from then on.
+    looking: bool,
+    next_look: Nanos,
     now: Nanos,
     counters: SsdCounters,
 }
@@ -184,6 +188,8 @@ impl Ssd {
             requests: Vec::new(),
             failures: 0,
             paused_until: 0,
+            looking: false,
+            next_look: 0,
             now: 0,
             counters: SsdCounters { capacity_bytes, ..SsdCounters::default() },
             file,
@@ -290,6 +296,7 @@ impl Ssd {
             self.load();
             if self.loading.is_none() {
                 self.prepare();
+                self.look();
             }
         }
         io.append(&mut self.requests);
@@ -412,7 +419,7 @@ impl Ssd {
             let number = self.head;
             self.head = (number + 1) % self.regions;
             let grows = self.sequences[number as usize] == 0;
-            if self.is_in_use(number) || (grows && !self.has_free_space()) {
+            if self.in_use().any(|used| used == number) || (grows && !self.has_free_space()) {
                 continue;
             }
             if grows {
@@ -425,15 +432,12 @@ impl Ssd {
         None
     }
 
-    // It is going to be written.
-    fn is_in_use(&self, number: u32) -> bool {
+    // Regions that are going to be written.
+    fn in_use(&self) -> impl Iterator<Item = u32> {
         let open = self.open.iter().map(|open| open.number);
         let standby = self.standby.iter().map(Standby::number);
         let writing = self.writing.iter().map(|writing| writing.number);
-        open.chain(standby)
-            .chain(writing)
-            .chain(self.lent.iter().flatten().copied())
-            .any(|n| n == number)
+        open.chain(standby).chain(writing).chain(self.lent.iter().flatten().copied())
     }
 
     // Keeps what was asked for of a region, in the order it lies in, and forgets the rest.

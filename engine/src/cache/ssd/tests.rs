@@ -67,6 +67,12 @@ impl Rig {
                         }
                         self.ssd.written(token, buf, self.result(self.free_bytes));
                     }
+                    IoRequest::Room { end } => {
+                        if let Some(end) = end {
+                            self.disk[end as usize..].fill(0);
+                        }
+                        self.ssd.room(self.result(self.free_bytes));
+                    }
                     other => panic!("{other:?}"),
                 }
             }
@@ -220,6 +226,35 @@ fn the_file_does_not_grow_into_the_space_that_is_to_stay_free() {
     // One was open and one ready.
     assert!(grown(&rig) <= before + 2, "{} and then {} regions", before, grown(&rig));
     assert!(rig.ssd.counters().held_bytes > 0);
+}
+
+#[test]
+fn space_is_given_back_when_others_fill_the_disk() {
+    let mut rig = Rig::new();
+    rig.ssd.file.spare_bytes = 4 * SSD_REGION_BYTES as u64;
+    rig.work();
+    let all = REGIONS * u64::from(REGION_PAGES) / 2;
+    rig.hits(0..all);
+    let held = rig.ssd.counters().held_bytes;
+    // Two regions are missing.
+    rig.free_bytes = 2 * SSD_REGION_BYTES as u64;
+    (rig.now, rig.ssd.next_look) = (1, 1);
+    rig.work();
+    let grown = |rig: &Rig| rig.disk.chunks(SSD_REGION_BYTES).filter(|r| r[0] != 0).count();
+    let before = grown(&rig);
+    rig.free_bytes = 4 * SSD_REGION_BYTES as u64;
+    rig.now += crate::limits::SSD_LOOK_SHORT_NS;
+    rig.work();
+    assert_eq!(grown(&rig), before - 2);
+    assert!(rig.ssd.counters().held_bytes < held);
+    let (failures, damaged) = (rig.ssd.counters().failures, rig.ssd.counters().damaged);
+    let here = rig.hits(0..all);
+    assert!(here > 0);
+    assert_eq!((failures, damaged), (0, 0));
+    // It is enough now.
+    assert_eq!(grown(&rig), before - 2, "the file does not grow again");
+    rig.restart();
+    assert_eq!(rig.ssd.counters().damaged, 0);
 }
 
 #[test]
