@@ -3,10 +3,12 @@
 
 mod compactor;
 mod http;
+mod remote;
 mod ssd;
 
 pub use compactor::*;
 pub use http::*;
+pub use remote::*;
 pub use ssd::*;
 
 /// Longest key, namespace and map key together, bytes. Lengths are stored in 15 bits, and a
@@ -451,44 +453,6 @@ const _: () = assert!(
 /// Failures in a row of a read, a load or an upload, from which on it has failed for its caller:
 /// as many, and with the same waits between them, as of jobs, for the same outage.
 pub const IO_FAILURES_MAX: u32 = JOB_FAILURES_MAX;
-
-/// A store that is reached by HTTP has this long to accept a connection, milliseconds.
-pub const REMOTE_CONNECT_MS: u64 = 5_000;
-
-/// And this long to go on with its answer, milliseconds: most answer within a tenth of it, and who
-/// waits is told while that is still news.
-pub const REMOTE_TIMEOUT_MS: u64 = 10_000;
-
-/// A connection to a store that nobody uses is closed after this, milliseconds: servers close
-/// theirs after a minute and more, and to meet one that is just closing costs a request.
-pub const REMOTE_IDLE_MS: u64 = 30_000;
-
-/// Longest pause that a store may ask for, milliseconds.
-pub const REMOTE_PATIENCE_MS_MAX: u64 = 10_000;
-
-/// A url by which a shard reads an object is valid so long, seconds: a day's work with one, and far
-/// below the week that Amazon S3 allows. Temporary credentials may end before; then a new one is
-/// made too.
-pub const REMOTE_TARGET_S: u64 = 24 * 3600;
-
-/// And is not used for the last of it, seconds: clocks differ, and requests take their time.
-pub const REMOTE_TARGET_SPARE_S: u64 = 900;
-
-/// The name of a server is looked up again after so long, seconds, as stores ask to.
-pub const REMOTE_NAME_S: u64 = 60;
-
-/// Parts of an object that a store gets one by one, bytes: the least that Amazon S3 takes.
-pub const REMOTE_PART_BYTES: usize = 5 << 20;
-
-/// Parts of an object that are on their way at once: two hide the latency of each other, and each
-/// object that is being written holds so many and one.
-pub const REMOTE_PARTS_MAX: usize = 2;
-
-/// Tries of one part, whose failure would fail its object.
-pub const REMOTE_PART_TRIES_MAX: usize = 6;
-
-/// A store's refusal is told in so many bytes at most: some answer with pages.
-pub const REMOTE_ERROR_CHARS_MAX: usize = 400;
 
 /// Longest latency that is told apart from longer ones, nanoseconds: two minutes, ten times what an
 /// operation is tried for. One less than a power of two ends a bucket.

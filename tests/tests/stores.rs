@@ -132,6 +132,19 @@ fn state_lives_behind_a_way_that_breaks() {
     }
 }
 
+#[test]
+fn an_object_that_is_missed_for_a_while_after_it_was_put_is_waited_for() {
+    let kind = Kind::Minio;
+    let Some(server) = server(kind, "missed") else { return };
+    let proxy = Proxy::new(&server.address, 7);
+    // First the manifest, again and again; later reads of tables, of targets that served before.
+    let missing = || Rule::new(Fault::Answer { status: 404, retry_after: None }).method("GET");
+    proxy.rule(missing().after_put().times(8));
+    proxy.rule(missing().after_put().skip(200).times(40));
+    run("in_a_store", kind, &url(kind, &proxy.endpoint(), "missed"));
+    assert_eq!(proxy.counts().faults_of("answer"), 48);
+}
+
 /// A host of one store.
 struct Host {
     session: Session,

@@ -14,6 +14,7 @@ use crate::io::memory::Memory;
 use crate::io::objects::{OpenObject, Source};
 use crate::io::read_op;
 use crate::io::remote::Remote;
+use crate::io::retry::Missing;
 use crate::io::url::{self, Place};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, ObjectName, Result};
@@ -242,6 +243,15 @@ impl Dfs {
 
     pub(crate) fn count_delete(&self) {
         self.shared.counters.deletes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What it means that an object is missing which something names: a file system and memory
+    /// know what they have.
+    pub(crate) fn missing(&self) -> Missing {
+        match &self.shared.root {
+            Root::Folder(_) | Root::Memory(_) => Missing::Stays,
+            Root::Remote(_) => Missing::MayAppear,
+        }
     }
 
     /// Where the objects are.

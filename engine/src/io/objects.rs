@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::io::faults::Faults;
 use crate::io::http::target::Target;
 use crate::io::remote::Remote;
+use crate::io::retry::Missing;
 use crate::io::values::ObjectSlot;
 use crate::limits::OBJECTS_OPEN_MAX;
 use crate::types::error::ErrorKind;
@@ -89,6 +90,20 @@ pub(crate) enum Route {
     },
     /// GETs of ranges; the thread that talks to stores brings what they do not.
     Http(Arc<Target>, Option<Remote>),
+}
+
+impl Route {
+    /// What it means that the object is missing.
+    pub(crate) fn missing(&self) -> Missing {
+        match self {
+            Self::Remote { .. } | Self::Http(_, Some(_)) => Missing::MayAppear,
+            Self::Registered
+            | Self::Descriptor(_)
+            | Self::Cache(_)
+            | Self::Memory(_)
+            | Self::Http(_, None) => Missing::Stays,
+        }
+    }
 }
 
 /// An open object of a driver.

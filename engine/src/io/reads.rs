@@ -104,8 +104,8 @@ pub(crate) struct Reads {
 
 /// What the thread of stores brings.
 enum Arrival {
-    /// A read that ended.
-    Read(Op, Result<()>),
+    /// A read that ended. It `asks_again` if it was to bring a target and did not.
+    Read { op: Op, result: Result<()>, asks_again: bool },
     /// Where the shard gets an object by itself.
     Target(ObjectSlot, Arc<Target>),
 }
@@ -239,7 +239,10 @@ impl Reads {
         self.away += 1;
         remote.spawn(async move {
             let result = read.await.map(|bytes| read_op::fill(op.buf.bytes_mut(), bytes));
-            arrived.put(Arrival::Read(op, result));
+            // Who could not read it asks again: a target of what is missing would be held guilty.
+            let asks_again = result.is_err() && target.is_some();
+            let target = target.filter(|_| !asks_again);
+            arrived.put(Arrival::Read { op, result, asks_again });
             doorbell.ring();
             let target = match target {
                 Some(target) => target.await,
@@ -286,7 +289,8 @@ impl Reads {
         let result = match result {
             Err(error) => {
                 op.failures += 1;
-                match retry::wait_after(error, op.failures) {
+                let missing = self.objects.of_read(op.object).route.missing();
+                match retry::wait_after(error, op.failures, missing) {
                     Ok(wait) => {
                         self.counters.repeats += 1;
                         (op.filled, op.tries) = (0, 0);
@@ -332,8 +336,12 @@ impl Reads {
         for arrival in self.arrived.take() {
             match arrival {
                 Arrival::Target(slot, target) => self.take_target(slot, target),
-                Arrival::Read(op, result) => {
+                Arrival::Read { op, result, asks_again } => {
                     self.away -= 1;
+                    let route = &mut self.objects.of_read(op.object).route;
+                    if let Route::Remote { wants_target, .. } = route {
+                        *wants_target |= asks_again;
+                    }
                     let answered = self.end(op, result, now);
                     done.extend(answered);
                 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::limits::{IO_FAILURES_MAX, JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS};
+use crate::limits::{IO_FAILURES_MAX, JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS, MISSING_FAILURES_MAX};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos, Result};
 
@@ -12,20 +12,35 @@ pub(crate) fn wait(failures: u32) -> Nanos {
     JOB_RETRY_NS << failures.saturating_sub(1).min(JOB_RETRY_DOUBLINGS_MAX)
 }
 
+/// Whether what is missing may be there in a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Who says so knows.
+    Stays,
+    /// Something names the object, and the store may not have noticed yet that it was put.
+    MayAppear,
+}
+
 /// The wait before the next try of an operation that has failed so many times in a row.
 ///
 /// # Errors
-/// The failure, if another try would not help: damage and what is missing stay as they are.
-pub(crate) fn wait_after(error: Error, failures: u32) -> Result<Nanos> {
-    if error.kind != ErrorKind::Io {
-        return Err(error);
-    }
-    if failures >= IO_FAILURES_MAX {
-        let what = format!(
-            "{}; it failed {failures} times in a row: see that the place can be reached and is \
-             healthy, then try again or restore from the last checkpoint",
-            error.text
-        );
+/// The failure, if another try would not help: damage stays as it is.
+pub(crate) fn wait_after(error: Error, failures: u32, missing: Missing) -> Result<Nanos> {
+    let (most, remedy) = match (error.kind, missing) {
+        (ErrorKind::Io, _) => (
+            IO_FAILURES_MAX,
+            "see that the place can be reached and is healthy, then try again or restore from the \
+             last checkpoint",
+        ),
+        (ErrorKind::MissingObject, Missing::MayAppear) => (
+            MISSING_FAILURES_MAX,
+            "something else deleted it: see what does (a rule of the bucket, another job), then \
+             restore from a checkpoint that is whole",
+        ),
+        _ => return Err(error),
+    };
+    if failures >= most {
+        let what = format!("{}; it failed {failures} times in a row: {remedy}", error.text);
         return Err(Error::new(error.kind, what));
     }
     Ok(wait(failures))
@@ -42,7 +57,8 @@ pub fn patiently<T>(mut operation: impl FnMut() -> Result<T>) -> Result<T> {
             Ok(done) => return Ok(done),
             Err(error) => {
                 failures += 1;
-                std::thread::sleep(Duration::from_nanos(wait_after(error, failures)?));
+                let wait = wait_after(error, failures, Missing::Stays)?;
+                std::thread::sleep(Duration::from_nanos(wait));
             }
         }
     }
@@ -51,16 +67,22 @@ pub fn patiently<T>(mut operation: impl FnMut() -> Result<T>) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MISSING_NS_MAX;
+
+    fn waits(kind: ErrorKind, missing: Missing) -> Vec<Nanos> {
+        let wait = |failures| wait_after(Error::new(kind, "refused"), failures, missing);
+        (1..).map_while(|failures| wait(failures).ok()).collect()
+    }
 
     #[test]
     fn failures_of_the_moment_are_waited_out_for_ten_seconds() {
-        let refused = || Error::new(ErrorKind::Io, "refused");
-        let waits: Vec<Nanos> =
-            (1..IO_FAILURES_MAX).map(|n| wait_after(refused(), n).unwrap()).collect();
+        let waits = waits(ErrorKind::Io, Missing::Stays);
+        assert_eq!(waits.len(), IO_FAILURES_MAX as usize - 1);
         assert_eq!(waits[0], JOB_RETRY_NS);
         assert!(waits.is_sorted_by(|a, b| a * 2 == *b), "{waits:?}");
         assert!((10..11).contains(&(waits.iter().sum::<Nanos>() / 1_000_000_000)));
-        let last = wait_after(refused(), IO_FAILURES_MAX).unwrap_err();
+        let refused = Error::new(ErrorKind::Io, "refused");
+        let last = wait_after(refused, IO_FAILURES_MAX, Missing::Stays).unwrap_err();
         assert!(last.text.contains("refused; it failed 11 times in a row: see"), "{last}");
     }
 
@@ -81,9 +103,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_store_does_not_know_yet_is_waited_for_as_long_as_fits_a_minute() {
+        let waits = waits(ErrorKind::MissingObject, Missing::MayAppear);
+        let all: Nanos = waits.iter().sum();
+        assert!(waits.is_sorted());
+        assert!(all <= MISSING_NS_MAX && all + waits.last().unwrap() > MISSING_NS_MAX, "{all}");
+        let missing = Error::new(ErrorKind::MissingObject, "gone");
+        let last = wait_after(missing, MISSING_FAILURES_MAX, Missing::MayAppear).unwrap_err();
+        assert_eq!(last.kind, ErrorKind::MissingObject);
+        assert!(last.text.contains("gone; it failed 20 times in a row: something"), "{last}");
+    }
+
+    #[test]
     fn what_stays_is_not_tried_again() {
         for kind in [ErrorKind::Corrupt, ErrorKind::MissingObject, ErrorKind::NoSpace] {
-            assert_eq!(wait_after(Error::new(kind, "so"), 1).unwrap_err().kind, kind);
+            let error = wait_after(Error::new(kind, "so"), 1, Missing::Stays).unwrap_err();
+            assert_eq!(error.kind, kind);
         }
+        assert!(waits(ErrorKind::Corrupt, Missing::MayAppear).is_empty());
     }
 }

@@ -23,6 +23,7 @@ use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
 use crate::io::handoff::{Handoff, locked};
 use crate::io::read_driver::IoKind;
+use crate::io::retry::Missing;
 use crate::io::ssd_file::SsdWriter;
 use crate::io::task::{self, Listener, Runtime};
 use crate::io::values::{JobIo, JobState};
@@ -475,12 +476,13 @@ async fn carry_out<J: Send + 'static>(link: Rc<Link<J>>, order: Order<J>) {
         Order::Put { token, name, bytes } => {
             let bytes = Bytes::from(bytes);
             let put = async || bulk::put(&dfs, name, bytes.clone()).await;
-            let result = ask(&dfs, "put", put).await;
+            // What a put misses is no object: a bucket, say.
+            let result = ask(&dfs, Missing::Stays, "put", put).await;
             link.answer(Finished::Put { token, result });
         }
         Order::Load { token, name, bytes_max } => {
             let load = async || bulk::load(&dfs, name, bytes_max).await;
-            let result = ask(&dfs, "load", load).await;
+            let result = ask(&dfs, dfs.missing(), "load", load).await;
             link.answer(Finished::Load { token, result });
         }
         Order::Room { end } => {
@@ -503,8 +505,13 @@ async fn carry_out<J: Send + 'static>(link: Rc<Link<J>>, order: Order<J>) {
 }
 
 /// Asks a DFS until it answers, within reason: loads and puts may be repeated.
-async fn ask<T>(dfs: &Dfs, operation: &str, mut call: impl AsyncFnMut() -> Result<T>) -> Result<T> {
-    job_run::patiently(dfs, async || {
+async fn ask<T>(
+    dfs: &Dfs,
+    missing: Missing,
+    operation: &str,
+    mut call: impl AsyncFnMut() -> Result<T>,
+) -> Result<T> {
+    job_run::patiently(dfs, missing, async || {
         job_run::suffer(dfs, operation).await?;
         call().await
     })

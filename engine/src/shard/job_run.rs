@@ -14,9 +14,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::io::bulk::{self, ObjectReader, ObjectWriter};
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
+use crate::io::retry::{self, Missing};
 use crate::io::task::{self, Listener};
 use crate::io::values::{JobDone, JobIo, JobRequest, JobState};
-use crate::io::{OpenObject, clock, retry};
+use crate::io::{OpenObject, clock};
 use crate::limits::{JOB_APPENDS_MAX, JOB_SLICE_NS};
 use crate::mem::pool::Buf;
 use crate::shard::executor::{Core, Reach};
@@ -123,6 +124,7 @@ pub(crate) async fn suffer(dfs: &Dfs, operation: &str) -> Result<()> {
 /// Tries an operation again that failed for the moment.
 pub(crate) async fn patiently<T>(
     dfs: &Dfs,
+    missing: Missing,
     mut operation: impl AsyncFnMut() -> Result<T>,
 ) -> Result<T> {
     let mut failures = 0;
@@ -132,7 +134,7 @@ pub(crate) async fn patiently<T>(
             ok => return ok,
         };
         failures += 1;
-        let wait = retry::wait_after(error, failures)?;
+        let wait = retry::wait_after(error, failures, missing)?;
         dfs.count_retry();
         task::sleep(wait).await;
     }
@@ -225,8 +227,8 @@ impl<J: 'static> Io<J> {
                 let io = self.clone();
                 let read = async move {
                     let out = &mut buf.bytes_mut()[..len];
-                    let result =
-                        patiently(&io.reach.dfs, async || io.read(object, offset, out).await).await;
+                    let read = async || io.read(object, offset, out).await;
+                    let result = patiently(&io.reach.dfs, io.reach.dfs.missing(), read).await;
                     io.answer(JobDone::Read { tag, result: result.map(|()| buf) });
                 };
                 return task::spawn(read);
@@ -234,8 +236,8 @@ impl<J: 'static> Io<J> {
             JobRequest::Open { object, bytes } => {
                 let io = self.clone();
                 let open = async move {
-                    let result =
-                        patiently(&io.reach.dfs, async || io.open(object, bytes).await).await;
+                    let open = async || io.open(object, bytes).await;
+                    let result = patiently(&io.reach.dfs, io.reach.dfs.missing(), open).await;
                     io.answer(JobDone::Opened { object, result });
                 };
                 return task::spawn(open);

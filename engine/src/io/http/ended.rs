@@ -5,7 +5,7 @@ use crate::io::http::response::Unusual;
 use crate::io::objects::Route;
 use crate::io::read_op::{self, Op};
 use crate::io::reads::Reads;
-use crate::io::retry;
+use crate::io::retry::{self, Missing};
 use crate::io::values::IoDone;
 use crate::limits::IO_FAILURES_MAX;
 use crate::types::error::ErrorKind;
@@ -31,7 +31,8 @@ impl Reads {
                 if op.failures + 1 < IO_FAILURES_MAX {
                     self.end(op, Err(error), now)
                 } else {
-                    let error = retry::wait_after(error.clone(), op.failures + 1).err();
+                    let error =
+                        retry::wait_after(error.clone(), op.failures + 1, Missing::Stays).err();
                     self.fall_back(op, error.expect("no try is left"), now)
                 }
             }

@@ -23,7 +23,10 @@ impl Failed<'_> {
             source = deeper.source();
         }
         let (kind, remedy) = class(error.kind());
-        let cause = plain(&cause);
+        let cause = match plain(&cause) {
+            none if none.is_empty() => format!("{:?}", error.kind()),
+            cause => cause,
+        };
         Error::new(kind, format!("{operation} of {label}{name}: {cause}{remedy}"))
     }
 
