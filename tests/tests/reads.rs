@@ -3,8 +3,10 @@
 
 use aquifer::limits::MEMORY_MIN_BYTES;
 use aquifer::shard::ShardLimits;
+use aquifer::shard::values::{ControlOp, ControlResult};
 use aquifer::state::request::{Batch, StoreId};
 use aquifer::state::{Key, Target};
+use aquifer::types::error::ErrorKind;
 use aquifer_tests::client::Client;
 use aquifer_tests::model::oracle::{KEY_GROUPS, Op, RowKey, State, declared};
 use aquifer_tests::sim::driver::Answer;
@@ -81,6 +83,68 @@ fn distant_units_are_read_apart() {
     assert!(found(&client.run(&[Op::Get(entry(0)), Op::Get(entry(3999))])));
     let counters = client.counters().coalescer;
     assert_eq!((counters.reads, counters.merged), (2, 0));
+}
+
+/// Gets of units that are far from each other, of which the reads meet flipped bits: at the first
+/// read, or whenever they are read.
+fn read_with_flips(is_store: bool, at_rest: bool) -> (u64, Vec<Answer>) {
+    let mut client = restored(4000, 400);
+    let gets: Vec<Op> = (0..20).map(|at| Op::Get(entry(at * 190 + 100))).collect();
+    assert!(found(&client.run(&[Op::Get(entry(0))])), "the table is open");
+    client.sim.faults.is_store = is_store;
+    client.sim.faults.read_flip = 10_000;
+    client.submit(0, &gets);
+    let mut answers = client.turns(1).answers;
+    client.sim.faults.read_flip = if at_rest { 10_000 } else { 0 };
+    answers.extend(client.turns(1000).answers);
+    client.sim.faults.read_flip = 0;
+    let rereads = client.counters().rereads;
+    client.restore();
+    let right = client.run(&gets);
+    assert!(found(&right));
+    for (right, answer) in right.iter().zip(answers.values()) {
+        let failed = matches!(answer, Answer::Failed(ErrorKind::Corrupt, _));
+        assert!(failed || answer == right, "{answer:?}");
+    }
+    assert_eq!(answers.len(), gets.len());
+    (rereads, answers.into_values().filter(|a| matches!(a, Answer::Failed(..))).collect())
+}
+
+#[test]
+fn wrong_bytes_of_a_store_are_read_once_more() {
+    let (rereads, failed) = read_with_flips(true, false);
+    assert!(rereads > 10 && failed.is_empty(), "{rereads}, {failed:?}");
+}
+
+#[test]
+fn bytes_that_stay_wrong_are_damage() {
+    let (rereads, failed) = read_with_flips(true, true);
+    assert!(rereads > 10 && failed.len() > 10, "{rereads}, {failed:?}");
+    assert!(rereads <= 20, "each once: {rereads}");
+}
+
+#[test]
+fn wrong_bytes_of_a_file_are_damage_at_once() {
+    let (rereads, failed) = read_with_flips(false, false);
+    assert!(rereads == 0 && failed.len() > 10, "{rereads}, {failed:?}");
+}
+
+#[test]
+fn a_manifest_that_a_store_brought_wrong_is_loaded_once_more() {
+    let mut client = restored(10, 100);
+    let cut = client.ask(ControlOp::Checkpoint(client.store())).unwrap();
+    let ControlResult::Handle(handle) = cut else { panic!("{cut:?}") };
+    for (is_store, at_rest) in [(true, false), (true, true), (false, false)] {
+        client.sim.faults.is_store = is_store;
+        client.sim.faults.read_flip = 10_000;
+        client.sim.control(0, 77, ControlOp::List(handle.clone()));
+        client.turns(1);
+        client.sim.faults.read_flip = if at_rest { 10_000 } else { 0 };
+        let listed = client.turns(100).controls.remove(&77).expect("an answer");
+        client.sim.faults.read_flip = 0;
+        assert_eq!(listed.is_ok(), is_store && !at_rest, "{listed:?}");
+    }
+    assert_eq!(client.counters().rereads, 2);
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl Rig {
         let mut answered = 0;
         for request in self.io.drain(..) {
             let IoRequest::Read { token, buf, .. } = request else { panic!("{request:?}") };
-            let mut landed = self.coalescer.finish(token);
+            let mut landed = self.coalescer.finish(token, false);
             while let Some(extent) = self.coalescer.next_landed(&mut landed, &buf, &Ok(()), None) {
                 answered += extent.waiters.len() as u64;
                 black_box(&extent.pages);

@@ -73,7 +73,10 @@ impl Rig {
         for i in 0..in_flight {
             let buf = self.pool.take(PAGE_BYTES).expect("memory");
             let offset = offset(&mut self.turn);
-            self.ring.submit(Read { token: Token(u64::from(i)), object, offset, buf }, now);
+            self.ring.submit(
+                Read { token: Token(u64::from(i)), object, offset, buf, again: false },
+                now,
+            );
         }
         while self.ring.pending() > 0 {
             let wait = Wait::Until { deadline: None };

@@ -204,7 +204,7 @@ impl Ring {
             }
             self.driver.turn(clock::now(), Wait::Until { deadline: None }, &mut done)?;
             for answer in done.drain(..) {
-                let IoDone::Read { buf, result, token } = answer else { continue };
+                let IoDone::Read { buf, result, token, .. } = answer else { continue };
                 result?;
                 let first = mixed(token.0 / 8).to_le_bytes();
                 ensure!(buf.bytes()[..8] == first, "other bytes than those asked for");
@@ -218,7 +218,7 @@ impl Ring {
         self.number += 1;
         let offset = offset(self.number, bytes);
         let (token, object, buf) = (Token(offset), self.object, self.pool.take(bytes)?);
-        self.driver.submit(Read { token, object, offset, buf }, clock::now());
+        self.driver.submit(Read { token, object, offset, buf, again: false }, clock::now());
         Ok(())
     }
 }

@@ -111,7 +111,7 @@ impl Rig {
         self.turn += 1;
         let offset = mixed(self.turn) % self.pages * PAGE_BYTES as u64;
         let (token, object, buf) = (Token(self.turn), self.object, self.pool.take(PAGE_BYTES)?);
-        self.driver.submit(Read { token, object, offset, buf }, clock::now());
+        self.driver.submit(Read { token, object, offset, buf, again: false }, clock::now());
         Ok(())
     }
 }

@@ -40,6 +40,8 @@ struct Flight {
     extent: Extent,
     // Where in which file it is read: in the object, or in the cache on the SSD.
     from: (ObjectSlot, u64),
+    // A store brought wrong bytes.
+    again: bool,
     waiters: SmallVec<[Token; 2]>,
 }
 
@@ -85,6 +87,7 @@ pub struct Pages {
 pub struct Landed {
     offset: u64,
     of_ssd: bool,
+    of_store: bool,
     flights: SmallVec<[Token; 2]>,
 }
 
@@ -99,6 +102,9 @@ pub struct LandedExtent<'b> {
     pub pages: Result<Unverified<'b>>,
     /// They came from the cache on the SSD.
     pub of_ssd: bool,
+    /// If they are wrong, others may come: of the store that the cache stands before, or, the first
+    /// time, of the store that brought these.
+    pub may_differ: bool,
 }
 
 impl Coalescer {
@@ -140,9 +146,20 @@ impl Coalescer {
         let from = ssd.and_then(|ssd| ssd.find(object_key, extent));
         let from = from.unwrap_or((object, extent.offset));
         let waiters = SmallVec::from_slice(&[waiter]);
-        let flight = self.flights.insert(Flight { object, object_key, extent, from, waiters });
+        let flight = Flight { object, object_key, extent, from, again: false, waiters };
+        let flight = self.flights.insert(flight);
         self.places.insert(place, flight);
         self.want(flight, from, extent);
+    }
+
+    /// As `need`, of the object itself, whose store brought wrong bytes. False if another waiter
+    /// wanted it again already.
+    pub fn need_again(&mut self, pages: Pages, waiter: Token) -> bool {
+        self.need(pages, waiter, None);
+        let place = (pages.object, pages.extent.offset, pages.extent.len);
+        let flight = self.places.get(&place).and_then(|&flight| self.flights.get_mut(flight));
+        let flight = flight.expect("it was just wanted");
+        !std::mem::replace(&mut flight.again, true)
     }
 
     fn want(&mut self, flight: Token, (object, offset): (ObjectSlot, u64), extent: Extent) {
@@ -207,8 +224,9 @@ impl Coalescer {
         self.counters.read_bytes += bytes as u64;
         self.counters.merged += flights.len() as u64 - 1;
         let of_ssd = self.flights.get(flights[0]).is_some_and(|flight| flight.object != object);
+        let again = flights.iter().any(|&f| self.flights.get(f).is_some_and(|f| f.again));
         let token = self.reads.insert(Read { offset, of_ssd, flights });
-        io.push(IoRequest::Read { token, object, offset, buf });
+        io.push(IoRequest::Read { token, object, offset, buf, again });
         Ok(())
     }
 
@@ -219,10 +237,11 @@ impl Coalescer {
         flights.flat_map(|flight| flight.waiters.iter().copied())
     }
 
-    /// A read ended. Take its flights one by one with `next_landed`.
-    pub fn finish(&mut self, token: Token) -> Landed {
+    /// A read ended, which a store answered or the system. Take its flights one by one with
+    /// `next_landed`.
+    pub fn finish(&mut self, token: Token, of_store: bool) -> Landed {
         let read = self.reads.remove(token).expect("each read ends once");
-        Landed { offset: read.offset, of_ssd: read.of_ssd, flights: read.flights }
+        Landed { offset: read.offset, of_ssd: read.of_ssd, of_store, flights: read.flights }
     }
 
     /// The next extent of a finished read whose bytes are in `buf`. What `ssd` did not give back
@@ -251,11 +270,13 @@ impl Coalescer {
             } else if let (Some(ssd), Ok(())) = (&mut ssd, result) {
                 ssd.offer(object_key, extent, pages);
             }
-            let waiters = self.flights.remove(token).expect("landed flights live").waiters;
+            let Flight { waiters, again, .. } =
+                self.flights.remove(token).expect("landed flights live");
             self.places.remove(&(object, extent.offset, extent.len));
             let pages = result.clone().map(|()| pages);
             let (place, of_ssd) = ((object, extent.offset), landed.of_ssd);
-            return Some(LandedExtent { place, waiters, pages, of_ssd });
+            let may_differ = pages.is_ok() && (of_ssd || landed.of_store && !again);
+            return Some(LandedExtent { place, waiters, pages, of_ssd, may_differ });
         }
     }
 }

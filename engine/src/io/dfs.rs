@@ -254,6 +254,11 @@ impl Dfs {
         }
     }
 
+    /// As of an open object: true if a network is between it and here, or is simulated.
+    pub(crate) fn is_store(&self) -> bool {
+        matches!(self.shared.root, Root::Remote(_)) || self.shared.faults.is_some()
+    }
+
     /// Where the objects are.
     pub(crate) fn root(&self) -> &Root {
         &self.shared.root

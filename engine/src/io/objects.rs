@@ -119,6 +119,14 @@ pub(crate) struct Entry {
     closing: bool,
 }
 
+impl Entry {
+    /// True if a network is between it and here, or is simulated: a url that injects something is
+    /// that of a store.
+    pub(crate) fn is_of_store(&self) -> bool {
+        matches!(self.route, Route::Remote { .. } | Route::Http(..)) || self.faults.is_some()
+    }
+}
+
 #[derive(Debug, Default)]
 struct Cell {
     uses: u32,

@@ -27,6 +27,8 @@ pub(crate) struct Op {
     pub(crate) offset: u64,
     // It writes; else it reads.
     pub(crate) writes: bool,
+    // A connection brought wrong bytes for it.
+    pub(crate) again: bool,
     // Bytes of `buf` that are there; a multiple of the page size between reads.
     pub(crate) filled: u32,
     pub(crate) tries: u32,

@@ -9,6 +9,7 @@ fn results_of_reads_are_judged_once() {
         object: ObjectSlot(0),
         offset: 0,
         writes: false,
+        again: false,
         filled,
         tries,
         failures: 0,

@@ -54,6 +54,8 @@ pub struct Read {
     pub offset: u64,
     /// Whole buffer to fill; comes back with the answer.
     pub buf: Buf,
+    /// As of `IoRequest::Read`.
+    pub again: bool,
 }
 
 /// What a driver of reads did since it was opened.
@@ -194,15 +196,15 @@ impl Reads {
     }
 
     fn take(&mut self, read: Read, writes: bool, now: Nanos) {
-        let Read { token, object, offset, buf } = read;
+        let Read { token, object, offset, buf, again } = read;
         let (filled, tries, failures, due) = (0, 0, 0, 0);
-        let op = Op { token, object, offset, writes, filled, tries, failures, due, buf };
+        let op = Op { token, object, offset, writes, again, filled, tries, failures, due, buf };
         match self.objects.get_mut(object) {
             Ok(entry) => {
                 entry.reads += 1;
                 self.begin(op, now);
             }
-            Err(error) => self.ready.push(answer_of(op, Err(error), None)),
+            Err(error) => self.ready.push(answer_of(op, Err(error), None, false)),
         }
     }
 
@@ -311,14 +313,16 @@ impl Reads {
 
     /// A read ended: its answer, unless that is not due yet.
     pub(crate) fn answer(&mut self, op: Op, result: Result<()>, now: Nanos) -> Option<IoDone> {
-        let file = match &self.objects.of_read(op.object).route {
+        let entry = self.objects.of_read(op.object);
+        let of_store = entry.is_of_store();
+        let file = match &entry.route {
             Route::Cache(file) if op.writes => Some(file.clone()),
             _ => None,
         };
         let route = self.objects.release(op.object);
         self.closed.extend(route.map(|route| (op.object, route)));
         let due = op.due;
-        let done = answer_of(op, result, file.as_deref());
+        let done = answer_of(op, result, file.as_deref(), of_store);
         if due <= now {
             return Some(done);
         }
@@ -387,10 +391,10 @@ impl Reads {
 }
 
 // The answer to a read, or to a write to `file`.
-fn answer_of(op: Op, result: Result<()>, file: Option<&File>) -> IoDone {
+fn answer_of(op: Op, result: Result<()>, file: Option<&File>, of_store: bool) -> IoDone {
     let Op { token, buf, writes, .. } = op;
     if !writes {
-        return IoDone::Read { token, buf, result };
+        return IoDone::Read { token, buf, result, of_store };
     }
     let free_bytes = || file.map_or(Ok(0), sys::free_bytes);
     let failed = |e| Error::io("asking a file system for its free space", &e);

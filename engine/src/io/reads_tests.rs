@@ -43,7 +43,7 @@ impl Rig {
     pub(crate) fn read(&mut self, object: ObjectSlot, offset: u64, bytes: usize, now: Nanos) {
         let token = self.slab.insert((object, offset));
         let buf = self.pool.take(bytes).unwrap();
-        self.driver.submit(Read { token, object, offset, buf }, now);
+        self.driver.submit(Read { token, object, offset, buf, again: false }, now);
     }
 
     pub(crate) fn turn(&mut self, now: Nanos, wait: Wait) {
@@ -61,7 +61,7 @@ impl Rig {
             .done
             .drain(..)
             .map(|done| {
-                let IoDone::Read { token, buf, result } = done else { panic!("{done:?}") };
+                let IoDone::Read { token, buf, result, .. } = done else { panic!("{done:?}") };
                 let (_, offset) = slab.remove(token).expect("answered once");
                 (offset, result.map(|()| buf.bytes().to_vec()))
             })

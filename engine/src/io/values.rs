@@ -21,6 +21,8 @@ pub enum IoRequest {
         offset: u64,
         /// Whole buffer to fill; comes back with the answer.
         buf: Buf,
+        /// The bytes it brought before were wrong: it takes another way, if there is one.
+        again: bool,
     },
     /// Write all of `buf` at `offset` of the file of a cache.
     Write {
@@ -80,6 +82,8 @@ pub enum IoDone {
         buf: Buf,
         /// What happened.
         result: Result<()>,
+        /// A store that is reached over a network brought it.
+        of_store: bool,
     },
     /// A write ended.
     Write {
@@ -108,6 +112,8 @@ pub enum IoDone {
         token: Token,
         /// The object's bytes.
         result: Result<Vec<u8>>,
+        /// As of reads.
+        of_store: bool,
     },
 }
 

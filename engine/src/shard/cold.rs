@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-use crate::cache::coalescer::LandedExtent;
+use crate::cache::coalescer::{Landed, LandedExtent};
 use crate::codec::unverified::Unverified;
 use crate::io::values::IoDone;
 use crate::limits::SCAN_LIMIT_MAX;
@@ -230,12 +230,11 @@ impl Shard {
     /// A read ended: resumes everything that waited for its extents.
     pub(super) fn landed(
         &mut self,
-        token: Token,
+        mut landed: Landed,
         buf: Buf,
         result: Result<()>,
         outbox: &mut Outbox,
     ) {
-        let mut landed = self.coalescer.finish(token);
         while let Some(extent) =
             self.coalescer.next_landed(&mut landed, &buf, &result, self.ssd.as_mut())
         {
@@ -260,16 +259,21 @@ impl Shard {
         let result = landed.pages.clone().and_then(|pages| {
             here.clone().try_for_each(|n| scan.scan.land(n, pages, &mut self.scratch))
         });
-        if result.is_err() && landed.of_ssd {
+        if result.is_err() && landed.may_differ {
             let token = self.cold.insert(Waiting::Scan(scan));
-            return here.for_each(|need| self.read_past_ssd(need, token));
+            return here.for_each(|need| self.read_again(need, landed, token));
         }
         self.continue_scan(scan, result, outbox);
     }
 
-    // The DFS may have had a bad moment when it gave the cache what the cache gave back.
-    fn read_past_ssd(&mut self, need: &Need, waiter: Token) {
+    // What landed is wrong. The DFS may have had a bad moment, now or when it gave the cache what
+    // the cache gave back.
+    fn read_again(&mut self, need: &Need, landed: &LandedExtent<'_>, waiter: Token) {
         let pages = need.pages();
+        if !landed.of_ssd {
+            let first = self.coalescer.need_again(pages, waiter);
+            return self.counters.rereads += u64::from(first);
+        }
         if let Some(ssd) = &mut self.ssd {
             ssd.disown(pages.object_key, pages.extent);
         }
@@ -279,10 +283,10 @@ impl Shard {
     fn resume_get(&mut self, token: Token, landed: &LandedExtent<'_>, outbox: &mut Outbox) {
         let answer = landed.pages.clone().and_then(|pages| self.read_answer(token, pages));
         let get = get_of(&mut self.cold, token);
-        if let (Err(_), true, Some(need)) = (&answer, landed.of_ssd, get.need)
+        if let (Err(_), true, Some(need)) = (&answer, landed.may_differ, get.need)
             && !landed.pages.as_ref().is_ok_and(|&pages| self.holds(&need, pages))
         {
-            return self.read_past_ssd(&need, token);
+            return self.read_again(&need, landed, token);
         }
         let get = get_of(&mut self.cold, token);
         if let Some(large) = get.need.and_then(|need| need.large) {

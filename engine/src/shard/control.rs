@@ -23,9 +23,9 @@ pub(super) enum PendingControl {
     /// The manifests of some checkpoints are being read.
     Gather(Gathering),
     /// One of them: the number `at` of the whole.
-    Source { whole: Token, at: usize },
+    Source { whole: Token, at: usize, again: bool },
     /// The manifest whose objects are to be listed is being read.
-    List { session: u16, user_data: u64, handle: Handle },
+    List { session: u16, user_data: u64, handle: Handle, again: bool },
     /// The manifest of a checkpoint is being written.
     Put { session: u16, user_data: u64, store: usize, handle: Handle },
 }
@@ -145,7 +145,11 @@ impl Shard {
         outbox: &mut Outbox,
     ) -> Result<Option<ControlResult>> {
         let handle = Handle::decode(handle)?;
-        self.load(&handle, PendingControl::List { session, user_data, handle }, outbox);
+        self.load(
+            &handle,
+            PendingControl::List { session, user_data, handle, again: false },
+            outbox,
+        );
         Ok(None)
     }
 
@@ -173,14 +177,23 @@ impl Shard {
         &mut self,
         token: Token,
         result: Result<Vec<u8>>,
+        of_store: bool,
         outbox: &mut Outbox,
     ) {
         let pending = self.controls.remove(token);
+        if of_store
+            && let (Some(pending), Ok(bytes)) = (&pending, &result)
+            && let Some((handle, next)) = self.another_load(pending)
+            && handle.verify(bytes).is_err()
+        {
+            self.counters.rereads += 1;
+            return self.load(&handle, next, outbox);
+        }
         match pending {
-            Some(PendingControl::Source { whole, at }) => {
+            Some(PendingControl::Source { whole, at, .. }) => {
                 self.source_loaded(whole, at, result, outbox);
             }
-            Some(PendingControl::List { session, user_data, handle }) => {
+            Some(PendingControl::List { session, user_data, handle, .. }) => {
                 let listed = manifest_of(&handle, result).map(|manifest| {
                     let own = StoredObject::of_manifest(&handle);
                     let tables = manifest.tables.iter().map(StoredObject::of_table);
@@ -189,6 +202,23 @@ impl Shard {
                 done(outbox, session, user_data, listed);
             }
             Some(PendingControl::Put { .. } | PendingControl::Gather(_)) | None => {}
+        }
+    }
+
+    // Which manifest is loaded once more, and for what, if a store brought wrong bytes.
+    fn another_load(&self, pending: &PendingControl) -> Option<(Handle, PendingControl)> {
+        match *pending {
+            PendingControl::Source { whole, at, again: false } => {
+                let Some(PendingControl::Gather(all)) = self.controls.get(whole) else {
+                    return None;
+                };
+                Some((all.handle(at), PendingControl::Source { whole, at, again: true }))
+            }
+            PendingControl::List { session, user_data, handle, again: false } => {
+                let next = PendingControl::List { session, user_data, handle, again: true };
+                Some((handle, next))
+            }
+            _ => None,
         }
     }
 

@@ -74,6 +74,8 @@ pub struct Driver {
     /// What the last tick made for sessions.
     pub(super) outbox: Outbox,
     slot: Arc<Slot>,
+    // Whether its DFS is a store.
+    of_store: bool,
     // Whether a parked turn holds up a session.
     inline: bool,
     // Ticks with requests since the last one that was timed.
@@ -130,6 +132,7 @@ impl Driver {
             inbox: Inbox::default(),
             outbox: Outbox::default(),
             slot: Arc::new(slot),
+            of_store: dfs.is_store(),
             inline: mode == RingMode::Inline,
             untimed: 0,
         })
@@ -251,7 +254,8 @@ impl Driver {
             }
             Finished::Room { result } => self.inbox.io.push(IoDone::Room { result }),
             Finished::Load { token, result } => {
-                self.inbox.io.push(IoDone::Load { token, result });
+                let of_store = self.of_store;
+                self.inbox.io.push(IoDone::Load { token, result, of_store });
             }
         }
     }
@@ -259,11 +263,12 @@ impl Driver {
     fn dispatch(&mut self, now: Nanos) {
         for request in self.outbox.io.drain(..) {
             match request {
-                IoRequest::Read { token, object, offset, buf } => {
-                    self.reads.submit(Read { token, object, offset, buf }, now);
+                IoRequest::Read { token, object, offset, buf, again } => {
+                    self.reads.submit(Read { token, object, offset, buf, again }, now);
                 }
                 IoRequest::Write { token, object, offset, buf } => {
-                    self.reads.submit_write(Read { token, object, offset, buf }, now);
+                    let write = Read { token, object, offset, buf, again: false };
+                    self.reads.submit_write(write, now);
                 }
                 IoRequest::Close { object } => self.reads.close_object(object),
                 IoRequest::Room { end } => self.backlog.push_back(Order::Room { end }),

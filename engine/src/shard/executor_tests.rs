@@ -165,7 +165,7 @@ fn jobs_write_and_read_objects() {
                 let object = ring.open_object(object);
                 let buf = Pool::default().take(3 * PAGE_BYTES).unwrap();
                 let offset = 7 * 3 * PAGE_BYTES as u64;
-                ring.submit(Read { token: token(), object, offset, buf }, 0);
+                ring.submit(Read { token: token(), object, offset, buf, again: false }, 0);
                 let mut done = Vec::new();
                 while done.is_empty() {
                     ring.turn(0, Wait::Until { deadline: None }, &mut done).unwrap();

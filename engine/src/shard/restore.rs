@@ -28,6 +28,13 @@ pub(super) struct Gathering {
     manifests: Vec<Option<Manifest>>,
 }
 
+impl Gathering {
+    /// The checkpoint of a number.
+    pub fn handle(&self, at: usize) -> Handle {
+        self.handles[at]
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Purpose {
     Open(Box<OpenStore>),
@@ -60,7 +67,7 @@ impl Shard {
             Gathering { session, user_data, what_for, handles: handles.clone(), manifests };
         let whole = self.controls.insert(PendingControl::Gather(gathering));
         for (at, handle) in handles.iter().enumerate() {
-            self.load(handle, PendingControl::Source { whole, at }, outbox);
+            self.load(handle, PendingControl::Source { whole, at, again: false }, outbox);
         }
         Ok(())
     }

@@ -158,14 +158,19 @@ impl Shard {
                 prefetch_all(buf.bytes());
             }
             match done {
-                IoDone::Read { token, buf, result } if ssd::is_own(token) => {
+                IoDone::Read { token, buf, result, .. } if ssd::is_own(token) => {
                     self.ssd_mut().landed(token, buf, result);
                 }
-                IoDone::Read { token, buf, result } => self.landed(token, buf, result, outbox),
+                IoDone::Read { token, buf, result, of_store } => {
+                    let landed = self.coalescer.finish(token, of_store);
+                    self.landed(landed, buf, result, outbox);
+                }
                 IoDone::Write { token, buf, result } => self.ssd_mut().written(token, buf, result),
                 IoDone::Room { result } => self.ssd_mut().room(result),
                 IoDone::Put { token, result } => self.manifest_put(token, result, outbox),
-                IoDone::Load { token, result } => self.manifest_loaded(token, result, outbox),
+                IoDone::Load { token, result, of_store } => {
+                    self.manifest_loaded(token, result, of_store, outbox);
+                }
             }
         }
         drop(arrived);

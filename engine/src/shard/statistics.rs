@@ -104,6 +104,8 @@ pub struct ShardCounters {
     pub checkpoints: u64,
     /// Rows evicted from memory.
     pub rows_evicted: u64,
+    /// Blocks and manifests that a store brought with wrong bytes and that were read once more.
+    pub rereads: u64,
 }
 
 /// Requests served, by kind, and what answered the gets.

@@ -317,7 +317,7 @@ impl Sim {
 
     fn trace_io(&mut self, done: &IoDone) {
         match done {
-            IoDone::Read { token, buf, result } => {
+            IoDone::Read { token, buf, result, .. } => {
                 self.trace.number(token.0);
                 self.trace.result(result);
                 if result.is_ok() {
@@ -333,7 +333,7 @@ impl Sim {
                 self.trace.number(token.0);
                 self.trace.result(result);
             }
-            IoDone::Load { token, result } => {
+            IoDone::Load { token, result, .. } => {
                 self.trace.number(token.0);
                 self.trace.bytes(result.as_deref().unwrap_or_default());
             }
@@ -359,21 +359,25 @@ impl Sim {
 
     fn start(&mut self, request: IoRequest) {
         match request {
-            IoRequest::Read { token, object: SSD, offset, mut buf } => {
+            IoRequest::Read { token, object: SSD, offset, mut buf, .. } => {
                 let result = self.read_ssd(offset, buf.bytes_mut());
-                self.later(Event::Io(IoDone::Read { token, buf, result }, None));
+                let of_store = false;
+                self.later(Event::Io(IoDone::Read { token, buf, result, of_store }, None));
             }
             IoRequest::Write { token, offset, buf, .. } => {
                 let result = self.write_ssd(offset, buf.bytes());
                 self.later(Event::Io(IoDone::Write { token, buf, result }, None));
             }
-            IoRequest::Read { token, object, offset, mut buf } => {
+            IoRequest::Read { token, object, offset, mut buf, again } => {
                 self.trace.number(offset);
+                self.trace.number(u64::from(again));
                 let result = match self.dfs.start_read(object) {
                     Some(bytes) => self.read_for_shard(&bytes, offset, buf.bytes_mut()),
                     None => Err(self.injected("the object is not open")),
                 };
-                self.later(Event::Io(IoDone::Read { token, buf, result }, Some(object)));
+                let of_store = self.faults.is_store;
+                let done = IoDone::Read { token, buf, result, of_store };
+                self.later(Event::Io(done, Some(object)));
             }
             IoRequest::Room { end } => {
                 if let Some(end) = end {
@@ -388,7 +392,8 @@ impl Sim {
             }
             IoRequest::Load { token, name, bytes_max } => {
                 let result = self.load(&name, bytes_max);
-                self.later(Event::Io(IoDone::Load { token, result }, None));
+                let of_store = self.faults.is_store;
+                self.later(Event::Io(IoDone::Load { token, result, of_store }, None));
             }
             IoRequest::Close { object } => {
                 self.trace.number(u64::from(object.0));

@@ -58,6 +58,8 @@ pub struct FaultMix {
     pub slow: u32,
     /// Longest usual latency, virtual microseconds.
     pub latency_max: u64,
+    /// The DFS is one that is reached over a network.
+    pub is_store: bool,
     /// Most steps a job makes between two ticks.
     pub job_steps_max: usize,
     /// After so many failures in a row the jobs of a store meet no fault until one succeeds.
@@ -86,6 +88,7 @@ impl FaultMix {
             job_failures_max: HICCUPS_MAX,
             ..Self::default()
         };
+        mix.is_store = mix.latency_max > 20;
         if rng.chance(3000) {
             return mix;
         }

@@ -309,7 +309,7 @@ impl Ssd {
             let Ok(buf) = Buf::map(PAGE_BYTES) else { break };
             let (token, object) = (own(loading.next), self.file.object);
             let offset = u64::from(loading.next) * region_bytes;
-            self.requests.push(IoRequest::Read { token, object, offset, buf });
+            self.requests.push(IoRequest::Read { token, object, offset, buf, again: false });
             loading.next += 1;
             loading.in_flight += 1;
         }
@@ -461,7 +461,7 @@ impl Ssd {
             return Some(Standby::Ready(Region::new(number, buf)));
         }
         let (token, object, offset) = (own(number), self.file.object, self.offset_of(number));
-        self.requests.push(IoRequest::Read { token, object, offset, buf });
+        self.requests.push(IoRequest::Read { token, object, offset, buf, again: false });
         Some(Standby::Reading { number, kept })
     }
 

@@ -52,7 +52,7 @@ impl Rig {
             }
             for request in io {
                 match request {
-                    IoRequest::Read { token, object, offset, mut buf } => {
+                    IoRequest::Read { token, object, offset, mut buf, .. } => {
                         assert_eq!((object, is_own(token)), (FILE, true));
                         let len = buf.bytes().len();
                         let from = &self.disk[offset as usize..][..len];

@@ -42,7 +42,7 @@ pub struct HttpCounters {
 pub(crate) struct Request {
     op: Op,
     target: Arc<Target>,
-    // To be sent on a new connection: it met one that was closed.
+    // To be sent on a new connection: it met one that was closed, or one that brought wrong bytes.
     fresh: bool,
 }
 
@@ -122,7 +122,8 @@ impl Connections {
     pub(crate) fn submit(&mut self, op: Op, target: Arc<Target>) {
         self.pending += 1;
         let place = self.place(&target);
-        place.waiting.push_back(Request { op, target, fresh: false });
+        let fresh = op.again;
+        place.waiting.push_back(Request { op, target, fresh });
     }
 
     fn place(&mut self, target: &Target) -> &mut Place {

@@ -18,6 +18,10 @@ impl Rig {
     }
 
     fn ask(&mut self, number: u64) {
+        self.ask_as(number, false);
+    }
+
+    fn ask_as(&mut self, number: u64, again: bool) {
         let buf = Buf::map(PAGE_BYTES).unwrap();
         let (token, object, offset) = (Token(number), ObjectSlot(0), number * PAGE_BYTES as u64);
         let op = Op {
@@ -25,6 +29,7 @@ impl Rig {
             object,
             offset,
             writes: false,
+            again,
             filled: 0,
             tries: 0,
             failures: 0,
@@ -130,6 +135,17 @@ fn a_request_that_met_a_closed_connection_is_sent_on_a_new_one_at_once() {
         assert_eq!(rig.outcomes(), [(3, Outcome::Done)]);
         assert_eq!(rig.connections.counters.stale, 1);
     }
+}
+
+#[test]
+fn what_a_connection_brought_wrong_is_asked_for_on_a_new_one() {
+    let mut rig = Rig::new();
+    let first = rig.sent(1, 0);
+    rig.serve(first, 0);
+    rig.ask_as(1, true);
+    let second = rig.begin(0)[0];
+    assert_ne!(second, first);
+    assert_eq!(rig.link(second).connection.step(), Step::Connect);
 }
 
 #[test]
