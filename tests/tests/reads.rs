@@ -85,6 +85,35 @@ fn distant_units_are_read_apart() {
     assert_eq!((counters.reads, counters.merged), (2, 0));
 }
 
+/// Reads that gets of units cost which lie up to 30 KiB from each other, in an object of a store
+/// that the shard knows from some gets before, and the bytes that were read between them.
+fn reads_of_neighbours(latency_max: u64, is_store: bool) -> (u64, u64) {
+    let mut client = restored(4000, 400);
+    client.sim.faults.latency_max = latency_max;
+    client.sim.faults.is_store = is_store;
+    for at in 0..20 {
+        assert!(found(&client.run(&[Op::Get(entry(at * 50))])));
+    }
+    let before = client.counters().coalescer;
+    let gets: Vec<Op> = (0..50).map(|at| Op::Get(entry(2000 + at * at * 4 / 5))).collect();
+    assert!(found(&client.run(&gets)));
+    let after = client.counters().coalescer;
+    (after.reads - before.reads, after.gap_bytes - before.gap_bytes)
+}
+
+#[test]
+fn the_slower_a_store_begins_to_answer_the_more_neighbours_share_a_request() {
+    let of_store = |latency_us: u64| reads_of_neighbours(latency_us * 1000, true);
+    let (fast, slower, slow) = (of_store(100), of_store(3_000), of_store(20_000));
+    assert!(fast.0 > slower.0 && slower.0 > slow.0, "{fast:?}, {slower:?}, {slow:?}");
+    assert!(fast.1 < slower.1 && slower.1 < slow.1, "{fast:?}, {slower:?}, {slow:?}");
+    // Of a file nothing is read for nothing, however slow it is.
+    let file = reads_of_neighbours(20_000_000, false);
+    assert!(file.0 >= fast.0 && file.1 == 0, "{file:?}, {fast:?}");
+    // The same answers teach the same.
+    assert_eq!(of_store(3_000), slower);
+}
+
 /// Gets of units that are far from each other, of which the reads meet flipped bits: at the first
 /// read, or whenever they are read.
 fn read_with_flips(is_store: bool, at_rest: bool) -> (u64, Vec<Answer>) {

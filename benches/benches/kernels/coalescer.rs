@@ -66,11 +66,11 @@ impl Rig {
             let pages = Pages { object, object_key: 0, extent };
             self.coalescer.need(pages, Token(waiter), None);
         }
-        self.coalescer.issue(&mut self.pool, &mut self.io).expect("there is memory");
+        self.coalescer.issue(0, &mut self.pool, &mut self.io).expect("there is memory");
         let mut answered = 0;
         for request in self.io.drain(..) {
             let IoRequest::Read { token, buf, .. } = request else { panic!("{request:?}") };
-            let mut landed = self.coalescer.finish(token, false);
+            let mut landed = self.coalescer.finish(token, false, 0);
             while let Some(extent) = self.coalescer.next_landed(&mut landed, &buf, &Ok(()), None) {
                 answered += extent.waiters.len() as u64;
                 black_box(&extent.pages);

@@ -1,21 +1,26 @@
 //! The coalescer: one read per extent however many requests wait for it, across requests and
-//! ticks; adjacent extents of one object become one read. No timer: what gathered since the last
-//! tick goes out with this one, and what the device has no room for waits here, where it merges.
+//! ticks; adjacent extents of one object become one read, and in an object of a store those too
+//! between which there is less than a request is worth (`speed.rs`). No timer: what gathered since
+//! the last tick goes out with this one, and what the device has no room for waits here, where it
+//! merges.
 
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use crate::cache::speed::Speed;
 use crate::cache::ssd::Ssd;
 use crate::codec::hash::PlaceHasher;
 use crate::codec::unverified::Unverified;
 use crate::io::values::{IoRequest, ObjectSlot};
-use crate::limits::{MERGED_READ_BYTES_MAX, READS_IN_FLIGHT_MAX};
+use crate::limits::{
+    GAPS_IN_FLIGHT_BYTES_MAX, MERGED_READ_BYTES_MAX, READS_IN_FLIGHT_MAX, STORE_READ_BYTES_MAX,
+};
 use crate::mem::pool::{Buf, Pool};
 use crate::mem::slab::{Slab, Token};
 use crate::sst::layout::Extent;
-use crate::types::{Error, Result};
+use crate::types::{Error, Nanos, Result};
 
 /// Counters that prove what is said above.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +36,8 @@ pub struct CoalescerCounters {
     pub read_bytes: u64,
     /// Extents that shared a read with a neighbour.
     pub merged: u64,
+    /// Bytes of reads that lay between neighbours and that nobody needed.
+    pub gap_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -48,6 +55,10 @@ struct Flight {
 #[derive(Debug)]
 struct Read {
     offset: u64,
+    bytes: u64,
+    // Of these, what nobody needs.
+    gap_bytes: u64,
+    issued: Nanos,
     of_ssd: bool,
     flights: SmallVec<[Token; 2]>,
 }
@@ -68,6 +79,10 @@ pub struct Coalescer {
     flights: Slab<Flight>,
     wanted: Vec<Wanted>,
     reads: Slab<Read>,
+    // In flight, and needed by nobody.
+    gap_bytes: u64,
+    // Of the store that the objects are in, if it is one.
+    speed: Speed,
     counters: CoalescerCounters,
 }
 
@@ -171,13 +186,13 @@ impl Coalescer {
     ///
     /// # Errors
     /// No memory for a buffer; what is wanted stays wanted.
-    pub fn issue(&mut self, pool: &mut Pool, io: &mut Vec<IoRequest>) -> Result<()> {
+    pub fn issue(&mut self, now: Nanos, pool: &mut Pool, io: &mut Vec<IoRequest>) -> Result<()> {
         // One comparison of a number each: fields one after the other cost a call.
         self.wanted.sort_unstable_by_key(|w| u128::from(w.object.0) << 64 | u128::from(w.offset));
         let mut taken = 0;
         while taken < self.wanted.len() && self.reads.len() < READS_IN_FLIGHT_MAX {
             let count = self.neighbours(taken);
-            let result = self.read(taken..taken + count, pool, io);
+            let result = self.read(taken..taken + count, now, pool, io);
             if let Err(error) = result {
                 self.wanted.drain(..taken);
                 return Err(error);
@@ -191,12 +206,13 @@ impl Coalescer {
     // How many of the wanted flights from `first` on make one read.
     fn neighbours(&self, first: usize) -> usize {
         let start = self.wanted[first];
+        let (gap, most) = self.reach(start);
         let mut end = start.end;
         let mut count = 1;
         for next in &self.wanted[first + 1..] {
             if next.object != start.object
-                || next.offset > end
-                || next.end - start.offset > MERGED_READ_BYTES_MAX as u64
+                || next.offset > end + gap
+                || next.end - start.offset > most
             {
                 break;
             }
@@ -206,26 +222,44 @@ impl Coalescer {
         count
     }
 
+    // How far the next neighbour may be, and how large a read may become.
+    fn reach(&self, start: Wanted) -> (u64, u64) {
+        let of_ssd = self.flights.get(start.flight).is_some_and(|f| f.object != start.object);
+        match self.speed.gap_bytes() {
+            gap if gap == 0 || of_ssd => (0, MERGED_READ_BYTES_MAX as u64),
+            _ if self.gap_bytes >= GAPS_IN_FLIGHT_BYTES_MAX => (0, STORE_READ_BYTES_MAX as u64),
+            gap => (gap, STORE_READ_BYTES_MAX as u64),
+        }
+    }
+
     fn read(
         &mut self,
         range: std::ops::Range<usize>,
+        now: Nanos,
         pool: &mut Pool,
         io: &mut Vec<IoRequest>,
     ) -> Result<()> {
         let wanted = &self.wanted[range];
         let Wanted { object, offset, end, .. } = wanted[0];
-        let end = wanted[1..].iter().fold(end, |end, next| end.max(next.end));
+        let (mut end, mut gap_bytes) = (end, 0);
+        for next in &wanted[1..] {
+            gap_bytes += next.offset.saturating_sub(end);
+            end = end.max(next.end);
+        }
         let flights: SmallVec<[Token; 2]> = wanted.iter().map(|w| w.flight).collect();
-        let bytes = (end - offset) as usize;
-        let buf = pool.take(bytes).map_err(|cause| {
+        let bytes = end - offset;
+        let buf = pool.take(bytes as usize).map_err(|cause| {
             Error::io(format!("mapping a read buffer of {bytes} bytes"), &cause)
         })?;
         self.counters.reads += 1;
-        self.counters.read_bytes += bytes as u64;
+        self.counters.read_bytes += bytes;
+        self.counters.gap_bytes += gap_bytes;
+        self.gap_bytes += gap_bytes;
         self.counters.merged += flights.len() as u64 - 1;
         let of_ssd = self.flights.get(flights[0]).is_some_and(|flight| flight.object != object);
         let again = flights.iter().any(|&f| self.flights.get(f).is_some_and(|f| f.again));
-        let token = self.reads.insert(Read { offset, of_ssd, flights });
+        let read = Read { offset, bytes, gap_bytes, issued: now, of_ssd, flights };
+        let token = self.reads.insert(read);
         io.push(IoRequest::Read { token, object, offset, buf, again });
         Ok(())
     }
@@ -237,10 +271,14 @@ impl Coalescer {
         flights.flat_map(|flight| flight.waiters.iter().copied())
     }
 
-    /// A read ended, which a store answered or the system. Take its flights one by one with
+    /// A read ended; `of_store` if a store brought its bytes. Take its flights one by one with
     /// `next_landed`.
-    pub fn finish(&mut self, token: Token, of_store: bool) -> Landed {
+    pub fn finish(&mut self, token: Token, of_store: bool, now: Nanos) -> Landed {
         let read = self.reads.remove(token).expect("each read ends once");
+        self.gap_bytes -= read.gap_bytes;
+        if of_store {
+            self.speed.learn(read.bytes, now.saturating_sub(read.issued));
+        }
         Landed { offset: read.offset, of_ssd: read.of_ssd, of_store, flights: read.flights }
     }
 

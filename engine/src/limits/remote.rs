@@ -61,3 +61,43 @@ const _: () = assert!(
         && MISSING_FAILURES_MAX > IO_FAILURES_MAX,
     "as many tries as a minute has room for"
 );
+
+/// Answers of at most this many bytes tell how long a store takes to begin: on any network that is
+/// worth a store they come at once.
+pub const SPEED_SMALL_BYTES: u64 = 16 << 10;
+
+/// Answers of at least this many bytes tell how fast a store goes on.
+pub const SPEED_LARGE_BYTES: u64 = 64 << 10;
+
+/// An answer moves what is known of a store a part of the way, as a divisor: ten and more answers
+/// say that it became slow, and one does not.
+pub const SPEED_SMOOTHING: u128 = 8;
+
+/// What a store is taken to bring on one connection until it has shown it, bytes a second: S3 does
+/// so within a region.
+pub const SPEED_DEFAULT_BYTES_PER_S: u64 = 50_000_000;
+
+/// What lies between two neighbours is read for nothing if that takes this part of what a store
+/// takes to begin, as a divisor: the answer is little later, and a request is saved.
+pub const GAP_LATENCY_DIVISOR: u128 = 8;
+
+/// Bytes between two neighbours that are read for nothing of any store: a page more costs nobody
+/// anything.
+pub const GAP_BYTES_MIN: u64 = super::PAGE_BYTES as u64;
+
+/// And at most, bytes, however slow a store is: they take memory and somebody's bandwidth.
+pub const GAP_BYTES_MAX: u64 = 128 << 10;
+
+/// Largest read made of neighbours in an object of a store, bytes: it is held in memory whole, and
+/// who waits for its first unit waits for its last.
+pub const STORE_READ_BYTES_MAX: usize = 256 << 10;
+
+/// What a shard has in flight of bytes that are read for nothing, at most: a twelfth of the
+/// smallest budget.
+pub const GAPS_IN_FLIGHT_BYTES_MAX: u64 = 4 << 20;
+
+const _: () = assert!(
+    GAPS_IN_FLIGHT_BYTES_MAX as usize * 12 <= super::MEMORY_MIN_BYTES
+        && STORE_READ_BYTES_MAX >= super::MERGED_READ_BYTES_MAX
+        && GAP_BYTES_MAX < STORE_READ_BYTES_MAX as u64,
+);

@@ -162,7 +162,8 @@ impl Shard {
                     self.ssd_mut().landed(token, buf, result);
                 }
                 IoDone::Read { token, buf, result, of_store } => {
-                    let landed = self.coalescer.finish(token, of_store);
+                    let brought = of_store && result.is_ok();
+                    let landed = self.coalescer.finish(token, brought, self.now);
                     self.landed(landed, buf, result, outbox);
                 }
                 IoDone::Write { token, buf, result } => self.ssd_mut().written(token, buf, result),
@@ -199,7 +200,7 @@ impl Shard {
         self.start_jobs(outbox);
         self.close_retired(outbox);
         // A refusal of memory leaves the reads wanted; the next tick asks again.
-        let refused = self.coalescer.issue(&mut self.pool, &mut outbox.io).is_err();
+        let refused = self.coalescer.issue(self.now, &mut self.pool, &mut outbox.io).is_err();
         if let Some(ssd) = &mut self.ssd {
             ssd.ask(self.now, &mut outbox.io);
         }
