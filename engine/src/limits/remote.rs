@@ -101,3 +101,7 @@ const _: () = assert!(
         && STORE_READ_BYTES_MAX >= super::MERGED_READ_BYTES_MAX
         && GAP_BYTES_MAX < STORE_READ_BYTES_MAX as u64,
 );
+
+/// Requests of an engine in flight at one server, over all its shards: as many as four shards send
+/// at once. Each further shard makes the share of all smaller.
+pub const ENDPOINT_IN_FLIGHT_MAX: usize = 4 * super::HTTP_CONNECTIONS_MAX;

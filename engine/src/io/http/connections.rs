@@ -123,7 +123,7 @@ impl Connections {
         self.pending += 1;
         let place = self.place(&target);
         let fresh = op.again;
-        place.waiting.push_back(Request { op, target, fresh });
+        place.push(Request { op, target, fresh });
     }
 
     fn place(&mut self, target: &Target) -> &mut Place {
@@ -144,7 +144,13 @@ impl Connections {
     /// Gives waiting requests to connections, as many as there may be.
     pub(crate) fn start(&mut self, now: Nanos) {
         for at in 0..self.places.len() {
-            while self.places[at].busy < self.places[at].limit.allowed() {
+            if self.places[at].not_before > now {
+                if !self.places[at].waiting.is_empty() {
+                    self.look_at(self.places[at].not_before);
+                }
+                continue;
+            }
+            while self.places[at].busy < self.places[at].allowed() {
                 let Some(request) = self.places[at].waiting.pop_front() else { break };
                 if request.target.expires <= now {
                     self.end(request, Outcome::Unusual(Unusual::Expired));
@@ -187,12 +193,18 @@ impl Connections {
         let span = if idle.is_some() { HTTP_RESPONSE_NS_MAX } else { HTTP_CONNECT_NS_MAX };
         (link.sent, link.deadline) = (now, now.saturating_add(span));
         link.request = Some(request);
-        self.next_look = Some(self.next_look.map_or(link.deadline, |t| t.min(link.deadline)));
+        let (deadline, asked) = (link.deadline, link.connection.ask(&target, asked));
+        self.look_at(deadline);
         self.counters.requests += 1;
-        match link.connection.ask(&target, asked) {
+        match asked {
             Ok(()) => self.steps.push_back(token),
             Err(end) => self.over(token, end, now),
         }
+    }
+
+    // `look` has something to do then.
+    fn look_at(&mut self, time: Nanos) {
+        self.next_look = Some(self.next_look.map_or(time, |look| look.min(time)));
     }
 
     fn open(&mut self, at: usize) -> Result<Token, End> {
@@ -285,9 +297,11 @@ impl Connections {
                     request.op.buf.bytes_mut().copy_from_slice(link.connection.body());
                     self.places[at].limit.served();
                 }
-                if let Answer::Refused { .. } = answer {
+                if let Answer::Refused { wait, .. } = answer {
                     self.counters.refused += 1;
-                    self.places[at].limit.refused(sent, now);
+                    let place = &mut self.places[at];
+                    place.limit.refused(sent, now);
+                    place.not_before = place.not_before.max(now.saturating_add(*wait));
                 }
                 *keep
             }
@@ -356,6 +370,7 @@ impl Connections {
         let place = &mut self.places[link.place];
         let Some(request) = link.request.take() else {
             place.idle.retain(|idle| *idle != token);
+            place.rest();
             return self.links.free(token);
         };
         place.busy -= 1;

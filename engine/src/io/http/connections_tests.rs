@@ -1,7 +1,7 @@
 use super::*;
 use crate::io::http::target::tests::target;
 use crate::io::values::ObjectSlot;
-use crate::limits::{HTTP_IN_FLIGHT_MIN, PAGE_BYTES};
+use crate::limits::{ENDPOINT_IN_FLIGHT_MAX, HTTP_IN_FLIGHT_MIN, PAGE_BYTES};
 use crate::mem::pool::Buf;
 
 const SECOND: Nanos = 1_000_000_000;
@@ -234,10 +234,13 @@ fn a_server_that_refuses_gets_fewer_requests_and_more_again() {
     assert_eq!(outcomes.len(), HTTP_CONNECTIONS_MAX);
     let Outcome::Failed { why, wait } = &outcomes[0].1 else { panic!("{outcomes:?}") };
     assert!(why.contains("503") && *wait == 3 * SECOND, "{why}");
-    assert_eq!(rig.begin(SECOND).len(), 600 - HTTP_CONNECTIONS_MAX);
+    // Nobody asks while the server wants patience.
+    assert_eq!(rig.begin(4 * SECOND - 1), []);
+    assert!(rig.connections.next_look().is_some_and(|look| look <= 4 * SECOND));
+    assert_eq!(rig.begin(4 * SECOND).len(), 600 - HTTP_CONNECTIONS_MAX);
     (0..600).for_each(|i| rig.ask(i));
     assert_eq!(rig.connections.places[0].limit.allowed(), HTTP_CONNECTIONS_MAX / 2);
-    rig.begin(SECOND);
+    rig.begin(4 * SECOND);
     assert_eq!(rig.connections.places[0].busy, HTTP_CONNECTIONS_MAX / 2);
     assert_eq!(rig.connections.counters.refused, HTTP_CONNECTIONS_MAX as u64);
     // Every so many answers allow one more.
@@ -251,6 +254,35 @@ fn a_server_that_refuses_gets_fewer_requests_and_more_again() {
         limit.refused(at * SECOND, at * SECOND);
     }
     assert_eq!(limit.allowed(), HTTP_IN_FLIGHT_MIN);
+}
+
+#[test]
+fn shards_share_what_an_engine_sends_to_a_server() {
+    let mut rigs: Vec<Rig> = (0..8).map(|_| Rig::new()).collect();
+    let target = rigs[0].target.clone();
+    for rig in &mut rigs {
+        rig.target = target.clone();
+        (0..HTTP_CONNECTIONS_MAX as u64).for_each(|i| rig.ask(i));
+    }
+    let sent: usize = rigs.iter_mut().map(|rig| rig.begin(0).len()).sum();
+    assert_eq!(sent, ENDPOINT_IN_FLIGHT_MAX);
+    // What those that left had is for the others.
+    rigs.truncate(2);
+    let more: usize = rigs.iter_mut().map(|rig| rig.begin(0).len()).sum();
+    assert_eq!(more, 2 * (HTTP_CONNECTIONS_MAX - ENDPOINT_IN_FLIGHT_MAX / 8));
+}
+
+#[test]
+fn a_shard_that_asks_no_more_leaves_its_share() {
+    let (mut busy, mut quiet) = (Rig::new(), Rig::new());
+    quiet.target = busy.target.clone();
+    let share = |rig: &Rig| rig.target.endpoint.share();
+    let first = quiet.sent(0, 0);
+    busy.sent(0, 0);
+    assert_eq!(share(&busy), ENDPOINT_IN_FLIGHT_MAX / 2);
+    quiet.serve(first, 0);
+    quiet.connections.look(quiet.connections.next_look().unwrap().max(100 * SECOND));
+    assert_eq!(share(&busy), ENDPOINT_IN_FLIGHT_MAX);
 }
 
 #[test]

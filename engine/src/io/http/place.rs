@@ -20,6 +20,10 @@ pub(crate) struct Place {
     /// Connections with a request.
     pub(crate) busy: usize,
     pub(crate) limit: Limit,
+    /// The server asks not to be asked before.
+    pub(crate) not_before: Nanos,
+    // It counts among the shards that ask the endpoint.
+    joined: bool,
     next_address: usize,
 }
 
@@ -32,7 +36,30 @@ impl Place {
             waiting: VecDeque::new(),
             busy: 0,
             limit: Limit::default(),
+            not_before: 0,
+            joined: false,
             next_address: 0,
+        }
+    }
+
+    /// Takes a request over.
+    pub(crate) fn push(&mut self, request: Request) {
+        if !std::mem::replace(&mut self.joined, true) {
+            self.endpoint.join();
+        }
+        self.waiting.push_back(request);
+    }
+
+    /// Requests that may be in flight: no more than the server takes, and no more than this
+    /// shard's share of what an engine has in flight there.
+    pub(crate) fn allowed(&self) -> usize {
+        self.limit.allowed().min(self.endpoint.share())
+    }
+
+    /// Leaves its share to others if it needs none.
+    pub(crate) fn rest(&mut self) {
+        if self.is_unused() && std::mem::take(&mut self.joined) {
+            self.endpoint.leave();
         }
     }
 
@@ -46,6 +73,14 @@ impl Place {
         let addresses = &self.endpoint.addresses;
         self.next_address = (self.next_address + 1) % addresses.len();
         addresses[self.next_address]
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.joined {
+            self.endpoint.leave();
+        }
     }
 }
 

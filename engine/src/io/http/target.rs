@@ -4,10 +4,10 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::io::http::tls::Tls;
-use crate::limits::HTTP_TARGET_BYTES_MAX;
+use crate::limits::{ENDPOINT_IN_FLIGHT_MAX, HTTP_IN_FLIGHT_MIN, HTTP_TARGET_BYTES_MAX};
 use crate::types::{Error, Nanos, Result};
 
 /// A server, or several behind one name. Shared by the targets on it: a shard keeps its connections
@@ -18,6 +18,8 @@ pub struct Endpoint {
     /// As the header `Host` has it: a name and, where it is not the scheme's, a port.
     pub(crate) host: String,
     pub(crate) tls: Option<Tls>,
+    // Shards that ask it at the moment.
+    shards: AtomicUsize,
 }
 
 impl Endpoint {
@@ -32,7 +34,24 @@ impl Endpoint {
         if !is_plain(host) {
             return Err(Error::invalid(format!("{host:?} is no name of a host")));
         }
-        Ok(Arc::new(Self { addresses, host: host.to_owned(), tls }))
+        let shards = AtomicUsize::new(0);
+        Ok(Arc::new(Self { addresses, host: host.to_owned(), tls, shards }))
+    }
+
+    /// A shard begins to ask it.
+    pub(crate) fn join(&self) {
+        self.shards.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A shard asks it no more.
+    pub(crate) fn leave(&self) {
+        self.shards.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Requests that each of the shards which ask it may have in flight.
+    pub(crate) fn share(&self) -> usize {
+        let shards = self.shards.load(Ordering::Relaxed).max(1);
+        (ENDPOINT_IN_FLIGHT_MAX / shards).max(HTTP_IN_FLIGHT_MIN)
     }
 }
 
