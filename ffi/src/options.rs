@@ -25,7 +25,7 @@ const SIZES: &str = "use bytes, or a number with K, M, G or T for KiB, MiB, GiB,
 const NUMBER: &CStr = c"a whole number";
 
 /// Every option.
-pub const OPTIONS: [Described; 16] = [
+pub const OPTIONS: [Described; 17] = [
     Described {
         scope: SCOPE_ENGINE,
         name: c"dfs",
@@ -88,6 +88,13 @@ pub const OPTIONS: [Described; 16] = [
         type_: SIZE,
         default: c"256M",
         doc: c"What that disk keeps free: the cache does not grow into it.",
+    },
+    Described {
+        scope: SCOPE_ENGINE,
+        name: c"hedge",
+        type_: c"true or false",
+        default: c"false",
+        doc: c"Sends GETs of a store that take long once more; at most one in twenty.",
     },
     Described {
         scope: SCOPE_ENGINE,
@@ -203,6 +210,8 @@ fn path(value: &str) -> Option<PathBuf> {
 const THREADS: [(&str, ShardThread); 2] =
     [("owned", ShardThread::Owned), ("inline", ShardThread::Inline)];
 
+const SWITCH: [(&str, bool); 2] = [("true", true), ("false", false)];
+
 const IO_MODES: [(&str, IoMode); 3] =
     [("auto", IoMode::Auto), ("uring", IoMode::Uring), ("portable", IoMode::Portable)];
 
@@ -226,6 +235,7 @@ pub fn engine(text: &[u8]) -> Result<Config, Failure> {
             "memory" => {
                 config.memory_bytes = usize::try_from(bytes(value)?).map_err(|_| SIZES)?;
             }
+            "hedge" => config.hedge = chosen(value, &SWITCH)?,
             "ssd" => ssd.bytes = bytes(value)?,
             "ssd_dir" => ssd.folder = value.into(),
             "ssd_spare" => ssd.spare_bytes = bytes(value)?,
@@ -261,7 +271,7 @@ fn shown(path: Option<&Path>) -> std::path::Display<'_> {
 
 /// A configuration as text.
 pub fn engine_text(config: &Config) -> String {
-    let Config { memory_bytes, dfs, shards, thread, io, compactors, .. } = config;
+    let Config { memory_bytes, dfs, shards, thread, io, compactors, hedge, .. } = config;
     let ssd = config.ssd.clone().unwrap_or_else(|| SsdConfig::new("", 0));
     let (folder, ssd_bytes, spare) = (ssd.folder.display(), ssd.bytes, ssd.spare_bytes);
     let (thread, io) = (name_of(*thread, &THREADS), name_of(*io, &IO_MODES));
@@ -271,7 +281,7 @@ pub fn engine_text(config: &Config) -> String {
     format!(
         "dfs = {dfs}\nmemory = {memory_bytes}\nshards = {shards}\nthread = {thread}\nio = {io}\n\
          statistics_page = {page}\nssd = {ssd_bytes}\nssd_dir = {folder}\nssd_spare = {spare}\n\
-         compactors = {compactors}\ncompactor_secret_file = {secret}\n"
+         hedge = {hedge}\ncompactors = {compactors}\ncompactor_secret_file = {secret}\n"
     )
 }
 

@@ -19,12 +19,14 @@ fn text_becomes_a_configuration_and_text_again() {
     let config = engine(text).unwrap();
     assert_eq!(config.compactors, ["a:1", "b:2"]);
     assert!(engine_text(&config).ends_with("= a:1,b:2\ncompactor_secret_file = /run/secret\n"));
+    let hedge = engine(b"dfs = x\nhedge = true").unwrap();
+    assert!(hedge.hedge && engine(engine_text(&hedge).as_bytes()).unwrap().hedge);
     assert_eq!(store(b"key_groups = 64\nfirst_key_group = 7").unwrap().range, (7, 63));
 }
 
 #[test]
 fn what_is_wrong_is_named_with_a_hint() {
-    let cases: [(&[u8], &str); 10] = [
+    let cases: [(&[u8], &str); 11] = [
         (
             b"memroy = 1G",
             "line 1 of the options: no option is named `memroy`; did you mean `memory`?",
@@ -41,6 +43,7 @@ fn what_is_wrong_is_named_with_a_hint() {
         (b"dfs = \xff", "the options are not UTF-8"),
         (b"dfs = a\nssd = 1G", "the option ssd_dir is missing"),
         (b"ssd = much", "ssd = much: use bytes"),
+        (b"hedge = yes", "hedge = yes: use true or false"),
     ];
     for (text, message) in cases {
         let failure = engine(text).unwrap_err();
@@ -57,9 +60,9 @@ fn every_option_is_taken_and_its_default_is_what_is_left_out() {
     let names: BTreeSet<_> = OPTIONS.iter().map(|option| option.name).collect();
     assert_eq!(names.len(), OPTIONS.len());
     let defaults = "memory = 256M\nshards = 1\nthread = owned\nio = auto\nstatistics_page = \n\
-                    ssd = 0\nssd_dir = \nssd_spare = 256M\ncompactors = \n\
-                    compactor_secret_file = \n";
-    for option in &OPTIONS[1..11] {
+                    ssd = 0\nssd_dir = \nssd_spare = 256M\nhedge = false\n\
+                    compactors = \ncompactor_secret_file = \n";
+    for option in &OPTIONS[1..12] {
         let line =
             format!("{} = {}", option.name.to_str().unwrap(), option.default.to_str().unwrap());
         assert!(defaults.contains(&line), "{line}");

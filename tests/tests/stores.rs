@@ -145,6 +145,43 @@ fn an_object_that_is_missed_for_a_while_after_it_was_put_is_waited_for() {
     assert_eq!(proxy.counts().faults_of("answer"), 48);
 }
 
+#[test]
+fn a_get_that_takes_long_is_sent_once_more() {
+    let kind = Kind::Minio;
+    let Some(server) = server(kind, "hedged") else { return };
+    let proxy = Proxy::new(&server.address, 7);
+    // Fewer than the hundredth that may be late.
+    let slow = Rule::new(Fault::Delay(Duration::from_secs(3)));
+    proxy.rule(slow.method("GET").skip(500).chance(40).times(20));
+    run("hedges", kind, &url(kind, &proxy.endpoint(), "hedged"));
+    assert!(proxy.counts().faults_of("delay") > 0);
+}
+
+/// Reads what it wrote, and hedges.
+#[test]
+fn hedges() {
+    let Ok(url) = std::env::var(URL) else { return };
+    let (thread, io) = (ShardThread::Owned, aquifer_tests::io_mode());
+    let config = Config { memory_bytes: MEMORY_MIN_BYTES, thread, io, ..Config::new(&url) };
+    let config = Config { hedge: true, ..config };
+    let first = Engine::open(config.clone()).unwrap();
+    let mut host = Host::open(&first, 1, None);
+    host.write(1);
+    let handle = host.checkpoint();
+    drop((host, first));
+    let second = Engine::open(config).unwrap();
+    let mut host = Host::open(&second, 1, Some(handle));
+    for _ in 0..3 {
+        host.read(1);
+    }
+    let http = second.statistics().shards[0].http;
+    println!("{http:?}");
+    if second.io().kind == IoKind::Uring {
+        assert!(http.hedges > 0 && http.hedges_won > 0, "{http:?}");
+        assert!(http.hedges * 20 <= http.requests, "{http:?}");
+    }
+}
+
 /// A host of one store.
 struct Host {
     session: Session,

@@ -58,6 +58,13 @@ impl ReadDriver {
         }
     }
 
+    /// As `Uring::set_hedge`; threads send no GETs.
+    pub fn set_hedge(&mut self) {
+        if let Self::Uring(ring) = self {
+            ring.set_hedge();
+        }
+    }
+
     /// As `Uring::doorbell`.
     #[must_use]
     pub fn doorbell(&self) -> Doorbell {

@@ -107,6 +107,11 @@ impl Uring {
         }
     }
 
+    /// Sends GETs that take longer than nearly all others once more from now on.
+    pub fn set_hedge(&mut self) {
+        self.http.set_hedge();
+    }
+
     /// The doorbell of this ring's shard, for other threads.
     #[must_use]
     pub fn doorbell(&self) -> Doorbell {

@@ -105,3 +105,10 @@ const _: () = assert!(
 /// Requests of an engine in flight at one server, over all its shards: as many as four shards send
 /// at once. Each further shard makes the share of all smaller.
 pub const ENDPOINT_IN_FLIGHT_MAX: usize = 4 * super::HTTP_CONNECTIONS_MAX;
+
+/// Answers of a server from which it is learned when a request is late: of fewer, the slowest
+/// hundredth is an accident.
+pub const HEDGE_WINDOW: u32 = 200;
+
+/// Requests of which one may be sent once more because it is late, as a divisor: five in a hundred.
+pub const HEDGE_BUDGET_DIVISOR: u64 = 20;

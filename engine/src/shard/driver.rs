@@ -57,6 +57,8 @@ pub struct Own {
     pub compactors: Arc<Compactors>,
     /// A cache on the SSD, and how many bytes of it are this shard's.
     pub ssd: Option<(SsdConfig, u64)>,
+    /// Whether GETs that take long are sent once more.
+    pub hedge: bool,
 }
 
 /// A shard with everything it needs to run; whoever calls `turn` is its thread.
@@ -94,12 +96,15 @@ impl Driver {
     /// # Errors
     /// `Unsupported` where io_uring is wanted and forbidden, `NoMemory` for too small a budget.
     pub fn open(kind: IoKind, mode: RingMode, own: Own) -> Result<Self> {
-        let Own { index, memory_bytes, dfs, compactors, ssd } = own;
+        let Own { index, memory_bytes, dfs, compactors, ssd, hedge } = own;
         let errand_bytes_min = (!compactors.is_empty()).then_some(ERRAND_BYTES_MIN);
         let limits = ShardLimits::of_memory(memory_bytes)?;
         let mut shard = Shard::new(ShardLimits { errand_bytes_min, ..limits });
         let mut reads = ReadDriver::open(kind, mode)?;
         reads.register_memory(shard.read_memory()?);
+        if hedge {
+            reads.set_hedge();
+        }
         let mut cache = None;
         if let Some((config, bytes)) = ssd {
             match ssd_file::open(&config, index, bytes) {

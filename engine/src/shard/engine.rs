@@ -75,6 +75,10 @@ pub struct Config {
     /// A cache on the local SSD. It may be lost, filled or damaged at any moment: then the DFS
     /// serves. Where it cannot be opened, the engine goes without, and says so in the log.
     pub ssd: Option<SsdConfig>,
+    /// Has GETs of a store that take longer than 99 of 100 sent once more, on another connection,
+    /// for the first answer to count: at most one request in twenty, by rings alone. Each costs
+    /// what a request costs.
+    pub hedge: bool,
     /// Compactors, `host:port` each, that merges are sent to; what none of them does is merged
     /// here. Their DFS is the engine's, under any url.
     pub compactors: Vec<String>,
@@ -95,6 +99,7 @@ impl Config {
             io: IoMode::Auto,
             statistics_page: None,
             ssd: None,
+            hedge: false,
             compactors: Vec::new(),
             compactor_secret_file: None,
         }
@@ -212,7 +217,8 @@ impl Shards {
         let ssd_bytes = share.transpose()?;
         let own = |index| {
             let ssd = config.ssd.clone().zip(ssd_bytes);
-            Own { index, memory_bytes, dfs: dfs.clone(), compactors: Arc::clone(compactors), ssd }
+            let (compactors, hedge) = (Arc::clone(compactors), config.hedge);
+            Own { index, memory_bytes, dfs: dfs.clone(), compactors, ssd, hedge }
         };
         let indices = 0..config.shards;
         if config.thread == ShardThread::Owned {

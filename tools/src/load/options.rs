@@ -100,6 +100,10 @@ pub struct LoadArgs {
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
     pub ssd: u64,
 
+    /// Send GETs of a store that take longer than 99 of 100 once more: one in twenty at most
+    #[arg(long)]
+    pub hedge: bool,
+
     /// Seconds measured per workload
     #[arg(long, value_name = "S", default_value_t = 10.0)]
     pub seconds: f64,

@@ -36,12 +36,16 @@ pub struct HttpCounters {
     pub timeouts: u64,
     /// Reads that no request could serve: the thread of stores did.
     pub fallbacks: u64,
+    /// Requests sent once more because they took long, beside the first.
+    pub hedges: u64,
+    /// Of these, those that were answered first.
+    pub hedges_won: u64,
 }
 
 /// A read that a GET is to serve.
 pub(crate) struct Request {
-    op: Op,
-    target: Arc<Target>,
+    pub(super) op: Op,
+    pub(super) target: Arc<Target>,
     // To be sent on a new connection: it met one that was closed, or one that brought wrong bytes.
     fresh: bool,
 }
@@ -77,13 +81,15 @@ pub(crate) struct Link {
     pub(crate) socket: Option<Socket>,
     /// An operation of it was begun and has not ended: the kernel uses its memory.
     pub(crate) in_kernel: bool,
-    place: usize,
-    request: Option<Request>,
-    sent: Nanos,
-    // Of its request, or of its being kept without one.
-    deadline: Nanos,
-    // Without request, waiting for the kernel to let go of it.
-    is_over: bool,
+    pub(super) place: usize,
+    pub(super) request: Option<Request>,
+    /// A connection with the same request; the one of the two that was sent later has none itself.
+    pub(super) twin: Option<Token>,
+    pub(super) sent: Nanos,
+    /// Of its request, or of its being kept without one.
+    pub(super) deadline: Nanos,
+    /// Without request, waiting for the kernel to let go of it.
+    pub(super) is_over: bool,
 }
 
 impl Link {
@@ -102,7 +108,8 @@ pub(crate) struct Connections {
     pub(crate) cancels: Vec<Token>,
     pub(crate) ended: Vec<EndedGet>,
     pub(crate) counters: HttpCounters,
-    places: Vec<Place>,
+    pub(super) places: Vec<Place>,
+    pub(super) hedges: bool,
     pending: usize,
     next_look: Option<Nanos>,
 }
@@ -167,7 +174,7 @@ impl Connections {
     }
 
     // True if one more connection may be opened; an idle one makes room for it.
-    fn has_room(&mut self) -> bool {
+    pub(super) fn has_room(&mut self) -> bool {
         if self.links.len() < HTTP_CONNECTIONS_MAX {
             return true;
         }
@@ -195,6 +202,9 @@ impl Connections {
         link.request = Some(request);
         let (deadline, asked) = (link.deadline, link.connection.ask(&target, asked));
         self.look_at(deadline);
+        if let Some(late) = self.late_at(token) {
+            self.look_at(late);
+        }
         self.counters.requests += 1;
         match asked {
             Ok(()) => self.steps.push_back(token),
@@ -203,11 +213,11 @@ impl Connections {
     }
 
     // `look` has something to do then.
-    fn look_at(&mut self, time: Nanos) {
+    pub(super) fn look_at(&mut self, time: Nanos) {
         self.next_look = Some(self.next_look.map_or(time, |look| look.min(time)));
     }
 
-    fn open(&mut self, at: usize) -> Result<Token, End> {
+    pub(super) fn open(&mut self, at: usize) -> Result<Token, End> {
         let place = &mut self.places[at];
         let session = place.endpoint.tls.as_ref().map(|tls| tls.session()).transpose();
         let session = session.map_err(|error| End::Tls(error.to_string(), false))?;
@@ -219,6 +229,7 @@ impl Connections {
             in_kernel: false,
             place: at,
             request: None,
+            twin: None,
             sent: 0,
             deadline: 0,
             is_over: false,
@@ -251,6 +262,9 @@ impl Connections {
 
     /// No socket could be made for a connection.
     pub(crate) fn unopened(&mut self, token: Token, error: &io::Error, now: Nanos) {
+        if self.overtaken(token, false) {
+            return;
+        }
         let Some(link) = self.links.get_mut(token) else { return };
         let place = &mut self.places[link.place];
         if place.busy == 1 {
@@ -262,6 +276,9 @@ impl Connections {
     }
 
     fn broken(&mut self, token: Token, step: Step, error: &io::Error, now: Nanos) {
+        if self.overtaken(token, false) {
+            return;
+        }
         let Some(link) = self.links.get_mut(token) else { return };
         // The kernel cancels what a thread left behind that exited.
         let request = link.request.as_mut().expect("a step is that of a request");
@@ -286,6 +303,16 @@ impl Connections {
     fn over(&mut self, token: Token, end: End, now: Nanos) {
         let link = self.links.get_mut(token).expect("its request was in flight");
         let (sent, at) = (link.sent, link.place);
+        if let End::Answer(Answer::Refused { wait, .. }, _) = &end {
+            self.counters.refused += 1;
+            let place = &mut self.places[at];
+            place.limit.refused(sent, now);
+            place.not_before = place.not_before.max(now.saturating_add(*wait));
+        }
+        if self.overtaken(token, matches!(end, End::Answer(Answer::Range, _))) {
+            return;
+        }
+        let link = self.links.get_mut(token).expect("its request goes on");
         let keep = match &end {
             End::Closed if link.connection.is_stale() => {
                 self.counters.stale += 1;
@@ -295,13 +322,11 @@ impl Connections {
             End::Answer(answer, keep) => {
                 if let (Answer::Range, Some(request)) = (answer, &mut link.request) {
                     request.op.buf.bytes_mut().copy_from_slice(link.connection.body());
-                    self.places[at].limit.served();
-                }
-                if let Answer::Refused { wait, .. } = answer {
-                    self.counters.refused += 1;
                     let place = &mut self.places[at];
-                    place.limit.refused(sent, now);
-                    place.not_before = place.not_before.max(now.saturating_add(*wait));
+                    place.limit.served();
+                    if self.hedges {
+                        place.tail.answered(now.saturating_sub(link.sent));
+                    }
                 }
                 *keep
             }
@@ -361,11 +386,17 @@ impl Connections {
             })
             .collect();
         late.into_iter().for_each(|token| self.late(token, now));
+        self.hedge(now);
         let deadlines = self.links.iter().filter(|link| !link.is_over).map(|link| link.deadline);
-        self.next_look = deadlines.min();
+        // What was late and was not sent again stays alone.
+        let late = self.links.tokens().filter_map(|token| self.late_at(token));
+        self.next_look = deadlines.chain(late.filter(|late| *late > now)).min();
     }
 
     fn late(&mut self, token: Token, now: Nanos) {
+        if self.overtaken(token, false) {
+            return;
+        }
         let Some(link) = self.links.get_mut(token) else { return };
         let place = &mut self.places[link.place];
         let Some(request) = link.request.take() else {
@@ -408,4 +439,4 @@ fn outcome(end: End, sent: bool) -> Outcome {
 
 #[cfg(test)]
 #[path = "connections_tests.rs"]
-mod tests;
+pub(crate) mod tests;

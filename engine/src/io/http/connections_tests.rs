@@ -7,17 +7,17 @@ use crate::mem::pool::Buf;
 const SECOND: Nanos = 1_000_000_000;
 
 /// Connections whose kernel is the test.
-struct Rig {
-    connections: Connections,
+pub(crate) struct Rig {
+    pub(crate) connections: Connections,
     target: Arc<Target>,
 }
 
 impl Rig {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { connections: Connections::default(), target: Arc::new(target("/a").unwrap()) }
     }
 
-    fn ask(&mut self, number: u64) {
+    pub(crate) fn ask(&mut self, number: u64) {
         self.ask_as(number, false);
     }
 
@@ -40,7 +40,7 @@ impl Rig {
     }
 
     /// Begins what comes next; the connections, by the order of their steps.
-    fn begin(&mut self, now: Nanos) -> Vec<Token> {
+    pub(crate) fn begin(&mut self, now: Nanos) -> Vec<Token> {
         self.connections.start(now);
         let steps: Vec<Token> = self.connections.steps.drain(..).collect();
         for &token in &steps {
@@ -49,12 +49,12 @@ impl Rig {
         steps
     }
 
-    fn link(&mut self, token: Token) -> &mut Link {
+    pub(crate) fn link(&mut self, token: Token) -> &mut Link {
         self.connections.links.get_mut(token).expect("a live connection")
     }
 
     /// One request alone, up to where its answer is awaited.
-    fn sent(&mut self, number: u64, now: Nanos) -> Token {
+    pub(crate) fn sent(&mut self, number: u64, now: Nanos) -> Token {
         self.ask(number);
         let token = self.begin(now)[0];
         if self.link(token).connection.step() == Step::Connect {
@@ -70,8 +70,14 @@ impl Rig {
         self.connections.completed(token, bytes.len() as i32, now);
     }
 
-    fn serve(&mut self, token: Token, now: Nanos) {
+    pub(crate) fn serve(&mut self, token: Token, now: Nanos) {
         let offset = self.link(token).request.as_ref().unwrap().op.offset;
+        self.serve_as(token, offset / PAGE_BYTES as u64, now);
+    }
+
+    /// Serves the request of that number.
+    pub(crate) fn serve_as(&mut self, token: Token, number: u64, now: Nanos) {
+        let offset = number * PAGE_BYTES as u64;
         let head = format!(
             "HTTP/1.1 206 P\r\nContent-Range: bytes {offset}-{}/*\r\nContent-Length: 4096\r\n\r\n",
             offset + 4095
@@ -85,12 +91,12 @@ impl Rig {
         self.answer(token, refusal, now);
     }
 
-    fn outcomes(&mut self) -> Vec<(u64, Outcome)> {
+    pub(crate) fn outcomes(&mut self) -> Vec<(u64, Outcome)> {
         let ended = self.connections.ended.drain(..);
         ended.map(|ended| (ended.op.token.0, ended.outcome)).collect()
     }
 
-    fn failure(&mut self) -> String {
+    pub(crate) fn failure(&mut self) -> String {
         let outcomes = self.outcomes();
         let [(_, Outcome::Failed { why, .. })] = &outcomes[..] else { panic!("{outcomes:?}") };
         why.clone()

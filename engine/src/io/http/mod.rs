@@ -7,6 +7,7 @@
 //! | `request.rs`, `response.rs` | the bytes of a GET and of its answer |
 //! | `connection.rs`, `tls.rs` | one connection, without its socket |
 //! | `connections.rs`, `place.rs` | those of a shard: who gets which, what is tried again |
+//! | `hedge.rs` | what takes long is sent once more |
 //! | `ring.rs` | their operations in the kernel |
 //! | `ended.rs` | what the end of a GET means for the read |
 //!
@@ -16,6 +17,7 @@
 mod connection;
 pub(crate) mod connections;
 mod ended;
+mod hedge;
 mod place;
 mod request;
 pub mod response;

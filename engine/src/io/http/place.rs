@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::io::http::connections::Request;
+use crate::io::http::hedge::Tail;
 use crate::io::http::target::Endpoint;
 use crate::limits::{HTTP_CONNECTIONS_MAX, HTTP_IN_FLIGHT_MIN};
 use crate::mem::slab::Token;
@@ -20,6 +21,8 @@ pub(crate) struct Place {
     /// Connections with a request.
     pub(crate) busy: usize,
     pub(crate) limit: Limit,
+    /// How long its answers take.
+    pub(crate) tail: Tail,
     /// The server asks not to be asked before.
     pub(crate) not_before: Nanos,
     // It counts among the shards that ask the endpoint.
@@ -36,6 +39,7 @@ impl Place {
             waiting: VecDeque::new(),
             busy: 0,
             limit: Limit::default(),
+            tail: Tail::default(),
             not_before: 0,
             joined: false,
             next_address: 0,

@@ -70,6 +70,11 @@ impl HttpRing {
         std::mem::take(&mut self.connections.ended)
     }
 
+    /// Sends what takes long once more from now on.
+    pub(crate) fn set_hedge(&mut self) {
+        self.connections.set_hedge();
+    }
+
     /// Takes a read over.
     pub(crate) fn submit(&mut self, op: Op, target: &Arc<Target>) {
         self.connections.submit(op, target.clone());

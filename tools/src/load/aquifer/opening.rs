@@ -87,6 +87,7 @@ pub(super) struct Opening {
     pub(super) handle_file: PathBuf,
     driver: Driver,
     ssd: Option<SsdConfig>,
+    hedge: bool,
     io: Io,
     maps: bool,
     /// Stores at most.
@@ -108,6 +109,7 @@ impl Opening {
             ssd: Some(setup.args.ssd)
                 .filter(|&bytes| bytes > 0)
                 .map(|bytes| SsdConfig::new(setup.dir.join("ssd"), bytes)),
+            hedge: setup.args.hedge,
             io: setup.args.io,
             maps: setup.data.maps,
             stores_max: setup.args.to.iter().copied().max().unwrap_or(1),
@@ -127,6 +129,7 @@ impl Opening {
             io: self.io.into(),
             statistics_page: self.watch.page(),
             ssd: self.ssd.clone(),
+            hedge: self.hedge,
             compactors: self.compactors.compactors.clone(),
             compactor_secret_file: self.compactors.secret_file.clone(),
             ..Config::new(slower(&self.dfs, latency))
