@@ -191,6 +191,9 @@ fn real(thread: ShardThread) {
     assert_eq!((requests, requests.total()), (expected, 1500));
     assert_eq!((shard.counters.checkpoints, shard.counters.flushes), (1, 1));
     assert!(all.dfs.puts >= 2 && all.dfs.put_bytes > 8000, "{:?}", all.dfs);
+    let asked = all.requests();
+    assert_eq!((asked.puts, asked.put_bytes), (all.dfs.puts, all.dfs.put_bytes), "{asked:?}");
+    assert!(asked.billed_writes() >= 2 && asked.billed_reads() >= all.dfs.gets, "{asked:?}");
     // The first tick with requests is timed.
     assert!(count(&shard, Kind::Write, Tier::Memory) > 0);
     drop((session, engine));
@@ -201,6 +204,10 @@ fn real(thread: ShardThread) {
     assert_eq!((requests.gets, requests.absent, requests.failed), (1000, 0, 0));
     assert!(requests.dfs_gets > 900, "{requests:?}");
     assert_eq!(count(&shard, Kind::Get, Tier::Dfs), requests.dfs_gets);
+    let all = engine.statistics();
+    let (asked, reads) = (all.requests(), shard.counters.coalescer);
+    assert_eq!(asked.gets, all.dfs.gets + reads.reads, "{asked:?}, {reads:?}");
+    assert_eq!(asked.get_bytes, all.dfs.get_bytes + reads.read_bytes, "{asked:?}, {reads:?}");
     let read = &shard.latencies[Tier::Dfs as usize].histogram;
     assert!(read.quantile_ns(0.0) > 900_000, "the DFS takes a millisecond: {read:?}");
     assert!(shard.blocked_ns > 900_000, "the session waited for it");

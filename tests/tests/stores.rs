@@ -50,8 +50,8 @@ fn url(kind: Kind, endpoint: &str, bucket: &str) -> String {
     }
 }
 
-/// Runs `test` of this program in a process that has the credentials of the server.
-fn run(test: &str, kind: Kind, url: &str) {
+/// Runs `test` of this program in a process that has the credentials of the server; what it said.
+fn run(test: &str, kind: Kind, url: &str) -> String {
     let servers::Credentials { user, secret } = kind.credentials();
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--nocapture"]).env(URL, url);
@@ -72,6 +72,7 @@ fn run(test: &str, kind: Kind, url: &str) {
     if !secret.is_empty() {
         assert!(!said.contains(secret), "the secret key was told");
     }
+    said
 }
 
 fn server(kind: Kind, bucket: &str) -> Option<&'static Server> {
@@ -182,6 +183,44 @@ fn hedges() {
     }
 }
 
+#[test]
+fn every_request_is_counted() {
+    let kind = Kind::Minio;
+    let Some(server) = server(kind, "counted") else { return };
+    let proxy = Proxy::new(&server.address, 7);
+    let said = run("counts", kind, &url(kind, &proxy.endpoint(), "counted"));
+    let counts = proxy.counts();
+    let of = |method: &str| counts.requests_of(method);
+    let seen = [of("GET"), of("PUT") + of("POST"), of("HEAD"), of("DELETE")];
+    assert!(said.contains(&format!("counted: {seen:?}")), "{seen:?}, {said}");
+}
+
+/// Writes and reads through two engines, and tells what they counted.
+#[test]
+fn counts() {
+    let Ok(url) = std::env::var(URL) else { return };
+    let first = engine(&url, ShardThread::Owned);
+    let mut host = Host::open(&first, 1, None);
+    host.write(1);
+    host.drain();
+    let handle = host.checkpoint();
+    let mut all = first.statistics().requests();
+    drop((host, first));
+    let second = engine(&url, ShardThread::Owned);
+    let mut host = Host::open(&second, 1, Some(handle));
+    host.read(1);
+    host.drain();
+    let statistics = second.statistics();
+    all.add(&statistics.requests());
+    println!("{all:?}");
+    assert!(all.puts > 0 && all.parts > 0, "{all:?}");
+    assert!(all.put_bytes + all.part_bytes > KEYS * VALUE_BYTES as u64 * 6 / 7, "{all:?}");
+    let gets = [all.gets + all.lists, all.puts + all.parts, all.heads, all.deletes];
+    println!("counted: {gets:?}");
+    let reads = statistics.shards[0].counters.coalescer;
+    assert!(all.gets >= reads.reads && all.get_bytes >= reads.read_bytes, "{all:?}, {reads:?}");
+}
+
 /// A host of one store.
 struct Host {
     session: Session,
@@ -257,6 +296,10 @@ impl Host {
                 None => assert_eq!(*status, Status::Absent, "{key}"),
             },
         );
+    }
+
+    fn drain(&mut self) {
+        self.session.run_control(ControlOp::Drain(self.store)).unwrap();
     }
 
     fn checkpoint(&mut self) -> Vec<u8> {

@@ -14,6 +14,7 @@ use crate::io::memory::Memory;
 use crate::io::objects::{OpenObject, Source};
 use crate::io::read_op;
 use crate::io::remote::Remote;
+use crate::io::requests::{Operation, RequestCounts, Requests};
 use crate::io::retry::Missing;
 use crate::io::url::{self, Place};
 use crate::types::error::ErrorKind;
@@ -49,6 +50,7 @@ struct Counters {
     get_bytes: AtomicU64,
     deletes: AtomicU64,
     retries: AtomicU64,
+    requests: Arc<RequestCounts>,
 }
 
 /// What a DFS was asked for since it was opened, ring reads apart (the ring counts those).
@@ -67,6 +69,8 @@ pub struct DfsCounters {
     pub deletes: u64,
     /// Operations tried again after they failed for the moment.
     pub retries: u64,
+    /// The requests that all this took.
+    pub requests: Requests,
 }
 
 /// An object that a list names.
@@ -89,13 +93,13 @@ impl Dfs {
         let parsed = url::parse(url)?;
         let seed = parsed.seed.map_or_else(entropy::seed, Ok)?;
         let faults = Faults::new(parsed.latency, parsed.fail, seed);
+        let counters = Counters::default();
         let root = match parsed.place {
             Place::Folder(path) => Root::Folder(Arc::new(Folder::open(path)?)),
             Place::Memory(name) => Root::Memory(Memory::named(name)),
-            Place::Remote(place) => Root::Remote(Remote::open(&place)?),
+            Place::Remote(place) => Root::Remote(Remote::open(&place, &counters.requests)?),
         };
         let faults = (!faults.is_none()).then(|| Arc::new(faults));
-        let counters = Counters::default();
         Ok(Self { shared: Arc::new(Shared { root, faults, counters }) })
     }
 
@@ -134,6 +138,7 @@ impl Dfs {
     /// The file system's refusal.
     pub fn list(&self, store: u64) -> Result<Vec<Listed>> {
         self.suffer("list")?;
+        self.count(Operation::List, 0);
         match &self.shared.root {
             Root::Memory(memory) => Ok(memory.list(store)),
             Root::Folder(folder) => folder.list(store),
@@ -165,6 +170,7 @@ impl Dfs {
     /// `MissingObject`; else the file system's refusal.
     pub fn size(&self, name: &ObjectName) -> Result<u64> {
         self.suffer("stat")?;
+        self.count(Operation::Head, 0);
         match &self.shared.root {
             Root::Memory(memory) => Ok(memory.find(name)?.len() as u64),
             Root::Folder(folder) => folder.size(name),
@@ -212,6 +218,7 @@ impl Dfs {
             get_bytes: get(&c.get_bytes),
             deletes: get(&c.deletes),
             retries: get(&c.retries),
+            requests: c.requests.read(),
         }
     }
 
@@ -227,12 +234,21 @@ impl Dfs {
         faults.draw(operation)
     }
 
+    // Counts a request of a DFS that is no store; those of stores are counted as they are sent.
+    fn count(&self, operation: Operation, bytes: u64) {
+        if !matches!(self.shared.root, Root::Remote(_)) {
+            self.shared.counters.requests.count(operation, bytes);
+        }
+    }
+
     pub(crate) fn count_get(&self, bytes: u64) {
+        self.count(Operation::Get, bytes);
         self.shared.counters.gets.fetch_add(1, Ordering::Relaxed);
         self.shared.counters.get_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn count_put(&self, bytes: u64) {
+        self.count(Operation::Put, bytes);
         self.shared.counters.puts.fetch_add(1, Ordering::Relaxed);
         self.shared.counters.put_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -242,6 +258,7 @@ impl Dfs {
     }
 
     pub(crate) fn count_delete(&self) {
+        self.count(Operation::Delete, 0);
         self.shared.counters.deletes.fetch_add(1, Ordering::Relaxed);
     }
 

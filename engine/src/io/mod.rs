@@ -20,6 +20,7 @@ pub mod read_driver;
 mod read_op;
 pub mod reads;
 pub mod remote;
+pub mod requests;
 pub mod retry;
 mod ring_open;
 pub mod sealed;

@@ -11,6 +11,7 @@ use crate::io::http::HttpCounters;
 use crate::io::http::target::Target;
 use crate::io::objects::{Objects, OpenObject, Route};
 use crate::io::read_op::{self, Op, Verdict};
+use crate::io::requests::Requests;
 use crate::io::retry;
 use crate::io::sys;
 use crate::io::values::{IoDone, ObjectSlot};
@@ -65,12 +66,26 @@ pub struct ReadCounters {
     pub reads: u64,
     /// Bytes of them.
     pub bytes: u64,
+    /// Of these, reads of a DFS that is no store: a store would have been asked by so many GETs.
+    pub gets: u64,
+    /// Bytes of them.
+    pub get_bytes: u64,
     /// Entries of a ring into the kernel; sleeps of the portable driver.
     pub enters: u64,
     /// Reads submitted once more, after a short read, a refusal of the moment or a failure.
     pub repeats: u64,
     /// Of connections.
     pub http: HttpCounters,
+}
+
+impl ReadCounters {
+    /// What the driver itself asked of the DFS.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        let gets = self.gets + self.http.requests;
+        let get_bytes = self.get_bytes + self.http.bytes;
+        Requests { gets, get_bytes, ..Requests::default() }
+    }
 }
 
 /// How long a turn may sleep: not at all, for so many nanoseconds, or as long as it takes.
@@ -304,7 +319,13 @@ impl Reads {
             }
             Ok(()) => {
                 self.counters.reads += 1;
-                self.counters.bytes += op.buf.bytes().len() as u64;
+                let bytes = op.buf.bytes().len() as u64;
+                self.counters.bytes += bytes;
+                let route = &self.objects.of_read(op.object).route;
+                if matches!(route, Route::Registered | Route::Descriptor(_) | Route::Memory(_)) {
+                    self.counters.gets += 1;
+                    self.counters.get_bytes += bytes;
+                }
                 Ok(())
             }
         };

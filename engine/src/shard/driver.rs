@@ -156,8 +156,11 @@ impl Driver {
 
     /// Publishes the statistics of now; false if somebody reads the last ones at this moment.
     pub(super) fn publish(&self, now: Nanos) -> bool {
-        let ReadCounters { repeats: read_retries, http, .. } = self.reads.counters();
-        self.slot.publish(now, ShardStatistics { read_retries, http, ..self.shard.statistics() })
+        let counters = self.reads.counters();
+        let ReadCounters { repeats: read_retries, http, .. } = counters;
+        let requests = counters.requests();
+        let of_shard = self.shard.statistics();
+        self.slot.publish(now, ShardStatistics { read_retries, http, requests, ..of_shard })
     }
 
     /// True if sessions have something to take.

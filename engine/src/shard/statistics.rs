@@ -15,6 +15,7 @@ use crate::cache::ssd::SsdCounters;
 use crate::io::dfs::DfsCounters;
 use crate::io::doorbell::Doorbell;
 use crate::io::http::HttpCounters;
+use crate::io::requests::Requests;
 use crate::limits::STATISTICS_NS;
 use crate::mem::histogram::Histogram;
 use crate::shard::compactors::CompactorStatistics;
@@ -47,6 +48,16 @@ pub struct Statistics {
     pub compactors: CompactorStatistics,
 }
 
+impl Statistics {
+    /// Requests to the DFS, of jobs, checkpoints and shards together.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        let mut all = self.dfs.requests;
+        self.shards.iter().for_each(|shard| all.add(&shard.requests));
+        all
+    }
+}
+
 /// One shard.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -70,6 +81,8 @@ pub struct ShardStatistics {
     pub read_retries: u64,
     /// Of its connections to stores.
     pub http: HttpCounters,
+    /// What it asked of the DFS by itself.
+    pub requests: Requests,
     /// Of its cache on the SSD.
     pub ssd: SsdCounters,
     /// By kind and by what answered.

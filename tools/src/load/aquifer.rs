@@ -275,7 +275,9 @@ where
             return TargetStats { budget_bytes, ..TargetStats::default() };
         };
         let records = self.controller.counters();
-        let Statistics { shards, dfs, executors, compactors, .. } = live.statistics();
+        let statistics = live.statistics();
+        let requests = statistics.requests();
+        let Statistics { shards, dfs, executors, compactors, .. } = statistics;
         let shard = shards[0].counters;
         TargetStats {
             counters: vec![
@@ -319,8 +321,10 @@ where
                 puts: dfs.puts,
                 put_bytes: dfs.put_bytes,
                 deletes: dfs.deletes,
-                lists: 0,
+                lists: requests.lists,
                 retries: dfs.retries + shards[0].read_retries,
+                billed_reads: requests.billed_reads(),
+                billed_writes: requests.billed_writes(),
             }),
             budget_bytes,
         }

@@ -135,6 +135,8 @@ impl Measured {
             deletes: grown(|dfs| dfs.deletes),
             lists: grown(|dfs| dfs.lists),
             retries: grown(|dfs| dfs.retries),
+            billed_reads: grown(|dfs| dfs.billed_reads),
+            billed_writes: grown(|dfs| dfs.billed_writes),
         })
     }
 }

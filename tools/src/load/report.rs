@@ -240,6 +240,10 @@ pub struct DfsReport {
     pub deletes: u64,
     pub lists: u64,
     pub retries: u64,
+    #[serde(default)]
+    pub billed_reads: u64,
+    #[serde(default)]
+    pub billed_writes: u64,
 }
 
 impl RunReport {

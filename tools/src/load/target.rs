@@ -192,6 +192,10 @@ pub struct DfsCounts {
     pub lists: u64,
     /// Requests repeated after a failure.
     pub retries: u64,
+    /// Requests that stores bill as reads, those for gets among them.
+    pub billed_reads: u64,
+    /// Requests that stores bill as writes.
+    pub billed_writes: u64,
 }
 
 /// The counter of turns of a controller that runs read-modify-writes as records.

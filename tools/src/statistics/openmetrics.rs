@@ -195,6 +195,8 @@ fn reads(out: &mut Out<'_, '_>, all: &Statistics) -> fmt::Result {
     out.counter("reads_joined", "Needs met by a read under way", None, joined)?;
     let merged = of_shards(all, |s| s.counters.coalescer.merged);
     out.counter("reads_merged", "Extents that shared a read with a neighbour", None, merged)?;
+    let gaps = of_shards(all, |s| s.counters.coalescer.gap_bytes);
+    out.counter("read_gaps", "Bytes read between neighbours", Some(Unit::Bytes), gaps)?;
     let retries = of_shards(all, |s| s.read_retries);
     out.counter("read_retries", "Reads submitted once more", None, retries)?;
     let gets = of_shards(all, |s| s.http.requests);
@@ -211,6 +213,12 @@ fn reads(out: &mut Out<'_, '_>, all: &Statistics) -> fmt::Result {
         ],
     );
     out.counter("http_gets_failed", "GETs of shards that brought nothing", None, ends)?;
+    let hedges = of_shards(all, |s| s.http.hedges);
+    out.counter("http_hedges", "GETs sent once more because they took long", None, hedges)?;
+    let won = of_shards(all, |s| s.http.hedges_won);
+    out.counter("http_hedges_won", "Of these, those that were answered first", None, won)?;
+    let again = of_shards(all, |s| s.counters.rereads);
+    out.counter("rereads", "Blocks and manifests that a store brought wrong", None, again)?;
     ssd(out, all)?;
     let strangers = of_shards(all, |s| s.counters.filter_false_positives);
     out.counter("filter_false_positives", "Units read in vain", None, strangers)
@@ -343,7 +351,25 @@ fn dfs(out: &mut Out<'_, '_>, all: &Statistics) -> fmt::Result {
     out.counter("dfs_requests", "What jobs and checkpoints asked of the DFS", None, requests)?;
     let bytes = vec![kind("get", dfs.get_bytes), kind("put", dfs.put_bytes)];
     out.counter("dfs_transferred", "Bytes of these", Some(Unit::Bytes), bytes)?;
-    out.counter("dfs_retries", "Operations tried again", None, vec![(vec![], dfs.retries)])
+    out.counter("dfs_retries", "Operations tried again", None, vec![(vec![], dfs.retries)])?;
+    let of = |name: &str, value| (vec![("operation", name.to_owned())], value);
+    let all = all.requests();
+    let operations = vec![
+        of("get", all.gets),
+        of("put", all.puts),
+        of("part", all.parts),
+        of("head", all.heads),
+        of("list", all.lists),
+        of("delete", all.deletes),
+    ];
+    let help = "Requests to the DFS, of shards too, each time they were sent";
+    out.counter("dfs_operations", help, None, operations)?;
+    let bytes =
+        vec![of("get", all.get_bytes), of("put", all.put_bytes), of("part", all.part_bytes)];
+    out.counter("dfs_moved", "Bytes that these moved", Some(Unit::Bytes), bytes)?;
+    let class = |name: &str, value| (vec![("class", name.to_owned())], value);
+    let billed = vec![class("read", all.billed_reads()), class("write", all.billed_writes())];
+    out.counter("dfs_billed", "Requests by the class that stores bill", None, billed)
 }
 
 fn latencies(out: &mut Out<'_, '_>, all: &Statistics) -> fmt::Result {

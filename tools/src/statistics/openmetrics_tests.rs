@@ -1,3 +1,5 @@
+use aquifer::io::dfs::DfsCounters;
+use aquifer::io::requests::Requests;
 use aquifer::shard::compactors::CompactorStatistics;
 use aquifer::shard::statistics::{Kind, LatencyStatistics, StateStatistics, StoreStatistics, Tier};
 
@@ -15,6 +17,7 @@ fn statistics() -> Statistics {
     let shard = ShardStatistics {
         shard: 1,
         blocked_ns: 1_500_000_000,
+        requests: Requests { gets: 5, get_bytes: 4096, ..Requests::default() },
         latencies: vec![latency],
         stores: vec![store],
         ..ShardStatistics::default()
@@ -26,7 +29,10 @@ fn statistics() -> Statistics {
         ..CompactorCounters::default()
     }];
     let compactors = CompactorStatistics { merges: 3, written_bytes: 8, returned: 1, each };
-    Statistics { budget_bytes: 4096, shards: vec![shard], compactors, ..Statistics::default() }
+    let requests = Requests { gets: 2, heads: 1, lists: 3, puts: 4, ..Requests::default() };
+    let dfs = DfsCounters { requests, ..DfsCounters::default() };
+    let shards = vec![shard];
+    Statistics { budget_bytes: 4096, shards, dfs, compactors, ..Statistics::default() }
 }
 
 #[track_caller]
@@ -49,6 +55,10 @@ fn figures_stand_under_their_names_and_labels() {
     has(&text, r#"aquifer_compactor_failures_total{address="far:7070"} 2"#);
     has(&text, r#"aquifer_compactor_left_alone{address="far:7070"} 1"#);
     assert!(!render(&Statistics::default()).contains("compactor"));
+    has(&text, r#"aquifer_dfs_operations_total{operation="get"} 7"#);
+    has(&text, r#"aquifer_dfs_moved_bytes_total{operation="get"} 4096"#);
+    has(&text, r#"aquifer_dfs_billed_total{class="read"} 8"#);
+    has(&text, r#"aquifer_dfs_billed_total{class="write"} 7"#);
     assert!(text.ends_with("# EOF\n"));
 }
 

@@ -284,10 +284,13 @@ fn dfs(before: &Statistics, now: &Statistics) -> Table {
         bytes_rate(grown(|all| all.dfs.put_bytes)),
         rate(grown(|all| all.dfs.deletes)),
         now.dfs.retries.to_string(),
+        rate(grown(|all| all.requests().billed_reads())),
+        rate(grown(|all| all.requests().billed_writes())),
         bytes_rate(grown(|all| all.executors.iter().map(|e| e.read_bytes).sum())),
         bytes_rate(grown(|all| all.executors.iter().map(|e| e.written_bytes).sum())),
     ];
-    let columns = "gets/s, got, puts/s, put, deletes/s, retries, jobs read, jobs wrote";
+    let columns = "gets/s, got, puts/s, put, deletes/s, retries, all billed reads/s, \
+                   all billed writes/s, jobs read, jobs wrote";
     Table::new("DFS, beside the reads of gets", columns, vec![row])
 }
 

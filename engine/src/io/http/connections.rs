@@ -26,6 +26,8 @@ use crate::types::Nanos;
 pub struct HttpCounters {
     /// Requests sent, repeated ones each time.
     pub requests: u64,
+    /// Bytes that they brought.
+    pub bytes: u64,
     /// Connections begun.
     pub connects: u64,
     /// Requests sent again at once: they met a connection that the server had closed.
@@ -322,6 +324,7 @@ impl Connections {
             End::Answer(answer, keep) => {
                 if let (Answer::Range, Some(request)) = (answer, &mut link.request) {
                     request.op.buf.bytes_mut().copy_from_slice(link.connection.body());
+                    self.counters.bytes += request.op.buf.bytes().len() as u64;
                     let place = &mut self.places[at];
                     place.limit.served();
                     if self.hedges {

@@ -7,6 +7,7 @@
 
 mod error;
 mod open;
+mod operation;
 pub mod place;
 mod target;
 mod thread;
@@ -26,6 +27,7 @@ use crate::io::read_op;
 use crate::io::remote::error::Failed;
 use crate::io::remote::place::{RemotePlace, Scheme};
 use crate::io::remote::target::Endpoints;
+use crate::io::requests::RequestCounts;
 use crate::limits::REMOTE_PART_BYTES;
 use crate::types::{Error, ObjectName, Result};
 
@@ -47,14 +49,14 @@ struct Shared {
 }
 
 impl Remote {
-    /// The root at `place`. Asks the store nothing.
+    /// The root at `place`, whose requests are counted. Asks the store nothing.
     ///
     /// # Errors
     /// `Invalid` for what the store's client refuses, such as a bucket without a region; `Io` if
     /// the thread cannot be started.
-    pub(crate) fn open(place: &RemotePlace) -> Result<Self> {
+    pub(crate) fn open(place: &RemotePlace, counts: &Arc<RequestCounts>) -> Result<Self> {
         thread::start()?;
-        let (operator, patient) = open::operators(place)?;
+        let (operator, patient) = open::operators(place, counts)?;
         let (label, folders) = (place.label(), place.scheme == Scheme::WebHdfs);
         let endpoints = Endpoints::new();
         Ok(Self { shared: Arc::new(Shared { operator, patient, label, endpoints, folders }) })

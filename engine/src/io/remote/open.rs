@@ -1,5 +1,6 @@
 //! Which client speaks to a store, with which credentials.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use opendal::layers::{RetryLayer, TimeoutLayer};
@@ -9,11 +10,15 @@ use opendal::{Builder, HttpTransporter, OperationContext, Operator};
 use crate::io::remote::error::plain;
 use crate::io::remote::place::{Credentials, RemotePlace, Scheme};
 use crate::io::remote::transport::Transport;
+use crate::io::requests::RequestCounts;
 use crate::limits::{REMOTE_PART_TRIES_MAX, REMOTE_TIMEOUT_MS};
 use crate::types::{Error, Result};
 
 /// The client of a root, and the same one that tries again what failed for the moment.
-pub(super) fn operators(place: &RemotePlace) -> Result<(Operator, Operator)> {
+pub(super) fn operators(
+    place: &RemotePlace,
+    counts: &Arc<RequestCounts>,
+) -> Result<(Operator, Operator)> {
     let built = match place.scheme {
         Scheme::S3 => build(s3(place)),
         Scheme::Gs => build(gs(place)),
@@ -24,7 +29,7 @@ pub(super) fn operators(place: &RemotePlace) -> Result<(Operator, Operator)> {
         let cause = plain(e.message());
         Error::invalid(format!("DFS url {}: {cause}{}", place.label(), remedy(place)))
     })?;
-    let transport = HttpTransporter::new(Transport::new()?);
+    let transport = HttpTransporter::new(Transport::new(counts.clone())?);
     let context = OperationContext::default().with_http_transport(transport);
     let timeout = Duration::from_millis(REMOTE_TIMEOUT_MS);
     let limits = TimeoutLayer::new().with_timeout(timeout).with_io_timeout(timeout);

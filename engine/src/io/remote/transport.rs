@@ -1,5 +1,5 @@
 //! The HTTP of all stores. A store that asks for patience gets it from everybody: who comes while
-//! it lasts waits.
+//! it lasts waits. And here every request of them is counted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -9,6 +9,8 @@ use opendal::{Buffer, HttpBody, HttpTransport};
 use opendal_http_transport_reqwest::ReqwestTransport;
 
 use crate::io::clock;
+use crate::io::remote::operation::operation;
+use crate::io::requests::{Operation, RequestCounts};
 use crate::limits::{REMOTE_CONNECT_MS, REMOTE_IDLE_MS, REMOTE_PATIENCE_MS_MAX};
 use crate::types::{Error, Nanos, Result};
 
@@ -17,12 +19,14 @@ use crate::types::{Error, Nanos, Result};
 pub(super) struct Transport {
     client: ReqwestTransport,
     not_before: AtomicU64,
+    counts: Arc<RequestCounts>,
 }
 
 impl Transport {
-    pub(super) fn new() -> Result<Self> {
+    /// Its requests are counted in `counts`.
+    pub(super) fn new(counts: Arc<RequestCounts>) -> Result<Self> {
         let client = ReqwestTransport::new(client()?);
-        Ok(Self { client, not_before: AtomicU64::new(0) })
+        Ok(Self { client, not_before: AtomicU64::new(0), counts })
     }
 
     async fn let_pass(&self) {
@@ -43,12 +47,26 @@ impl HttpTransport for Transport {
         request: http::Request<Buffer>,
     ) -> opendal::Result<http::Response<HttpBody>> {
         self.let_pass().await;
-        let response = self.client.fetch(request).await?;
+        let operation = operation(request.method(), request.uri());
+        let sent = request.body().len() as u64;
+        let answered = self.client.fetch(request).await;
+        let brought = match (&answered, operation) {
+            (Ok(response), Operation::Get) => body_bytes(response),
+            _ => 0,
+        };
+        self.counts.count(operation, sent + brought);
+        let response = answered?;
         if let Some(wait) = asked_patience(&response) {
             self.not_before.fetch_max(clock::now() + wait, Ordering::Relaxed);
         }
         Ok(response)
     }
+}
+
+/// Bytes of an answer's body, as its head tells.
+fn body_bytes<B>(response: &http::Response<B>) -> u64 {
+    let length = response.headers().get(http::header::CONTENT_LENGTH);
+    length.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or_default()
 }
 
 /// What a refusal of the moment says of how long it lasts, as far as it is believed.
