@@ -124,6 +124,7 @@ impl Driver {
                 Err(error) => log::warn!("no cache on the SSD, the DFS serves: {}", error.text),
             }
         }
+        let of_store = dfs.is_store();
         let reach = Reach { dfs, compactors: compactors.clone(), cache };
         let link = executor(kind).link(&reads.doorbell(), &reach)?;
         let slot = Slot::new(index, reads.doorbell(), clock::now(), shard.statistics());
@@ -137,7 +138,7 @@ impl Driver {
             inbox: Inbox::default(),
             outbox: Outbox::default(),
             slot: Arc::new(slot),
-            of_store: dfs.is_store(),
+            of_store,
             inline: mode == RingMode::Inline,
             untimed: 0,
         })
