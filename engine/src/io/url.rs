@@ -66,6 +66,9 @@ pub fn parse(url: &str) -> Result<DfsUrl> {
             _ => return Err(unknown(url, "parameter", name, &PARAMETERS)),
         }
     }
+    if let Place::Remote(place) = &parsed.place {
+        place.check_plaintext()?;
+    }
     Ok(parsed)
 }
 

@@ -60,11 +60,38 @@ fn refused_urls_name_the_remedy() {
 
 #[test]
 fn stores_take_their_parameters_beside_those_of_every_place() {
-    let parsed = parse("s3://b/p?endpoint=http%3A%2F%2Fh:9&latency=2ms&region=eu").unwrap();
+    let parsed = parse("s3://b/p?endpoint=https%3A%2F%2Fh:9&latency=2ms&region=eu").unwrap();
     let Place::Remote(place) = &parsed.place else { panic!("{parsed:?}") };
-    assert_eq!(place.endpoint.as_deref(), Some("http://h:9"));
+    assert_eq!(place.endpoint.as_deref(), Some("https://h:9"));
     assert_eq!((place.region.as_deref(), parsed.latency), (Some("eu"), 2_000_000));
     assert_eq!(place.label(), "s3://b/p/");
+}
+
+#[test]
+fn nothing_crosses_a_network_unencrypted_unless_that_is_allowed() {
+    for url in [
+        "s3://b/p?endpoint=http://store.example:9000",
+        "s3://b/p?endpoint=http://127.0.0.1.example:9000",
+        "gs://b/p?endpoint=http://10.0.0.1",
+        "abfs://c@a/p?endpoint=http://[2001:db8::1]:80/a",
+        "webhdfs://namenode:9870/p",
+    ] {
+        let error = parse(url).unwrap_err();
+        assert!(error.text.contains("plaintext=allowed"), "{url}: {error}");
+        let join = if url.contains('?') { '&' } else { '?' };
+        assert!(parse(&format!("{url}{join}plaintext=allowed")).is_ok(), "{url}");
+        assert!(parse(&format!("{url}{join}plaintext=yes")).is_err(), "{url}");
+    }
+    for url in [
+        "s3://b/p",
+        "s3://b/p?endpoint=https://store.example",
+        "s3://b/p?endpoint=http://127.0.0.1:9000",
+        "gs://b/p?endpoint=http://localhost:4443/storage",
+        "webhdfs://[::1]:9870/p",
+        "webhdfs://namenode:9870/p?endpoint=https://gateway:9871",
+    ] {
+        assert!(parse(url).is_ok(), "{url}");
+    }
 }
 
 #[test]
@@ -82,8 +109,8 @@ fn a_url_without_faults_names_the_same_place() {
     for (url, calm) in [
         ("file:///a?latency=2ms&fail=0.1&seed=7", "file:///a"),
         (
-            "s3://b/p?endpoint=http://h:1&latency=2ms&region=x",
-            "s3://b/p?endpoint=http://h:1&region=x",
+            "s3://b/p?endpoint=https://h:1&latency=2ms&region=x",
+            "s3://b/p?endpoint=https://h:1&region=x",
         ),
         ("memory://m", "memory://m"),
     ] {

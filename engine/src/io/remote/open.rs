@@ -113,8 +113,7 @@ fn abfs(place: &RemotePlace) -> Result<Azblob> {
 }
 
 fn webhdfs(place: &RemotePlace) -> Webhdfs {
-    let endpoint = || format!("http://{}", place.bucket);
-    let endpoint = place.endpoint.clone().unwrap_or_else(endpoint);
+    let endpoint = place.speaks_at().expect("HDFS is where its url says");
     let mut builder = Webhdfs::default()
         .endpoint(&endpoint)
         .root(&place.root)

@@ -1,5 +1,7 @@
 //! Which store that is reached by HTTP, and where in it: what a url says of that.
 
+use std::net::IpAddr;
+
 use crate::types::{Error, Result};
 
 /// Protocols.
@@ -71,6 +73,8 @@ pub struct RemotePlace {
     pub user: Option<String>,
     /// Where credentials come from.
     pub credentials: Credentials,
+    /// State and credentials may cross a network as they are.
+    pub plaintext: bool,
 }
 
 impl RemotePlace {
@@ -126,6 +130,7 @@ impl RemotePlace {
             region: None,
             user: None,
             credentials: Credentials::default(),
+            plaintext: false,
         })
     }
 
@@ -133,9 +138,9 @@ impl RemotePlace {
     #[must_use]
     pub fn parameters(&self) -> &'static [&'static str] {
         match self.scheme {
-            Scheme::S3 => &["endpoint", "region", "credentials"],
-            Scheme::Gs | Scheme::Abfs => &["endpoint", "credentials"],
-            Scheme::WebHdfs => &["endpoint", "user"],
+            Scheme::S3 => &["endpoint", "region", "credentials", "plaintext"],
+            Scheme::Gs | Scheme::Abfs => &["endpoint", "credentials", "plaintext"],
+            Scheme::WebHdfs => &["endpoint", "user", "plaintext"],
         }
     }
 
@@ -153,6 +158,8 @@ impl RemotePlace {
             "endpoint" => self.endpoint = Some(endpoint(value).map_err(wrong)?),
             "region" => self.region = owned(),
             "user" => self.user = owned(),
+            "plaintext" if value == "allowed" => self.plaintext = true,
+            "plaintext" => return Err(wrong("is allowed, or left out")),
             _ => {
                 self.credentials = match value {
                     "environment" => Credentials::Environment,
@@ -165,6 +172,29 @@ impl RemotePlace {
         Ok(true)
     }
 
+    /// Where the protocol is spoken, if the url decides that.
+    #[must_use]
+    pub fn speaks_at(&self) -> Option<String> {
+        let namenode = || format!("http://{}", self.bucket);
+        let is_hdfs = self.scheme == Scheme::WebHdfs;
+        self.endpoint.clone().or_else(|| is_hdfs.then(namenode))
+    }
+
+    /// That it crosses no network unencrypted, unless that is allowed.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    pub fn check_plaintext(&self) -> Result<()> {
+        let plain = self.speaks_at().filter(|at| at.starts_with("http://"));
+        let Some(at) = plain.filter(|at| !self.plaintext && !is_loopback(at)) else {
+            return Ok(());
+        };
+        Err(Error::invalid(format!(
+            "DFS url {}: {at} is reached unencrypted, and everybody on the way reads the state;              name an endpoint of https, or add plaintext=allowed where the network is your own",
+            self.label()
+        )))
+    }
+
     /// How it is called in texts.
     #[must_use]
     pub fn label(&self) -> String {
@@ -172,6 +202,17 @@ impl RemotePlace {
         let at = if account.is_empty() { "" } else { "@" };
         format!("{}://{bucket}{at}{account}{root}", scheme.name())
     }
+}
+
+fn is_loopback(endpoint: &str) -> bool {
+    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    let is_local = |address: IpAddr| address.is_loopback();
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_local)
 }
 
 fn endpoint(value: &str) -> std::result::Result<String, &'static str> {
