@@ -301,11 +301,11 @@ impl State {
         let Some(number) = self.controls.remove(&done.user_data) else { return };
         let special = self.pending.special(number);
         let store = special.store.take();
+        let mut unused = None;
         let result = match (done.result, store) {
             (Ok(ControlResult::Opened(id, states)), Some(store)) => {
                 // The store that it replaces; if the store was closed meanwhile, the new one.
-                let unused = store.restored(id, states);
-                self.start_unheard(ControlOp::Close(unused));
+                unused = Some(store.restored(id, states));
                 Ok(Vec::new())
             }
             (Ok(ControlResult::Declared(state, states)), Some(store)) => {
@@ -330,6 +330,10 @@ impl State {
             Ok(bytes) if bytes.is_empty() => self.own.push(number, EngineStatus::Done),
             Ok(bytes) => self.own.push_value(number, EngineStatus::Value, &bytes),
             Err(error) => self.own.push_error(number, error),
+        }
+        // Behind the completion: if the shard is gone by now, all others that are pending end.
+        if let Some(unused) = unused {
+            self.start_unheard(ControlOp::Close(unused));
         }
     }
 

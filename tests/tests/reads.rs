@@ -13,7 +13,7 @@ use aquifer_tests::sim::driver::Answer;
 use aquifer_tests::sim::rng::Rng;
 
 fn client() -> Client {
-    Client::new(ShardLimits::of_memory(MEMORY_MIN_BYTES).expect("it is the minimum"))
+    without_ssd(ShardLimits::of_memory(MEMORY_MIN_BYTES).expect("it is the minimum"))
 }
 
 fn entry(number: u16) -> RowKey {
@@ -30,6 +30,13 @@ fn restored(entries: u16, len: usize) -> Client {
         .collect();
     assert!(client.run(&puts).iter().all(|answer| *answer == Answer::Done));
     client.restore();
+    client
+}
+
+/// A client whose reads all go to the DFS: the disk of its cache refuses all.
+fn without_ssd(limits: ShardLimits) -> Client {
+    let mut client = Client::new(limits);
+    client.sim.faults.ssd_error = 10_000;
     client
 }
 
@@ -180,7 +187,7 @@ fn a_manifest_that_a_store_brought_wrong_is_loaded_once_more() {
 fn the_first_read_after_a_restore_opens_the_tables_of_its_tablet_alone() {
     let limits = ShardLimits::of_memory(MEMORY_MIN_BYTES).expect("it is the minimum");
     let small = ShardLimits { flush_bytes: 1 << 19, table_bytes_target: 1 << 20, ..limits };
-    let mut client = Client::new(small);
+    let mut client = without_ssd(small);
     for first in (0..300_000).step_by(1000) {
         let mut batch = Batch::default();
         for number in first..first + 1000 {
