@@ -39,7 +39,13 @@ impl Client {
     /// An empty store.
     #[must_use]
     pub fn new(limits: ShardLimits) -> Self {
-        let mut sim = Sim::new(limits, FaultMix::calm(), Rng::new(1));
+        Self::seeded(limits, 1)
+    }
+
+    /// An empty store; latencies follow from `seed`.
+    #[must_use]
+    pub fn seeded(limits: ShardLimits, seed: u64) -> Self {
+        let mut sim = Sim::new(limits, FaultMix::calm(), Rng::new(seed));
         let (store, states) = open(&mut sim, 1, None);
         Self { sim, limits, store, states, next_number: 1 }
     }

@@ -91,6 +91,12 @@ impl Dfs {
         Ok(())
     }
 
+    /// What a job appended to an object, which is not written any more.
+    pub(super) fn take_written(&mut self, name: &ObjectName) -> Vec<u8> {
+        let written = self.writing.remove(name).expect("a job seals what it appended to");
+        written.expect("a job whose append failed seals nothing")
+    }
+
     /// Makes what was appended durable, unless that fails.
     pub fn seal(&mut self, name: ObjectName, fault: Option<Error>) -> Result<()> {
         let bytes = self.writing.remove(&name).expect("a job seals what it appended to")?;

@@ -20,6 +20,7 @@ use crate::sim::dfs::Dfs;
 use crate::sim::faults::FaultMix;
 use crate::sim::jobs::{Errands, Running};
 use crate::sim::rng::Rng;
+use crate::sim::strike::Strike;
 use crate::sim::trace::Trace;
 
 // Goes on from run to run: what `Sabotage::HiddenRandomness` lets in.
@@ -151,6 +152,8 @@ pub struct Sim {
     pub(super) next_job: u64,
     /// What became of merges that compactors were asked for.
     pub errands: Errands,
+    /// The one call that goes wrong.
+    pub strike: Strike,
     events: BTreeMap<(u64, u64), Event>,
     now: u64,
     sequence: u64,
@@ -177,6 +180,7 @@ impl Sim {
             jobs: Vec::new(),
             next_job: 0,
             errands: Errands::default(),
+            strike: Strike::default(),
             events: BTreeMap::new(),
             now: 0,
             sequence: 0,
@@ -229,6 +233,7 @@ impl Sim {
         for (at, event) in std::mem::take(&mut self.events) {
             match event {
                 Event::Put(_, name, bytes) if self.rng.chance(5000) => self.dfs.put(name, bytes),
+                Event::Delete(name) => drop(self.strike.orphans.insert(name)),
                 Event::Job(number, done) if self.jobs.iter().any(|job| job.number == number) => {
                     self.events.insert(at, Event::Job(number, done));
                 }
@@ -353,6 +358,13 @@ impl Sim {
         self.events.insert((self.now + latency, self.sequence), event);
     }
 
+    /// Puts an event where everything else has long arrived.
+    pub(super) fn much_later(&mut self, event: Event) {
+        self.sequence += 1;
+        let latency = 1000 * self.faults.latency_max;
+        self.events.insert((self.now + latency, self.sequence), event);
+    }
+
     pub(super) fn injected(&self, what: &str) -> Error {
         Error::new(ErrorKind::Io, format!("injected: {what}"))
     }
@@ -368,6 +380,16 @@ impl Sim {
                 let result = self.write_ssd(offset, buf.bytes());
                 self.later(Event::Io(IoDone::Write { token, buf, result }, None));
             }
+            request => {
+                if let Some(request) = self.strike_io(request) {
+                    self.start_on_dfs(request);
+                }
+            }
+        }
+    }
+
+    fn start_on_dfs(&mut self, request: IoRequest) {
+        match request {
             IoRequest::Read { token, object, offset, mut buf, again } => {
                 self.trace.number(offset);
                 self.trace.number(u64::from(again));
@@ -405,6 +427,7 @@ impl Sim {
                     self.later(Event::Delete(name));
                 }
             }
+            IoRequest::Write { .. } => unreachable!("only the cache is written to"),
         }
     }
 

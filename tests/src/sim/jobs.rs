@@ -16,6 +16,7 @@ use aquifer::types::{Error, ObjectName, Result};
 
 use crate::sim::driver::{Event, Sim};
 use crate::sim::faults::FaultMix;
+use crate::sim::strike::{Call, Fate, LateCall};
 
 /// A merge makes hundreds of reads and starts again if one fails: at the rate of single reads it
 /// would never end.
@@ -58,6 +59,8 @@ pub(super) struct Running {
     store: Option<u64>,
     // Objects that it reads.
     readers: BTreeSet<ObjectName>,
+    // Objects that it wrote.
+    sealed: Vec<ObjectName>,
     // Its compactor died.
     is_lost: bool,
 }
@@ -72,6 +75,7 @@ impl Running {
             opened: Vec::new(),
             store: None,
             readers: BTreeSet::new(),
+            sealed: Vec::new(),
             is_lost: false,
         }
     }
@@ -121,6 +125,7 @@ impl Sim {
                         self.send(running.number, &errand);
                         continue;
                     }
+                    let Some(request) = self.strike_job(&mut running, request) else { continue };
                     let done = self.perform_or_spare(&mut running, request);
                     self.later(Event::Job(running.number, done));
                 }
@@ -137,7 +142,7 @@ impl Sim {
     }
 
     fn end(&mut self, running: Running) {
-        let Running { task, opened, store, is_lost, .. } = running;
+        let Running { task, opened, store, sealed, is_lost, .. } = running;
         let (token, mut job) = match task {
             Task::Job(token, job) => (token, job),
             Task::Errand(job, names, asked_by) => {
@@ -159,6 +164,9 @@ impl Sim {
         } else {
             (job.take_through(), job.finish())
         };
+        if result.is_err() {
+            self.strike.orphans.extend(sealed);
+        }
         if let Some(store) = store {
             let failures = self.job_failures.entry(store).or_default();
             *failures = if result.is_ok() { 0 } else { *failures + 1 };
@@ -205,6 +213,55 @@ impl Sim {
             written.extend(names.iter().copied());
         }
         written
+    }
+
+    // Lets a request meet its fate. `None`: it was struck.
+    fn strike_job(&mut self, running: &mut Running, request: JobRequest) -> Option<JobRequest> {
+        let (call, name) = match &request {
+            JobRequest::Read { .. } => (Call::JobRead, None),
+            JobRequest::Append { object, .. } => (Call::Append, Some(object)),
+            JobRequest::Seal { object } => (Call::Seal, Some(object)),
+            JobRequest::Open { .. } => (Call::Open, None),
+            JobRequest::Errand { .. } | JobRequest::Cache { .. } => return Some(request),
+        };
+        let Some(fate) = self.strike.take(call, name) else { return Some(request) };
+        let error = self.struck(call);
+        let done = match request {
+            request @ (JobRequest::Read { .. } | JobRequest::Open { .. }) if fate == Fate::Late => {
+                self.perform_or_spare(running, request)
+            }
+            JobRequest::Read { tag, .. } if fate == Fate::NotApplied => {
+                JobDone::Read { tag, result: Err(error) }
+            }
+            request @ JobRequest::Read { len, .. } => {
+                let mut done = self.perform_or_spare(running, request);
+                if let JobDone::Read { result: Ok(buf), .. } = &mut done {
+                    // Padding is zeros anyway.
+                    buf.bytes_mut()[len / 4..len].fill(0xa5);
+                }
+                done
+            }
+            JobRequest::Open { object, .. } => JobDone::Opened { object, result: Err(error) },
+            JobRequest::Append { object, mut bytes } => {
+                let fault = (fate == Fate::NotApplied).then(|| error.clone());
+                drop(self.dfs.append(object, &bytes, fault));
+                self.job_bytes += bytes.len() as u64;
+                bytes.clear();
+                JobDone::Appended { bytes, result: Err(error) }
+            }
+            JobRequest::Seal { object } => {
+                let bytes = self.dfs.take_written(&object);
+                match fate {
+                    Fate::NotApplied => {}
+                    Fate::ReplyLost => self.dfs.put(object, bytes),
+                    Fate::Late => self.strike.hold(LateCall::Put(object, bytes)),
+                }
+                JobDone::Sealed { object, result: Err(error) }
+            }
+            JobRequest::Errand { .. } | JobRequest::Cache { .. } => unreachable!("not a call"),
+        };
+        self.answer_to_read(fate, Event::Job(running.number, done));
+        None
     }
 
     // See `FaultMix::job_failures_max`.
@@ -266,6 +323,9 @@ impl Sim {
                 }
                 if result.is_ok() && self.rng.chance(self.faults.open_error) {
                     result = Err(self.injected("open"));
+                }
+                if result.is_ok() {
+                    running.sealed.push(object);
                 }
                 let result = result.and_then(|()| self.hand_over(running, object));
                 JobDone::Sealed { object, result }

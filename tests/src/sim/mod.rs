@@ -6,4 +6,5 @@ pub mod driver;
 pub mod faults;
 mod jobs;
 pub mod rng;
+pub mod strike;
 pub mod trace;
