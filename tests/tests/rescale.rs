@@ -1,5 +1,6 @@
 //! Stores that open from checkpoints of other stores. Chains of rescales agree with one model of
-//! all key groups; a rescale writes nothing, and nobody deletes what somebody needs.
+//! all key groups, wherever the process is lost on the way; a rescale writes nothing, and nobody
+//! deletes what somebody needs. `AQUIFER_RESCALES=n` makes n chains.
 
 use std::collections::BTreeSet;
 
@@ -20,8 +21,14 @@ use aquifer_tests::model::oracle::{KEY_GROUPS, Model, Op, States, compare, decla
 use aquifer_tests::sim::driver::Answer;
 use aquifer_tests::sim::rng::Rng;
 
-const SEEDS: u64 = 8;
+/// Chains of an ordinary run.
+const CHAINS: u64 = 8;
+/// Rescales of a chain.
 const STEPS: usize = 30;
+/// Most stores of a job in a chain.
+const STORES: usize = 6;
+/// Times that chains lose their process, at the least and on average.
+const LOSSES: u64 = 10;
 const WRITES: usize = 120;
 const LAST_GROUP: u16 = (KEY_GROUPS - 1) as u16;
 
@@ -67,6 +74,9 @@ struct Job {
     parts: Vec<Part>,
     // What the stores were opened from, until each has a checkpoint of its own.
     borrowed: Vec<Vec<u8>>,
+    // The last checkpoint that all stores have completed, and what it holds.
+    complete: (Vec<Vec<u8>>, Model),
+    losses: u64,
     nonces: u64,
 }
 
@@ -74,20 +84,26 @@ impl Job {
     fn new(seed: u64) -> Self {
         let (client, rng) = (Client::new(limits()), Rng::new(seed));
         let (model, parts, borrowed) = (Model::default(), Vec::new(), Vec::new());
-        let mut job = Self { client, rng, model, parts, borrowed, nonces: 100 };
+        let (complete, losses) = ((Vec::new(), Model::default()), 0);
+        let mut job = Self { client, rng, model, parts, borrowed, complete, losses, nonces: 100 };
         job.open(1, &[]);
         job
     }
 
-    fn open(&mut self, count: usize, handles: &[Vec<u8>]) {
+    /// What opens `count` stores that hold all key groups together.
+    fn openings(&mut self, count: usize, handles: &[Vec<u8>]) -> Vec<OpenStore> {
         let mut cuts = BTreeSet::from([0, LAST_GROUP + 1]);
         while cuts.len() < count + 1 {
             cuts.insert(self.rng.between(1, LAST_GROUP.into()) as u16);
         }
         let cuts: Vec<u16> = cuts.into_iter().collect();
-        for cut in cuts.windows(2) {
-            self.nonces += 1;
-            let open = opening(self.nonces, (cut[0], cut[1] - 1), handles);
+        self.nonces += count as u64;
+        let openings = (self.nonces - count as u64 + 1..).zip(cuts.windows(2));
+        openings.map(|(nonce, cut)| opening(nonce, (cut[0], cut[1] - 1), handles)).collect()
+    }
+
+    fn open(&mut self, count: usize, handles: &[Vec<u8>]) {
+        for open in self.openings(count, handles) {
             let (incarnation, range) = (open.incarnation, open.range);
             let opened = self.client.ask(ControlOp::Open(Box::new(open))).unwrap();
             let ControlResult::Opened(store, table) = opened else { panic!("{opened:?}") };
@@ -135,6 +151,8 @@ impl Job {
             self.parts[at].handles.push(handle);
             self.check_tables(at);
         }
+        let newest = self.parts.iter().map(|part| part.handles[part.handles.len() - 1].clone());
+        self.complete = (newest.collect(), self.model.clone());
         for handle in std::mem::take(&mut self.borrowed) {
             self.client.sim.dfs.give_up(&handle);
             let before = self.names();
@@ -220,6 +238,49 @@ impl Job {
         self.run(&everything());
     }
 
+    /// Perhaps the process is lost, in the midst of something. The host goes back to the last
+    /// checkpoint that all stores have, with other stores.
+    fn may_be_lost(&mut self) {
+        if self.rng.below(4) > 0 {
+            return;
+        }
+        self.losses += 1;
+        let (handles, model) = self.complete.clone();
+        let under_way = match self.rng.below(4) {
+            0 => Vec::new(),
+            1 => self.parts.iter().map(|part| ControlOp::Checkpoint(part.store)).collect(),
+            2 => self.parts.iter().map(|part| ControlOp::Drain(part.store)).collect(),
+            _ => {
+                let count = self.rng.between(1, STORES);
+                let openings = self.openings(count, &handles);
+                openings.into_iter().map(|open| ControlOp::Open(Box::new(open))).collect()
+            }
+        };
+        for part in &self.parts {
+            let (first, last) = part.range;
+            let writes = std::iter::repeat_with(|| write(&mut self.rng)).take(WRITES / 4);
+            let mine = writes.filter(|op| (first..=last).contains(&group_of(op)));
+            let mine: Vec<Op> = mine.collect();
+            self.client.turn_to((part.store, part.states));
+            self.client.submit(0, &mine);
+        }
+        for (number, op) in (0..).zip(under_way) {
+            self.client.sim.control(0, number, op);
+        }
+        self.client.turns(self.rng.below(30));
+        self.client.crash();
+        // Nobody has what only lost stores could delete.
+        for part in std::mem::take(&mut self.parts) {
+            let lost = part.handles.iter().filter(|handle| !handles.contains(handle));
+            lost.for_each(|handle| self.client.sim.dfs.give_up(handle));
+        }
+        self.model = model;
+        let count = self.rng.between(1, STORES);
+        self.open(count, &handles);
+        self.borrowed = handles;
+        self.run(&everything());
+    }
+
     fn close(&mut self, parts: &mut Vec<Part>) {
         for part in parts.drain(..) {
             self.done(ControlOp::Close(part.store));
@@ -233,9 +294,10 @@ impl Job {
     }
 }
 
-fn chain(seed: u64, counts: impl Iterator<Item = usize>) -> Client {
+fn chain(seed: u64, counts: impl Iterator<Item = usize>) -> Job {
     let mut job = Job::new(seed);
     for count in counts {
+        job.may_be_lost();
         job.write();
         match job.rng.below(4) {
             0 => job.release(),
@@ -243,24 +305,30 @@ fn chain(seed: u64, counts: impl Iterator<Item = usize>) -> Client {
             _ => {}
         }
         job.write();
+        job.may_be_lost();
         job.rescale(count);
     }
     job.release();
-    job.finish()
+    job
 }
 
 #[test]
 fn chains_of_rescales_agree_with_the_model() {
-    for seed in 1..=SEEDS {
+    let chains = std::env::var("AQUIFER_RESCALES").ok().map(|n| n.parse().expect("a number"));
+    let (chains, mut losses) = (chains.unwrap_or(CHAINS), 0);
+    for seed in 1..=chains {
         let mut rng = Rng::new(seed);
-        let client = chain(seed, (0..STEPS).map(|_| rng.between(1, 4)));
-        assert!(client.sim.dfs.tablets_max() > 4, "seed {seed}");
+        let job = chain(seed, (0..STEPS).map(|_| rng.between(1, STORES)));
+        losses += job.losses;
+        assert!(job.finish().sim.dfs.tablets_max() > 4, "seed {seed}");
     }
+    println!("{chains} chains of {STEPS} rescales, the process was lost {losses} times");
+    assert!(losses >= LOSSES * chains);
 }
 
 #[test]
 fn a_job_grows_shrinks_and_is_one_store_again() {
-    chain(1, [2, 4, 3, 1, 1, 16, 1].into_iter());
+    chain(1, [2, 4, 3, 1, 1, 16, 1].into_iter()).finish();
 }
 
 #[test]
