@@ -1,6 +1,6 @@
 //! `aquifer verify`: whether everything a checkpoint needs is there and as it was written.
 
-mod checkpoint;
+pub mod checkpoint;
 
 use std::io::{self, IsTerminal};
 
