@@ -93,16 +93,25 @@ impl Handle {
         })
     }
 
+    /// Checks that the manifest's bytes are so many.
+    ///
+    /// # Errors
+    /// `Corrupt`: an older or other object is there under its name.
+    pub fn verify_length(&self, len: u64) -> Result<()> {
+        let expected = self.manifest_bytes;
+        if len != expected {
+            let what = format!("{len} bytes instead of the {expected} that the handle names");
+            return Err(Error::damaged(&self.manifest, what));
+        }
+        Ok(())
+    }
+
     /// Checks that `bytes` are the manifest's.
     ///
     /// # Errors
     /// `Corrupt`: an older or other object is there under its name.
     pub fn verify(&self, bytes: &[u8]) -> Result<()> {
-        let (len, expected) = (bytes.len() as u64, self.manifest_bytes);
-        if len != expected {
-            let what = format!("{len} bytes instead of the {expected} that the handle names");
-            return Err(Error::damaged(&self.manifest, what));
-        }
+        self.verify_length(bytes.len() as u64)?;
         if hash64(bytes) != self.manifest_hash {
             let what = "its checksum is not the one that the handle names";
             return Err(Error::damaged(&self.manifest, what));

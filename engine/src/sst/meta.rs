@@ -85,6 +85,9 @@ impl TableRef {
         if footer_at.and_then(|at| at.checked_add(page)) != Some(self.file_bytes) {
             return Err("lengths do not add up to the object's");
         }
+        if i64::try_from(self.file_bytes).is_err() {
+            return Err("the object is longer than a file can be");
+        }
         if !self.meta_offset.is_multiple_of(page) || !u64::from(self.meta_len).is_multiple_of(page)
         {
             return Err("resident part is not whole pages");

@@ -87,6 +87,8 @@ impl Error {
         let kind = match cause.raw_os_error() {
             Some(ENOSPC | EDQUOT) => ErrorKind::NoSpace,
             Some(ENOENT) => ErrorKind::MissingObject,
+            // Of this process, for what it was to take.
+            None if cause.kind() == std::io::ErrorKind::OutOfMemory => ErrorKind::NoMemory,
             _ => ErrorKind::Io,
         };
         Self::new(kind, format!("{what}: {cause}"))

@@ -67,9 +67,13 @@ impl Root {
     /// As of [`open`](Self::open); `Corrupt` for another one, or one that is damaged.
     pub fn manifest(&self, handle: &Handle) -> Result<Manifest> {
         let object = self.open(&handle.manifest)?;
-        // A longer one is not the handle's, which is told by its length.
-        let len = object.bytes().min(MANIFEST_BYTES_MAX) as usize;
-        let bytes = object.read(0, len)?;
+        let len = object.bytes();
+        handle.verify_length(len)?;
+        if len > MANIFEST_BYTES_MAX {
+            let what = format!("{len} bytes are more than a manifest may have");
+            return Err(Error::damaged(&handle.manifest, what));
+        }
+        let bytes = object.read(0, len as usize)?;
         handle.verify(&bytes)?;
         Manifest::decode(&handle.manifest, &bytes)
     }
@@ -148,7 +152,10 @@ impl Object {
         match &self.source {
             Source::Remote(dfs, name) => dfs.read(name, offset, len),
             Source::File(path, file) => {
-                let mut out = vec![0; len];
+                let mut out = Vec::new();
+                let short = |_| Error::invalid(format!("memory is too short for {len} bytes"));
+                out.try_reserve_exact(len).map_err(short)?;
+                out.resize(len, 0);
                 let read = file.read_exact_at(&mut out, offset);
                 read.map_err(|e| {
                     Error::io(format!("reading {} at byte {offset}", path.display()), &e)
