@@ -55,17 +55,27 @@ pub(super) fn class(kind: opendal::ErrorKind) -> (ErrorKind, &'static str) {
     }
 }
 
-/// The text without queries of urls, on one line, and not too long.
+/// The text without what may be secret, on one line, and not too long: queries of urls, names and
+/// passwords before their hosts, and what is called a token, a signature and the like.
 pub(super) fn plain(text: &str) -> String {
+    let ends = |c: char| c.is_whitespace() || "\"'<>(),;".contains(c);
     let mut out = String::new();
-    let mut in_query = false;
-    for c in text.chars() {
-        let ends = c.is_whitespace() || "\"'<>)},;".contains(c);
-        in_query = (in_query || c == '?') && !ends;
-        if !in_query {
-            out.push(if c.is_control() { ' ' } else { c });
-        }
+    let mut next = Next::Shown;
+    for piece in text.split_inclusive(ends) {
+        let end = piece.chars().next_back().filter(|c| ends(*c));
+        let word = &piece[..piece.len() - end.map_or(0, char::len_utf8)];
+        let hidden = next == Next::Hidden && !matches!(word, "" | ":" | "=");
+        let shown = if hidden { "..." } else { without_secrets(word) };
+        // `//name:password@host`.
+        let (scheme, rest) = shown.split_at(shown.find("//").map_or(0, |at| at + 2));
+        let host = rest.split('/').next().and_then(|authority| authority.rfind('@'));
+        let rest = &rest[host.filter(|_| !scheme.is_empty()).map_or(0, |at| at + 1)..];
+        let plain = |c: char| if c.is_control() { ' ' } else { c };
+        out.extend(scheme.chars().chain(rest.chars()).chain(end).map(plain));
+        next = next.behind(word, end);
         if out.len() >= REMOTE_ERROR_CHARS_MAX {
+            let whole = (0..=REMOTE_ERROR_CHARS_MAX).rev().find(|&at| out.is_char_boundary(at));
+            out.truncate(whole.unwrap_or(0));
             out.push_str(" ...");
             break;
         }
@@ -73,14 +83,70 @@ pub(super) fn plain(text: &str) -> String {
     out
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What the words before a word say of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Shown,
+    // Hidden behind a colon: it was a secret's name in quotes.
+    Named,
+    Hidden,
+}
 
-    #[test]
-    fn a_text_loses_signed_targets_and_its_length() {
-        let text = "sending to (http://h/b/o?X-Amz-Signature=abc&x=1): refused,\nonce";
-        assert_eq!(plain(text), "sending to (http://h/b/o): refused, once");
-        assert!(plain(&"x".repeat(10_000)).len() <= REMOTE_ERROR_CHARS_MAX + 4);
+impl Next {
+    fn behind(self, word: &str, end: Option<char>) -> Self {
+        match (self, word) {
+            (Self::Hidden, "" | ":" | "=") | (Self::Named, ":" | "=") => return Self::Hidden,
+            // The word that says how one may enter: the secret follows.
+            (Self::Hidden, _) if is_scheme(word) => return Self::Hidden,
+            _ if is_scheme(word) => return Self::Hidden,
+            _ => {}
+        }
+        let name = word.trim_end_matches([':', '=']);
+        match end {
+            _ if !is_secret(name) => Self::Shown,
+            Some('>') => Self::Hidden,
+            _ if name.len() < word.len() => Self::Hidden,
+            Some('"' | '\'') => Self::Named,
+            _ => Self::Shown,
+        }
     }
 }
+
+fn is_scheme(word: &str) -> bool {
+    ["bearer", "basic"].iter().any(|scheme| word.eq_ignore_ascii_case(scheme))
+}
+
+/// Ends of names of what nobody else may know.
+const SECRETS: [&str; 9] = [
+    "token",
+    "signature",
+    "sig",
+    "secret",
+    "password",
+    "key",
+    "keyid",
+    "credential",
+    "authorization",
+];
+
+// `X-Amz-Security-Token`, `access_token`, `delegation`, `Token-0`.
+fn is_secret(name: &str) -> bool {
+    let letters = name.chars().filter(char::is_ascii_alphabetic);
+    let letters: String = letters.map(|c| c.to_ascii_lowercase()).collect();
+    letters == "delegation" || SECRETS.iter().any(|end| letters.ends_with(end))
+}
+
+// A word up to its query, which may be written with %, or up to the value of a secret.
+fn without_secrets(word: &str) -> &str {
+    let query = word.find('?').into_iter().chain(word.find("%3F")).chain(word.find("%3f")).min();
+    let word = &word[..query.unwrap_or(word.len())];
+    let value = word.match_indices('=').find(|(at, _)| {
+        let name = word[..*at].rsplit(['&', '/', ':']).next();
+        name.is_some_and(is_secret)
+    });
+    value.map_or(word, |(at, _)| &word[..=at])
+}
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod tests;

@@ -29,7 +29,8 @@ pub(super) fn operators(
         let cause = plain(e.message());
         Error::invalid(format!("DFS url {}: {cause}{}", place.label(), remedy(place)))
     })?;
-    let transport = HttpTransporter::new(Transport::new(counts.clone())?);
+    let elsewhere = place.scheme == Scheme::WebHdfs;
+    let transport = HttpTransporter::new(Transport::new(elsewhere, counts.clone())?);
     let context = OperationContext::default().with_http_transport(transport);
     let timeout = Duration::from_millis(REMOTE_TIMEOUT_MS);
     let limits = TimeoutLayer::new().with_timeout(timeout).with_io_timeout(timeout);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use opendal::{Buffer, HttpBody, HttpTransport};
 use opendal_http_transport_reqwest::ReqwestTransport;
+use reqwest::redirect::Policy;
 
 use crate::io::clock;
 use crate::io::remote::operation::operation;
@@ -23,9 +24,10 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// Its requests are counted in `counts`.
-    pub(super) fn new(counts: Arc<RequestCounts>) -> Result<Self> {
-        let client = ReqwestTransport::new(client()?);
+    /// For a store that sends its clients elsewhere, as HDFS does to the hosts of the bytes, or
+    /// for others. Its requests are counted in `counts`.
+    pub(super) fn new(goes_elsewhere: bool, counts: Arc<RequestCounts>) -> Result<Self> {
+        let client = ReqwestTransport::new(client(goes_elsewhere)?);
         Ok(Self { client, not_before: AtomicU64::new(0), counts })
     }
 
@@ -79,13 +81,27 @@ fn asked_patience<B>(response: &http::Response<B>) -> Option<Nanos> {
     Some(ms.min(REMOTE_PATIENCE_MS_MAX) * 1_000_000)
 }
 
-/// One client for the process: its connections are shared.
-fn client() -> Result<reqwest::Client> {
-    static CLIENT: OnceLock<Result<reqwest::Client>> = OnceLock::new();
-    CLIENT.get_or_init(make_client).clone()
+/// One client for the process, or one of two: their connections are shared.
+fn client(goes_elsewhere: bool) -> Result<reqwest::Client> {
+    static CLIENTS: [OnceLock<Result<reqwest::Client>>; 2] = [const { OnceLock::new() }; 2];
+    let redirects = || if goes_elsewhere { Policy::default() } else { at_home() };
+    CLIENTS[usize::from(goes_elsewhere)].get_or_init(|| make_client(redirects())).clone()
 }
 
-fn make_client() -> Result<reqwest::Client> {
+/// What signs a request is for one host: another that it were sent to could use it. The client
+/// knows this of standard headers alone, and stores have others, as for session tokens.
+fn at_home() -> Policy {
+    Policy::custom(|attempt| {
+        let home = attempt.previous().first().map(|first| first.origin());
+        if home == Some(attempt.url().origin()) {
+            Policy::default().redirect(attempt)
+        } else {
+            attempt.stop()
+        }
+    })
+}
+
+fn make_client(redirects: Policy) -> Result<reqwest::Client> {
     let failed = |what: &dyn std::fmt::Display| {
         Error::invalid(format!("the HTTP client cannot be made: {what}"))
     };
@@ -100,6 +116,7 @@ fn make_client() -> Result<reqwest::Client> {
     .with_no_client_auth();
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
+        .redirect(redirects)
         .connect_timeout(Duration::from_millis(REMOTE_CONNECT_MS))
         .pool_idle_timeout(Duration::from_millis(REMOTE_IDLE_MS))
         .build()

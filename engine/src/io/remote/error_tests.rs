@@ -1,0 +1,63 @@
+use super::*;
+
+#[test]
+fn a_text_loses_signed_targets_and_its_length() {
+    let text = "sending to (http://h/b/o?X-Amz-Signature=abc&x=1): refused,\nonce";
+    assert_eq!(plain(text), "sending to (http://h/b/o): refused, once");
+    assert!(plain(&"x".repeat(10_000)).len() <= REMOTE_ERROR_CHARS_MAX + 4);
+    assert!(plain(&"ä".repeat(10_000)).len() <= REMOTE_ERROR_CHARS_MAX + 4);
+    assert_eq!(plain(""), "");
+}
+
+#[test]
+fn urls_of_every_store_lose_what_lets_one_in() {
+    let table = [
+        // A delegation token of HDFS, and the same behind a redirect.
+        (
+            "http://nn:9870/webhdfs/v1/a?op=OPEN&delegation=canary&offset=0",
+            "http://nn:9870/webhdfs/v1/a",
+        ),
+        (
+            "Location: http://dn:9864/webhdfs/v1/a?op=CREATE&delegation=canary;",
+            "Location: http://dn:9864/webhdfs/v1/a;",
+        ),
+        // A shared access signature of Azure.
+        (
+            "https://a.blob.host/c/o?sv=2024-11-04&se=2026&sr=b&sig=canary%3D",
+            "https://a.blob.host/c/o",
+        ),
+        ("the query sv=2024&sp=r&sig=canary is wrong", "the query sv=2024&sp=r&sig= is wrong"),
+        // Google's, in a url, a header and an answer.
+        ("https://storage/b/o?access_token=canary", "https://storage/b/o"),
+        ("https://storage/b/o?X-Goog-Signature=canary#x", "https://storage/b/o"),
+        ("authorization: Bearer canary, host: h", "authorization: ... ..., host: h"),
+        ("Bearer canary", "Bearer ..."),
+        (
+            r#"{"access_token": "canary", "expires_in": 3599}"#,
+            r#"{"access_token": "...", "expires_in": 3599}"#,
+        ),
+        // Amazon's, in a url and as some servers repeat them.
+        ("to http://h/o%3FX-Amz-Security-Token=canary: refused", "to http://h/o refused"),
+        ("<Token-0>canary</Token-0>", "<Token-0>...</Token-0>"),
+        ("<AWSAccessKeyId>canary</AWSAccessKeyId>", "<AWSAccessKeyId>...</AWSAccessKeyId>"),
+        ("X-Amz-Credential=canary/2026/eu", "X-Amz-Credential="),
+        // A proxy with a password.
+        ("proxy http://me:canary@proxy:8080/x refused", "proxy http://proxy:8080/x refused"),
+    ];
+    for (text, expected) in table {
+        assert_eq!(plain(text), expected);
+        assert!(!expected.contains("canary"));
+    }
+}
+
+#[test]
+fn a_text_keeps_what_helps() {
+    for text in [
+        r#"S3Error { code: "ExpiredToken", message: "The security token has expired" }"#,
+        "the key was not found; offset=7 of http://h:9000/bucket/a@b/c",
+        "mail to a@b.c: size=10, key 7",
+        "SignatureDoesNotMatch: the request signature we calculated does not match",
+    ] {
+        assert_eq!(plain(text), text);
+    }
+}

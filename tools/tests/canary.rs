@@ -1,0 +1,377 @@
+//! What lets one into a store or a compactor is told nowhere, whatever goes wrong on the way: not
+//! in logs of any level, errors, handles, statistics, metrics, reports, or files in the root.
+//!
+//! Credentials come from the environment, so engines run in processes of their own.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use aquifer::io::dfs::Dfs;
+use aquifer::io::wire::SECRET_VARIABLE;
+use aquifer::limits::MEMORY_MIN_BYTES;
+use aquifer::shard::engine::{Config, Engine, StoreConfig};
+use aquifer::shard::session::Session;
+use aquifer::shard::values::{ControlOp, ControlResult};
+use aquifer::state::request::{Batch, Completions, StoreId};
+use aquifer::state::{Key, StateKind, StateTable, Target};
+use aquifer::types::ObjectName;
+use aquifer_tests::io_mode;
+use aquifer_tests::proxy::{Fault, Proxy, Rule};
+use aquifer_tests::servers::{self, Kind, Server};
+use aquifer_tests::sim::rng::Rng;
+use log::{LevelFilter, Log, Metadata, Record};
+
+const TOKEN: &str = "canary-token-5ca1ab1e";
+const COMPACTOR: &str = "canary-compactor-0ddba11";
+/// One that the server does not know.
+const WRONG: &str = "canary-wrong-secret-f00d";
+/// What only a signed url has.
+const SIGNED: [&str; 2] = ["X-Amz-Signature", "X-Amz-Credential"];
+
+/// Set in the process of an engine: the server, and whether it lets the engine in.
+const SERVER: &str = "AQUIFER_CANARY_SERVER";
+const WELCOME: &str = "AQUIFER_CANARY_WELCOME";
+const BUCKET: &str = "canary";
+const KEY_GROUPS: u32 = 16;
+const KEYS: u64 = 4_000;
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Says all that anybody logs.
+struct ToStderr;
+
+impl Log for ToStderr {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let line = format!("{} {}: {}\n", record.level(), record.target(), record.args());
+        drop(std::io::stderr().write_all(line.as_bytes()));
+    }
+
+    fn flush(&self) {}
+}
+
+fn url(address: &str) -> String {
+    format!("s3://{BUCKET}/state?endpoint=http://{address}")
+}
+
+/// Faults that speak: each says something else to the client.
+fn faults(elsewhere: &str) -> Vec<Fault> {
+    vec![
+        Fault::Answer { status: 503, retry_after: None },
+        Fault::Answer { status: 403, retry_after: None },
+        Fault::Answer { status: 400, retry_after: None },
+        Fault::Reset,
+        Fault::LoseReply,
+        Fault::Truncate(100),
+        Fault::WholeBody,
+        Fault::WrongRange { shift: 4096, honest: true },
+        Fault::WrongRange { shift: 4096, honest: false },
+        Fault::Redirect(elsewhere.to_owned()),
+    ]
+}
+
+/// A host to be redirected to: nobody may bring it what signs requests.
+fn elsewhere() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its own").to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut head = [0; 8 << 10];
+            let len = stream.read(&mut head).unwrap_or_default();
+            let head = String::from_utf8_lossy(&head[..len]).to_ascii_lowercase();
+            if head.contains("\r\nauthorization:") || head.contains("\r\nx-amz-security-token:") {
+                eprintln!("told to another host: {TOKEN}");
+            }
+            drop(stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"));
+        }
+    });
+    address
+}
+
+/// A store of one state.
+struct Host {
+    session: Session,
+    store: StoreId,
+    states: StateTable,
+    engine: Engine,
+}
+
+impl Host {
+    fn open(address: &str, handle: Option<Vec<u8>>) -> Self {
+        let config = Config {
+            memory_bytes: MEMORY_MIN_BYTES,
+            io: io_mode(),
+            // Nobody is there.
+            compactors: vec!["127.0.0.1:9".to_owned()],
+            ..Config::new(url(address))
+        };
+        let engine = Engine::open(config).expect("nothing is asked yet");
+        let mut session = engine.session(0).expect("the first one");
+        let mut states = StateTable::default();
+        states.declare("v", StateKind::Value).expect("a free name");
+        let handles = handle.into_iter().collect();
+        let config = StoreConfig { states, handles, ..StoreConfig::new(1, KEY_GROUPS) };
+        let (store, states) = session.open_store(config).expect("its checkpoint is there");
+        Self { session, store, states, engine }
+    }
+
+    /// Puts all keys, or gets them. What fails is told.
+    fn each(&mut self, round: Option<u64>) {
+        let (mut batch, mut done) = (Batch::default(), Completions::default());
+        for key in 0..KEYS {
+            let bytes = key.to_be_bytes();
+            let target = Target { key: Key::new(&bytes, KEY_GROUPS), namespace: &[], user_data: 0 };
+            let state = self.states.value(self.store, "v").expect("declared");
+            match round {
+                // No compression makes nothing of it.
+                Some(round) => {
+                    let mut rng = Rng::new(key << 4 | round);
+                    let value: Vec<u8> = (0..300).map(|_| rng.next_u64() as u8).collect();
+                    state.request_put(&mut batch, &target, &value).expect("within the limits");
+                }
+                None => state.request_get(&mut batch, &target).expect("within the limits"),
+            }
+        }
+        while self.session.in_flight() > 0 || !batch.requests.is_empty() {
+            self.session.submit(&mut batch).expect("the shard lives");
+            let some = self.session.poll(Some(PATIENCE), &mut done).expect("the shard lives");
+            assert!(some > 0, "requests hang");
+            done.errors.iter().for_each(|error| eprintln!("{error} {error:?}"));
+        }
+    }
+
+    fn checkpoint(&mut self) -> Vec<u8> {
+        let cut = (0..10).find_map(|_| {
+            let cut = self.session.checkpoint(self.store);
+            cut.inspect_err(|error| eprintln!("{error} {error:?}")).ok()
+        });
+        let handle = cut.expect("ten times");
+        eprintln!("{}", String::from_utf8_lossy(&handle));
+        handle
+    }
+}
+
+/// The life of a store, on a way that breaks now and then. The objects of its last checkpoint.
+fn live(proxy: &Proxy, elsewhere: &str) -> Vec<ObjectName> {
+    let address = proxy.address();
+    for fault in faults(elsewhere) {
+        let of_bodies =
+            matches!(fault, Fault::Truncate(_) | Fault::WholeBody | Fault::WrongRange { .. });
+        let rule = Rule::new(fault).chance(100);
+        proxy.rule(if of_bodies { rule.method("GET") } else { rule });
+    }
+    let mut host = Host::open(&address, None);
+    let mut handle = Vec::new();
+    for round in 0..3 {
+        host.each(Some(round));
+        let drained = host.session.run_control(ControlOp::Drain(host.store));
+        eprintln!("{drained:?}");
+        handle = host.checkpoint();
+    }
+    eprintln!("{:?}", host.engine.statistics());
+    drop(host);
+    proxy.clear();
+    let mut host = Host::open(&address, Some(handle.clone()));
+    host.each(None);
+    let listed = host.session.run_control(ControlOp::List(handle)).expect("it is there");
+    eprintln!("{listed:?} {:?}", host.engine.statistics());
+    let ControlResult::Objects(objects) = listed else { panic!("{listed:?}") };
+    objects.iter().map(|object| object.name).collect()
+}
+
+/// Every operation on a way that is broken.
+fn fail(proxy: &Proxy, elsewhere: &str, names: &[ObjectName]) {
+    for fault in faults(elsewhere) {
+        proxy.clear();
+        proxy.rule(Rule::new(fault));
+        let dfs = Dfs::open(&url(&proxy.address())).expect("nothing is asked yet");
+        let name = &names[0];
+        let other = ObjectName { seq: u64::MAX, ..*name };
+        eprintln!("{:?}", dfs.load(name, 1 << 20).err());
+        eprintln!("{:?}", dfs.read(names.last().expect("one"), 4096, 4096).err());
+        eprintln!("{:?} {:?}", dfs.size(name).err(), dfs.list(1).err());
+        eprintln!("{:?} {:?}", dfs.put(&other, b"x").err(), dfs.delete(&other).err());
+    }
+}
+
+/// The process of an engine.
+fn speak(server: &str) {
+    log::set_logger(&ToStderr).expect("the first one");
+    log::set_max_level(LevelFilter::Trace);
+    let (proxy, elsewhere) = (Proxy::new(server, 7), elsewhere());
+    let names = if std::env::var(WELCOME).is_ok() {
+        live(&proxy, &elsewhere)
+    } else {
+        let name = "0000000000000001/0000000000000000-00000000000000000000000000000007/\
+                    manifest-0000000000000000-0000000000000007";
+        vec![name.parse().expect("a name")]
+    };
+    fail(&proxy, &elsewhere, &names);
+    // Nothing is in the way, and the server itself may refuse.
+    proxy.clear();
+    let dfs = Dfs::open(&url(&proxy.address())).expect("nothing is asked yet");
+    eprintln!("{:?} {:?}", dfs.load(&names[0], 1 << 20).err(), dfs.list(1).err());
+    eprintln!("all was said");
+}
+
+/// A process that has the credentials of a server.
+fn with_credentials(mut command: Command, kind: Kind) -> Command {
+    let servers::Credentials { user, secret } = kind.credentials();
+    command.env("AWS_ACCESS_KEY_ID", user).env("AWS_SECRET_ACCESS_KEY", secret);
+    command.env(SECRET_VARIABLE, COMPACTOR).env("RUST_BACKTRACE", "1");
+    command
+}
+
+/// What an engine says.
+fn engine(server: &Server, welcome: bool) -> String {
+    let mut command = with_credentials(Command::new(std::env::current_exe().unwrap()), server.kind);
+    command.args(["--exact", "secrets_are_told_nowhere", "--nocapture"]);
+    command.env(SERVER, &server.address).env("AWS_SESSION_TOKEN", TOKEN);
+    if welcome {
+        command.env(WELCOME, "1");
+    }
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    let last: Vec<&str> = said.lines().rev().take(30).collect();
+    assert!(output.status.success() && said.contains("all was said"), "{last:#?}");
+    assert!(said.contains("TRACE"), "it logs everything");
+    said.into_owned()
+}
+
+/// What the command says, and leaves.
+fn command(server: &Server, folder: &Path) -> String {
+    let proxy = Proxy::new(&server.address, 7);
+    let refused = Fault::Answer { status: 503, retry_after: None };
+    for fault in [refused, Fault::Reset, Fault::LoseReply] {
+        proxy.rule(Rule::new(fault).method("PUT").chance(1000));
+    }
+    let aquifer = || {
+        let command = Command::new(env!("CARGO_BIN_EXE_aquifer"));
+        let mut command = with_credentials(command, server.kind);
+        command.current_dir(folder).env("XDG_RUNTIME_DIR", folder);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let url = url(&proxy.address());
+    let mut bench = aquifer();
+    bench.args("bench load,get,rmw,checkpoint,restore --records 3K --memory 48M".split(' '));
+    bench.args("--seconds 1 --warmup 0 --json report.json --metrics-addr 0 --quiet".split(' '));
+    let mut bench = bench.args(["--dfs", &url]).spawn().unwrap();
+    let mut lines = BufReader::new(bench.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("metrics on") {
+        assert!(lines.read_line(&mut said).unwrap() > 0, "{said}");
+    }
+    let at = said.rsplit("http://").next().unwrap().trim().trim_end_matches("/metrics").to_owned();
+    let begun = Instant::now();
+    let metrics = loop {
+        let metrics = http(&at);
+        if metrics.contains("200 OK") || begun.elapsed() > PATIENCE {
+            break metrics;
+        }
+    };
+    assert!(metrics.contains("aquifer_"), "{metrics}");
+    let page = fs::read_to_string(folder.join(format!("aquifer/{}.json", bench.id()))).unwrap();
+    lines.read_to_string(&mut said).unwrap();
+    let output = bench.wait_with_output().unwrap();
+    assert!(output.status.success(), "{said}");
+    let report = fs::read_to_string(folder.join("report.json")).unwrap();
+    said = said + &String::from_utf8_lossy(&output.stdout) + &metrics + &page + &report;
+
+    let ask = |args: &[&str], secret: Option<&str>| {
+        let mut command = aquifer();
+        if let Some(secret) = secret {
+            command.env("AWS_SECRET_ACCESS_KEY", secret);
+        }
+        let output = command.args(args).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr)
+    };
+    proxy.clear();
+    said += &ask(&["probe", &url], None);
+    let refused = ask(&["probe", &url], Some(WRONG));
+    assert!(refused.contains("403") || refused.contains("credentials"), "{refused}");
+    said += &refused;
+    said += &ask(&["doctor", "--dfs", &url], Some(WRONG));
+    // Where they do not belong.
+    let secret = server.kind.credentials().secret;
+    said += &ask(&["probe", &format!("s3://me:{secret}@{BUCKET}/state")], None);
+    said += &ask(&["probe", &format!("{url}&secret_key={secret}")], None);
+    let endpoint = format!("s3://{BUCKET}/state?endpoint=http://me:{secret}@{}", proxy.address());
+    said + &ask(&["probe", &endpoint], None)
+}
+
+fn http(address: &str) -> String {
+    let mut said = String::new();
+    if let Ok(mut stream) = TcpStream::connect(address) {
+        let head = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        drop(stream.write_all(head.as_bytes()));
+        drop(stream.read_to_string(&mut said));
+    }
+    said
+}
+
+/// All bytes of all files below a folder.
+fn files(folder: &Path, seen: &mut dyn FnMut(&Path, &[u8])) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, seen);
+        } else {
+            seen(&path, &fs::read(&path).unwrap());
+        }
+    }
+}
+
+fn has(bytes: &[u8], part: &str) -> bool {
+    bytes.windows(part.len()).any(|window| window == part.as_bytes())
+}
+
+fn check(kind: Kind) {
+    let Some(server) = servers::told(servers::shared(kind)) else { return };
+    server.create_bucket(BUCKET);
+    let servers::Credentials { user, secret } = kind.credentials();
+    let secrets = [&[user, secret, TOKEN, COMPACTOR, WRONG][..], &SIGNED].concat();
+    let folder = tempfile::tempdir().unwrap();
+    let all = match kind {
+        // It takes any token.
+        Kind::S3s => vec![("an engine", engine(server, true))],
+        _ => vec![
+            ("an engine that is refused", engine(server, false)),
+            ("the command", command(server, folder.path())),
+        ],
+    };
+    for (who, said) in &all {
+        println!("{}: {who} says {} bytes", kind.name(), said.len());
+        for secret in &secrets {
+            let line = said.lines().find(|line| line.contains(secret));
+            assert!(line.is_none(), "{who} tells {secret}: {:.1000}", line.unwrap_or_default());
+        }
+    }
+    let mut count = 0;
+    for root in [server.folder().join("data").join(BUCKET), folder.path().to_owned()] {
+        files(&root, &mut |path, bytes| {
+            count += 1;
+            for secret in &secrets {
+                assert!(!has(bytes, secret), "{} has {secret}", path.display());
+            }
+        });
+    }
+    assert!(count > 3, "{count} files");
+}
+
+#[test]
+fn secrets_are_told_nowhere() {
+    if let Ok(server) = std::env::var(SERVER) {
+        return speak(&server);
+    }
+    check(Kind::Minio);
+    check(Kind::S3s);
+}
