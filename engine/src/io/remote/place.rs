@@ -190,7 +190,8 @@ impl RemotePlace {
             return Ok(());
         };
         Err(Error::invalid(format!(
-            "DFS url {}: {at} is reached unencrypted, and everybody on the way reads the state;              name an endpoint of https, or add plaintext=allowed where the network is your own",
+            "DFS url {}: {at} is reached unencrypted, and everybody on the way reads the state; \
+             name an endpoint of https, or add plaintext=allowed where the network is your own",
             self.label()
         )))
     }
