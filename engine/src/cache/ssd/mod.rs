@@ -98,7 +98,7 @@ pub struct Ssd {
     paused_until: Nanos,
     // The free space of its file system is being looked at, or is from then on.
     looking: bool,
-    next_look: Nanos,
+    next_look: Option<Nanos>,
     now: Nanos,
     counters: SsdCounters,
 }
@@ -189,7 +189,7 @@ impl Ssd {
             failures: 0,
             paused_until: 0,
             looking: false,
-            next_look: 0,
+            next_look: None,
             now: 0,
             counters: SsdCounters { capacity_bytes, ..SsdCounters::default() },
             file,

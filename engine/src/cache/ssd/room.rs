@@ -9,11 +9,14 @@ use crate::types::Result;
 impl Ssd {
     /// Looks, if it is time to, and gives up what others are short of.
     pub(super) fn look(&mut self) {
-        if self.looking || self.now < self.next_look {
+        let short_bytes = self.file.spare_bytes.saturating_sub(self.file.free_bytes);
+        // Who opened the file has looked.
+        let wait = if short_bytes > 0 { 0 } else { SSD_LOOK_NS };
+        let next_look = *self.next_look.get_or_insert(self.now + wait);
+        if self.looking || self.now < next_look {
             return;
         }
         self.looking = true;
-        let short_bytes = self.file.spare_bytes.saturating_sub(self.file.free_bytes);
         let end = self.shorten(short_bytes);
         self.requests.push(IoRequest::Room { end });
     }
@@ -39,12 +42,12 @@ impl Ssd {
     /// It was looked: what the file system has free, bytes.
     pub fn room(&mut self, result: Result<u64>) {
         self.looking = false;
-        self.next_look = self.now + SSD_LOOK_NS;
+        self.next_look = Some(self.now + SSD_LOOK_NS);
         match result {
             Ok(free_bytes) => {
                 self.file.free_bytes = free_bytes;
                 if free_bytes < self.file.spare_bytes {
-                    self.next_look = self.now + SSD_LOOK_SHORT_NS;
+                    self.next_look = Some(self.now + SSD_LOOK_SHORT_NS);
                 }
             }
             Err(error) => {

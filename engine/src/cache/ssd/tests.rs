@@ -238,7 +238,7 @@ fn space_is_given_back_when_others_fill_the_disk() {
     let held = rig.ssd.counters().held_bytes;
     // Two regions are missing.
     rig.free_bytes = 2 * SSD_REGION_BYTES as u64;
-    (rig.now, rig.ssd.next_look) = (1, 1);
+    rig.now += crate::limits::SSD_LOOK_NS;
     rig.work();
     let grown = |rig: &Rig| rig.disk.chunks(SSD_REGION_BYTES).filter(|r| r[0] != 0).count();
     let before = grown(&rig);
