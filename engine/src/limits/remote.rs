@@ -85,8 +85,9 @@ pub const GAP_LATENCY_DIVISOR: u128 = 8;
 /// anything.
 pub const GAP_BYTES_MIN: u64 = super::PAGE_BYTES as u64;
 
-/// And at most, bytes, however slow a store is: they take memory and somebody's bandwidth.
-pub const GAP_BYTES_MAX: u64 = 128 << 10;
+/// And at most, bytes, however slow a store is: to receive these costs a shard as much as another
+/// request (0.4 us a KiB beside 14 us).
+pub const GAP_BYTES_MAX: u64 = 32 << 10;
 
 /// Largest read made of neighbours in an object of a store, bytes: it is held in memory whole, and
 /// who waits for its first unit waits for its last.
