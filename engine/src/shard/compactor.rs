@@ -8,15 +8,13 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
 use crate::io::handoff::locked;
-use crate::io::read_driver::IoKind;
 use crate::io::sealed::Secret;
-use crate::io::values::{JobIo, JobState};
 use crate::io::wire::{self, Wire};
 use crate::io::{clock, sys};
 use crate::limits::{
@@ -27,7 +25,7 @@ use crate::lsm::errand::{Errand, Report};
 use crate::lsm::errand_job::{ErrandJob, Watch};
 use crate::mem::slab::Slab;
 use crate::shard::engine::IoMode;
-use crate::shard::executor::{Executor, ExecutorLink, Finished, Order, Reach};
+use crate::shard::executor::{Executor, ExecutorLink, Executors, Finished, Order, Reach};
 use crate::sst::meta::TableRef;
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos, Result};
@@ -86,38 +84,7 @@ struct Shared {
 
 type Errands = Executor<Box<ErrandJob>>;
 
-static ON_RINGS: OnceLock<Errands> = OnceLock::new();
-static ON_THREADS: OnceLock<Errands> = OnceLock::new();
-
-fn executor(kind: IoKind) -> &'static Errands {
-    fn step(job: &mut Box<ErrandJob>, io: &mut JobIo) -> JobState {
-        job.step(io)
-    }
-    let executor = match kind {
-        IoKind::Uring => &ON_RINGS,
-        IoKind::Portable => &ON_THREADS,
-    };
-    executor.get_or_init(|| Executor::new(kind, step))
-}
-
-/// The executor of a mode, whose threads start.
-fn executor_of(mode: IoMode, dfs: &Dfs) -> Result<&'static Errands> {
-    let started = |kind| {
-        let executor = executor(kind);
-        link(executor, &Doorbell::new()?, dfs).map(|_link| executor)
-    };
-    match (mode, started) {
-        (IoMode::Portable, started) => started(IoKind::Portable),
-        (IoMode::Uring, started) => started(IoKind::Uring),
-        (IoMode::Auto, started) => started(IoKind::Uring).or_else(|error| {
-            if error.kind != ErrorKind::Unsupported {
-                return Err(error);
-            }
-            log::warn!("{}; until then threads that block read and write instead", error.text);
-            started(IoKind::Portable)
-        }),
-    }
-}
+static ERRANDS: Executors<Box<ErrandJob>> = Executors::new(|job, io| job.step(io));
 
 // A compactor sends no merge on, and has no cache.
 fn link(executor: &Errands, bell: &Doorbell, dfs: &Dfs) -> Result<ExecutorLink<Box<ErrandJob>>> {
@@ -139,7 +106,11 @@ impl Compactor {
         }
         let secret = wire::read_secret(config.secret_file.as_deref())?;
         let dfs = Dfs::open(&config.dfs)?;
-        let executor = executor_of(config.io, &dfs)?;
+        let (executor, _) = config.io.start("", |kind| {
+            let executor = ERRANDS.of(kind);
+            // Its threads start.
+            link(executor, &Doorbell::new()?, &dfs).map(|_link| executor)
+        })?;
         let shared = Shared {
             secret,
             dfs,

@@ -2,7 +2,7 @@
 //! `tick`.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::cache::ssd::SsdFile;
 use crate::io::clock;
@@ -12,37 +12,22 @@ use crate::io::read_driver::{IoKind, ReadDriver};
 use crate::io::reads::{Read, ReadCounters, Wait};
 use crate::io::ssd_file::{self, OpenSsd, SsdConfig};
 use crate::io::uring::RingMode;
-use crate::io::values::{IoDone, IoRequest, JobIo, JobState};
+use crate::io::values::{IoDone, IoRequest};
 use crate::limits::{ERRAND_BYTES_MIN, EXECUTOR_SILENT_NS_MAX, SSD_REGION_BYTES, TIMED_TICKS};
 use crate::lsm::job::{Job, Left, Unfinished};
 use crate::shard::compactors::Compactors;
-use crate::shard::executor::{Executor, ExecutorCounters, ExecutorLink, Finished, Order, Reach};
+use crate::shard::executor::{ExecutorCounters, ExecutorLink, Executors, Finished, Order, Reach};
 use crate::shard::statistics::{ShardStatistics, Slot};
 use crate::shard::values::{Inbox, JobReport, Outbox, Park};
 use crate::shard::{Shard, ShardLimits};
 use crate::types::{Nanos, Result};
 
-type Executors = Executor<Box<Job>>;
-
-static ON_RINGS: OnceLock<Executors> = OnceLock::new();
-static ON_THREADS: OnceLock<Executors> = OnceLock::new();
-
-fn executor(kind: IoKind) -> &'static Executors {
-    fn step(job: &mut Box<Job>, io: &mut JobIo) -> JobState {
-        job.step(io)
-    }
-    let executor = match kind {
-        IoKind::Uring => &ON_RINGS,
-        IoKind::Portable => &ON_THREADS,
-    };
-    executor.get_or_init(|| Executor::new(kind, step))
-}
+static EXECUTORS: Executors<Box<Job>> = Executors::new(|job, io| job.step(io));
 
 /// What the background executors of this process did.
 #[must_use]
 pub fn executor_counters() -> Vec<ExecutorCounters> {
-    let started = [&ON_RINGS, &ON_THREADS].into_iter().filter_map(OnceLock::get);
-    started.flat_map(Executor::counters).collect()
+    EXECUTORS.counters()
 }
 
 /// What a shard has of its own.
@@ -126,7 +111,7 @@ impl Driver {
         }
         let of_store = dfs.is_store();
         let reach = Reach { dfs, compactors: compactors.clone(), cache };
-        let link = executor(kind).link(&reads.doorbell(), &reach)?;
+        let link = EXECUTORS.of(kind).link(&reads.doorbell(), &reach)?;
         let slot = Slot::new(index, reads.doorbell(), clock::now(), shard.statistics());
         Ok(Self {
             shard,

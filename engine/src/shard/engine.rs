@@ -53,6 +53,38 @@ pub struct Io {
     pub reason: String,
 }
 
+impl IoMode {
+    /// Starts something in the way that is asked for, and says in which. Where `Auto` meets that
+    /// io_uring is forbidden, the log says so, and what that `costs`.
+    pub(super) fn start<T>(
+        self,
+        costs: &str,
+        start: impl Fn(IoKind) -> Result<T>,
+    ) -> Result<(T, Io)> {
+        let portable = |reason| {
+            let kind = IoKind::Portable;
+            start(kind).map(|started| (started, Io { kind, reason }))
+        };
+        if self == Self::Portable {
+            return portable("asked for".to_owned());
+        }
+        match start(IoKind::Uring) {
+            Ok(started) => {
+                let reason = "io_uring is allowed here".to_owned();
+                Ok((started, Io { kind: IoKind::Uring, reason }))
+            }
+            Err(error) if self == Self::Auto && error.kind == ErrorKind::Unsupported => {
+                log::warn!(
+                    "{}; until then threads that block read and write instead (io=portable){costs}",
+                    error.text
+                );
+                portable(error.text.to_string())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
 /// How to open an engine.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -269,7 +301,9 @@ impl Engine {
                 Compactors::new(addresses, secret)?
             }
         });
-        let ((shards, slots), io) = Self::open_shards(&config, &dfs, &compactors)?;
+        let open = |kind| Shards::open(&config, &dfs, &compactors, kind);
+        let costs = ", which costs more CPU for each cold read";
+        let ((shards, slots), io) = config.io.start(costs, open)?;
         let source = Source {
             opened_at: clock::now(),
             budget_bytes: config.memory_bytes,
@@ -289,36 +323,6 @@ impl Engine {
             io.reason
         );
         Ok(Self { io, _page: page, shards, source })
-    }
-
-    // The shards, and how they reach their files.
-    fn open_shards(
-        config: &Config,
-        dfs: &Dfs,
-        compactors: &Arc<Compactors>,
-    ) -> Result<(Opened, Io)> {
-        let portable = |reason| {
-            let shards = Shards::open(config, dfs, compactors, IoKind::Portable)?;
-            Ok((shards, Io { kind: IoKind::Portable, reason }))
-        };
-        if config.io == IoMode::Portable {
-            return portable("asked for".to_owned());
-        }
-        match Shards::open(config, dfs, compactors, IoKind::Uring) {
-            Ok(shards) => {
-                let reason = "io_uring is allowed here".to_owned();
-                Ok((shards, Io { kind: IoKind::Uring, reason }))
-            }
-            Err(error) if config.io == IoMode::Auto && error.kind == ErrorKind::Unsupported => {
-                log::warn!(
-                    "{}; until then threads that block read and write instead (io=portable), \
-                     which costs more CPU for each cold read",
-                    error.text
-                );
-                portable(error.text.to_string())
-            }
-            Err(error) => Err(error),
-        }
     }
 
     /// Ends the engine's threads, and waits for that no longer than `patience`. Requests that are

@@ -12,7 +12,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
 use bytes::Bytes;
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -124,12 +124,38 @@ pub enum Finished<J> {
     },
 }
 
-/// The executors of a process. Any thread; keep one in a static.
+/// Threads that run jobs. Any thread may link shards.
 pub struct Executor<J: Send + 'static> {
     kind: IoKind,
     step: Step<J>,
     cores: Mutex<Vec<Arc<Core<J>>>>,
     cores_max: usize,
+}
+
+/// The executors of a process for one sort of jobs, one for each way to reach files; each starts
+/// when it is first asked for. Keep it in a static.
+pub struct Executors<J: Send + 'static> {
+    step: Step<J>,
+    each: [OnceLock<Executor<J>>; 2],
+}
+
+impl<J: Send + 'static> Executors<J> {
+    /// Executors that run jobs by `step`.
+    #[must_use]
+    pub const fn new(step: Step<J>) -> Self {
+        Self { step, each: [const { OnceLock::new() }; 2] }
+    }
+
+    /// The executor that reaches files so.
+    pub fn of(&self, kind: IoKind) -> &Executor<J> {
+        self.each[kind as usize].get_or_init(|| Executor::new(kind, self.step))
+    }
+
+    /// What each of them did so far.
+    #[must_use]
+    pub fn counters(&self) -> Vec<ExecutorCounters> {
+        self.each.iter().filter_map(OnceLock::get).flat_map(Executor::counters).collect()
+    }
 }
 
 /// What one executor did so far.

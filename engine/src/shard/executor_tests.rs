@@ -1,4 +1,3 @@
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
@@ -18,8 +17,8 @@ use crate::mem::slab::Slab;
 type TestJob = Box<dyn FnMut(&mut JobIo) -> JobState + Send>;
 
 fn executor(kind: IoKind) -> &'static Executor<TestJob> {
-    static EXECUTORS: [OnceLock<Executor<TestJob>>; 2] = [const { OnceLock::new() }; 2];
-    EXECUTORS[kind as usize].get_or_init(|| Executor::new(kind, |job, io| job(io)))
+    static EXECUTORS: Executors<TestJob> = Executors::new(|job, io| job(io));
+    EXECUTORS.of(kind)
 }
 
 const KINDS: [IoKind; 2] = [IoKind::Uring, IoKind::Portable];
