@@ -30,7 +30,6 @@ pub struct Output {
     // Of the open builder: what was handed over, and what lies behind that.
     handed_over: u64,
     placed: Vec<Extent>,
-    writes: usize,
 }
 
 impl Output {
@@ -53,7 +52,6 @@ impl Output {
             through: None,
             handed_over: 0,
             placed: Vec::new(),
-            writes: 0,
         }
     }
 
@@ -117,9 +115,7 @@ impl Output {
         match &mut self.through {
             Some(through) => {
                 let key = object_key(&self.object);
-                let asked = io.requests.len();
                 io.requests.extend(through.push(key, start, &bytes, &mut self.placed));
-                self.writes += io.requests.len() - asked;
             }
             None => self.placed.clear(),
         }
@@ -134,10 +130,7 @@ impl Output {
     /// What building filter or index refused.
     pub fn finish(&mut self, io: &mut JobIo) -> Result<()> {
         self.finish_table(io)?;
-        if let Some(request) = self.through.as_mut().and_then(Through::end) {
-            self.writes += 1;
-            io.requests.push(request);
-        }
+        io.requests.extend(self.through.as_mut().and_then(Through::end));
         Ok(())
     }
 
@@ -170,7 +163,6 @@ impl Output {
                 result
             }
             JobDone::Cached { region, buf, result } => {
-                self.writes -= 1;
                 if let Some(through) = &mut self.through {
                     through.written(region, buf, result);
                 }
@@ -192,7 +184,8 @@ impl Output {
     /// True if no write is outstanding.
     #[must_use]
     pub fn settled(&self) -> bool {
-        self.appends == 0 && self.seals == 0 && self.writes == 0
+        let through = self.through.as_ref().is_none_or(Through::is_settled);
+        self.appends == 0 && self.seals == 0 && through
     }
 
     /// The first failure of a write.

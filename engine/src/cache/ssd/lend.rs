@@ -13,7 +13,7 @@ impl Ssd {
         let extents_bytes = u64::from(self.region_pages - 1) * PAGE_BYTES as u64;
         let wanted = bytes.div_ceil(extents_bytes) + 1;
         let most = u64::from(self.regions / SSD_LENT_DIVISOR);
-        let lent = self.lent.concat().len() as u64;
+        let lent = self.lent.iter().map(Vec::len).sum::<usize>() as u64;
         let is_busy = self.is_paused() || self.loading.is_some();
         if is_busy || self.lent.len() == SSD_THROUGH_JOBS_MAX || wanted + lent > most {
             return None;

@@ -126,6 +126,12 @@ impl Through {
         Some(JobRequest::Cache { region: number, offset, buf })
     }
 
+    /// True if no write is outstanding.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.filled.iter().all(|filled| filled.result.is_some())
+    }
+
     /// A region was written, or was not.
     pub fn written(&mut self, region: u32, buf: Buf, result: Result<u64>) {
         self.spare.push(buf);
