@@ -46,10 +46,17 @@ pub struct HttpCounters {
 
 /// A read that a GET is to serve.
 pub(crate) struct Request {
-    pub(super) op: Op,
+    op: Op,
     pub(super) target: Arc<Target>,
     // To be sent on a new connection: it met one that was closed, or one that brought wrong bytes.
     fresh: bool,
+}
+
+impl Request {
+    /// The range that it is for.
+    pub(super) fn asked(&self) -> Asked {
+        Asked { offset: self.op.offset, bytes: self.op.buf.bytes().len() as u64 }
+    }
 }
 
 /// How a GET ended.
@@ -188,8 +195,7 @@ impl Connections {
 
     // Begins a request on an idle connection or a new one.
     fn begin(&mut self, at: usize, idle: Option<Token>, request: Request, now: Nanos) {
-        let asked = Asked { offset: request.op.offset, bytes: request.op.buf.bytes().len() as u64 };
-        let target = request.target.clone();
+        let (target, asked) = (request.target.clone(), request.asked());
         let token = match idle {
             Some(token) => token,
             None => match self.open(at) {
@@ -197,21 +203,32 @@ impl Connections {
                 Err(end) => return self.end(request, outcome(end, false)),
             },
         };
-        let link = self.links.get_mut(token).expect("an idle connection lives");
-        self.places[at].busy += 1;
-        let span = if idle.is_some() { HTTP_RESPONSE_NS_MAX } else { HTTP_CONNECT_NS_MAX };
-        (link.sent, link.deadline) = (now, now.saturating_add(span));
-        link.request = Some(request);
-        let (deadline, asked) = (link.deadline, link.connection.ask(&target, asked));
-        self.look_at(deadline);
+        self.links.get_mut(token).expect("an idle connection lives").request = Some(request);
+        let sent = self.send((token, idle.is_none()), &target, asked, now);
         if let Some(late) = self.late_at(token) {
             self.look_at(late);
         }
-        self.counters.requests += 1;
-        match asked {
-            Ok(()) => self.steps.push_back(token),
-            Err(end) => self.over(token, end, now),
+        if let Err(end) = sent {
+            self.over(token, end, now);
         }
+    }
+
+    // Sends a request on a connection, which is to be made first if it is new.
+    pub(super) fn send(
+        &mut self,
+        (token, is_new): (Token, bool),
+        target: &Target,
+        asked: Asked,
+        now: Nanos,
+    ) -> Result<(), End> {
+        let link = self.links.get_mut(token).expect("a connection that is free lives");
+        self.places[link.place].busy += 1;
+        let span = if is_new { HTTP_CONNECT_NS_MAX } else { HTTP_RESPONSE_NS_MAX };
+        (link.sent, link.deadline) = (now, now.saturating_add(span));
+        let (deadline, sent) = (link.deadline, link.connection.ask(target, asked));
+        self.look_at(deadline);
+        self.counters.requests += 1;
+        sent.map(|()| self.steps.push_back(token))
     }
 
     // `look` has something to do then.

@@ -3,10 +3,7 @@
 //! fails leaves the read to the other. A few in a hundred requests at most are sent so.
 
 use crate::io::http::connections::Connections;
-use crate::io::http::response::Asked;
-use crate::limits::{
-    HEDGE_BUDGET_DIVISOR, HEDGE_WINDOW, HTTP_CONNECT_NS_MAX, HTTP_RESPONSE_NS_MAX,
-};
+use crate::limits::{HEDGE_BUDGET_DIVISOR, HEDGE_WINDOW};
 use crate::mem::histogram::Histogram;
 use crate::mem::slab::Token;
 use crate::types::Nanos;
@@ -62,8 +59,7 @@ impl Connections {
     fn send_again(&mut self, token: Token, now: Nanos) {
         let Some(link) = self.links.get(token) else { return };
         let (at, Some(request)) = (link.place, &link.request) else { return };
-        let (op, target) = (&request.op, request.target.clone());
-        let asked = Asked { offset: op.offset, bytes: op.buf.bytes().len() as u64 };
+        let (target, asked) = (request.target.clone(), request.asked());
         let place = &self.places[at];
         let within = (self.counters.hedges + 1) * HEDGE_BUDGET_DIVISOR <= self.counters.requests;
         if !within || place.busy >= place.allowed() || place.not_before > now {
@@ -74,18 +70,11 @@ impl Connections {
             return;
         }
         let Some(twin) = idle.or_else(|| self.open(at).ok()) else { return };
-        let span = if idle.is_some() { HTTP_RESPONSE_NS_MAX } else { HTTP_CONNECT_NS_MAX };
-        let link = self.links.get_mut(twin).expect("an idle connection lives");
-        (link.sent, link.deadline, link.twin) = (now, now.saturating_add(span), Some(token));
-        let (deadline, asked) = (link.deadline, link.connection.ask(&target, asked));
+        self.links.get_mut(twin).expect("an idle connection lives").twin = Some(token);
         self.links.get_mut(token).expect("just looked up").twin = Some(twin);
-        self.places[at].busy += 1;
-        self.counters.requests += 1;
         self.counters.hedges += 1;
-        self.look_at(deadline);
-        match asked {
-            Ok(()) => self.steps.push_back(twin),
-            Err(_) => drop(self.overtaken(twin, false)),
+        if self.send((twin, idle.is_none()), &target, asked, now).is_err() {
+            self.overtaken(twin, false);
         }
     }
 
