@@ -16,7 +16,7 @@ use aquifer::types::error::ErrorKind;
 use aquifer::types::key::key_parts;
 use aquifer::types::{Error, Incarnation, ObjectKind, ObjectName};
 use aquifer_tests::client::Client;
-use aquifer_tests::model::mixture::{everything, group_of, write};
+use aquifer_tests::model::mixture::{everything, group_of, run_parts, write};
 use aquifer_tests::model::oracle::{KEY_GROUPS, Model, Op, States, compare, declared};
 use aquifer_tests::sim::driver::Answer;
 use aquifer_tests::sim::rng::Rng;
@@ -116,17 +116,8 @@ impl Job {
 
     /// Each store serves the operations of its key groups; every answer is the model's.
     fn run(&mut self, ops: &[Op]) {
-        for part in &self.parts {
-            let (first, last) = part.range;
-            let mine = ops.iter().filter(|op| (first..=last).contains(&group_of(op)));
-            let mine: Vec<Op> = mine.cloned().collect();
-            self.client.turn_to((part.store, part.states));
-            for (op, answer) in mine.iter().zip(self.client.run(&mine)) {
-                if let Err(difference) = compare(&self.model.apply(op), &answer) {
-                    panic!("key group {}: {op:?}: {difference}", group_of(op));
-                }
-            }
-        }
+        let parts = self.parts.iter().map(|part| (part.range, part.store, part.states));
+        run_parts(&mut self.client, &mut self.model, parts, ops);
     }
 
     fn write(&mut self) {

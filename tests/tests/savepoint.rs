@@ -17,8 +17,8 @@ use aquifer::state::{Key, StateTable, Target};
 use aquifer::types::error::ErrorKind;
 use aquifer::types::{Incarnation, ObjectName};
 use aquifer_tests::client::Client;
-use aquifer_tests::model::mixture::{everything, group_of, write};
-use aquifer_tests::model::oracle::{KEY_GROUPS, Model, Op, States, compare, declared};
+use aquifer_tests::model::mixture::{everything, run_parts, write};
+use aquifer_tests::model::oracle::{KEY_GROUPS, Model, Op, States, declared};
 use aquifer_tests::sim::rng::Rng;
 use aquifer_tools::dump::import::{Sizes, load};
 use aquifer_tools::dump::{Source, export};
@@ -93,17 +93,8 @@ impl Job {
     }
 
     fn run(&mut self, ops: &[Op]) {
-        for part in &self.parts {
-            let (first, last) = part.range;
-            let mine = ops.iter().filter(|op| (first..=last).contains(&group_of(op)));
-            let mine: Vec<Op> = mine.cloned().collect();
-            self.client.turn_to((part.store, part.states));
-            for (op, answer) in mine.iter().zip(self.client.run(&mine)) {
-                if let Err(difference) = compare(&self.model.apply(op), &answer) {
-                    panic!("key group {}: {op:?}: {difference}", group_of(op));
-                }
-            }
-        }
+        let parts = self.parts.iter().map(|part| (part.range, part.store, part.states));
+        run_parts(&mut self.client, &mut self.model, parts, ops);
     }
 
     fn write(&mut self) {

@@ -1,8 +1,12 @@
 //! Writes to a few keys of all states, and the questions that tell all that came of them.
 
 use aquifer::state::Key;
+use aquifer::state::request::StoreId;
 
-use crate::model::oracle::{KEY_GROUPS, Op, RowKey, SMALL_STATES, State, key_bytes};
+use crate::client::Client;
+use crate::model::oracle::{
+    KEY_GROUPS, Model, Op, RowKey, SMALL_STATES, State, States, compare, key_bytes,
+};
 use crate::sim::rng::Rng;
 
 /// Keys of every state.
@@ -39,6 +43,29 @@ pub fn write(rng: &mut Rng) -> Op {
 pub fn everything() -> Vec<Op> {
     let gets = (0..KEYS).flat_map(|key| SMALL_STATES.map(|state| Op::Get(row(state, key))));
     gets.chain((0..KEYS).map(|key| Op::Scan(row(State::Map, key), 100))).collect()
+}
+
+/// Has stores serve operations, each those of its key groups, first and last; every answer is the
+/// model's.
+///
+/// # Panics
+/// If one is not.
+pub fn run_parts(
+    client: &mut Client,
+    model: &mut Model,
+    parts: impl IntoIterator<Item = ((u16, u16), StoreId, States)>,
+    ops: &[Op],
+) {
+    for ((first, last), store, states) in parts {
+        let mine = ops.iter().filter(|op| (first..=last).contains(&group_of(op)));
+        let mine: Vec<Op> = mine.cloned().collect();
+        client.turn_to((store, states));
+        for (op, answer) in mine.iter().zip(client.run(&mine)) {
+            if let Err(difference) = compare(&model.apply(op), &answer) {
+                panic!("key group {}: {op:?}: {difference}", group_of(op));
+            }
+        }
+    }
 }
 
 /// The key group that an operation is about.
