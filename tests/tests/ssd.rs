@@ -203,9 +203,11 @@ fn a_disk_that_others_fill_gets_its_space_back() {
     let before = bytes();
     let thread = ShardThread::Owned;
     let mut host = Host::with_spare(&rig.dfs, &rig.ssd, thread, Some(&rig.handle), 1 << 62);
-    while bytes() > before / 4 {
+    let shrinks = (0..100).any(|_| {
         host.each(false);
-    }
+        bytes() <= before / 4
+    });
+    assert!(shrinks, "{} of {before} bytes are left", bytes());
     assert_eq!(host.session.statistics().unwrap().ssd.damaged, 0);
 }
 

@@ -112,14 +112,14 @@ pub struct Arrived {
 const SSD: ObjectSlot = ObjectSlot(u32::MAX);
 
 // Sixteen regions of eight pages: little data goes through everything that much goes through.
-fn with_ssd(mut shard: Shard, stored_bytes: usize) -> Shard {
+fn with_ssd(mut shard: Shard, stored_bytes: usize, free_bytes: u64) -> Shard {
     let region_bytes = 8 * PAGE_BYTES;
     shard.set_ssd(SsdFile {
         object: SSD,
         region_bytes,
         bytes: 16 * region_bytes as u64,
         stored_bytes: stored_bytes as u64,
-        free_bytes: u64::MAX,
+        free_bytes,
         spare_bytes: 1,
     });
     shard
@@ -165,7 +165,7 @@ impl Sim {
     #[must_use]
     pub fn new(limits: ShardLimits, faults: FaultMix, rng: Rng) -> Self {
         Self {
-            shard: with_ssd(Shard::new(limits), 0),
+            shard: with_ssd(Shard::new(limits), 0, u64::MAX),
             inbox: Inbox::default(),
             park: Park::Busy,
             job_bytes: 0,
@@ -246,7 +246,8 @@ impl Sim {
         if self.rng.chance(3000) {
             self.ssd.clear();
         }
-        self.shard = with_ssd(Shard::new(limits), self.ssd.len());
+        let free_bytes = self.free_bytes();
+        self.shard = with_ssd(Shard::new(limits), self.ssd.len(), free_bytes);
         self.park = Park::Busy;
         self.dfs.crash(&written);
     }
@@ -405,8 +406,8 @@ impl Sim {
                 if let Some(end) = end {
                     self.ssd.truncate(end as usize);
                 }
-                let free = if self.rng.chance(self.faults.ssd_full) { 0 } else { u64::MAX };
-                self.later(Event::Io(IoDone::Room { result: Ok(free) }, None));
+                let result = Ok(self.free_bytes());
+                self.later(Event::Io(IoDone::Room { result }, None));
             }
             IoRequest::Put { token, name, bytes } => {
                 self.trace.bytes(&bytes);
@@ -429,6 +430,12 @@ impl Sim {
             }
             IoRequest::Write { .. } => unreachable!("only the cache is written to"),
         }
+    }
+
+    // Of the disk of the cache.
+    fn free_bytes(&mut self) -> u64 {
+        let full = self.faults.ssd_full > 0 && self.rng.chance(self.faults.ssd_full);
+        if full { 0 } else { u64::MAX }
     }
 
     fn read_ssd(&mut self, offset: u64, out: &mut [u8]) -> Result<()> {
