@@ -1,8 +1,10 @@
 //! What a ranged GET costs its client: the ring's connections beside reqwest on a tokio runtime of
 //! one thread, in turns, against `httpd` in a process of its own. CPU is that of this process.
+//! Without TLS also what it costs at least: as many bytes sent and received by sockets that block,
+//! with nothing parsed, copied or waited for together.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -44,7 +46,7 @@ struct Args {
     /// Requests of each in a round.
     #[arg(long, default_value_t = 20_000)]
     requests: usize,
-    /// The ring alone.
+    /// Without reqwest.
     #[arg(long)]
     alone: bool,
     /// The ring of a shard in its host's poll instead of one on a core of its own.
@@ -62,9 +64,8 @@ fn main() -> Result<()> {
     let bytes: Vec<u8> = (0..words).flat_map(|i| mixed(i).to_le_bytes()).collect();
     std::fs::write(folder.path().join("object"), bytes)?;
     let certificate = folder.path().join("certificate.pem");
-    println!(
-        "scheme ms  bytes depth   ring: CPU us a GET (min median max)  1000/s   reqwest: the same"
-    );
+    println!("CPU us a GET (min median max)  1000/s");
+    println!("scheme ms  bytes depth   {:^30}   {:^30}   bare sockets", "ring", "reqwest");
     for &latency_ms in &args.latencies_ms {
         for tls in [None, Some(certificate.as_path())] {
             let server = Server::start(folder.path(), latency_ms, tls)?;
@@ -73,57 +74,54 @@ fn main() -> Result<()> {
             for (&bytes, &depth) in
                 args.bytes.iter().flat_map(|b| args.depths.iter().map(move |d| (b, d)))
             {
-                compare(&args, &server, &mut ring, &reqwest, bytes, depth)?;
+                let mut ours = |requests| ring.gets(bytes, depth, requests);
+                let mut theirs = |requests| reqwest.gets(bytes, depth, requests);
+                let bare = tls.is_none().then(|| Bare::open(&server, depth)).transpose()?;
+                let mut least = bare.map(|mut bare| move |requests| bare.gets(bytes, requests));
+                let mut arms: [Option<&mut Gets<'_>>; 3] = [Some(&mut ours), None, None];
+                if !args.alone {
+                    arms[1] = Some(&mut theirs);
+                }
+                arms[2] = least.as_mut().map(|least| least as _);
+                let [ours, theirs, least] = compare(&args, depth, arms)?;
+                let scheme = server.scheme;
+                println!(
+                    "{scheme:>6} {latency_ms:>2} {bytes:>6} {depth:>5}   {ours}   {theirs}   {least}"
+                );
             }
         }
     }
     Ok(())
 }
 
-fn compare(
-    args: &Args,
-    server: &Server,
-    ring: &mut Ring,
-    reqwest: &Reqwest,
-    bytes: usize,
-    depth: usize,
-) -> Result<()> {
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+/// Makes so many GETs.
+type Gets<'a> = dyn FnMut(usize) -> Result<()> + 'a;
+
+fn compare(args: &Args, depth: usize, mut arms: [Option<&mut Gets<'_>>; 3]) -> Result<[String; 3]> {
+    let mut figures: [Vec<(f64, f64)>; 3] = Default::default();
     // Connections are made before anything is measured.
-    ring.gets(bytes, depth, depth * 4)?;
-    if !args.alone {
-        reqwest.gets(bytes, depth, depth * 4)?;
+    for arm in arms.iter_mut().flatten() {
+        arm(depth * 4)?;
     }
     for round in 0..args.rounds {
-        for turn in 0..if args.alone { 1 } else { 2 } {
+        for turn in 0..arms.len() {
+            let at = (turn + round) % arms.len();
+            let Some(arm) = &mut arms[at] else { continue };
             let start = (Instant::now(), cpu_us());
-            let figures = if args.alone || (turn + round) % 2 == 0 {
-                ring.gets(bytes, depth, args.requests)?;
-                &mut ours
-            } else {
-                reqwest.gets(bytes, depth, args.requests)?;
-                &mut theirs
-            };
+            arm(args.requests)?;
             let gets = args.requests as f64;
             let rate = gets / start.0.elapsed().as_secs_f64() / 1000.0;
-            figures.push(((cpu_us() - start.1) / gets, rate));
+            figures[at].push(((cpu_us() - start.1) / gets, rate));
         }
     }
-    let shown = |figures: &[(f64, f64)]| {
+    Ok(figures.map(|figures| {
         if figures.is_empty() {
-            return String::new();
+            return format!("{:30}", "");
         }
         let cpu = Figure::of(figures.iter().map(|f| f.0).collect()).expect("a round");
         let rate = Figure::of(figures.iter().map(|f| f.1).collect()).expect("a round");
-        format!("{:6.1} {:6.1} {:6.1} {:7.1}", cpu.min, cpu.median, cpu.max, rate.median)
-    };
-    let Server { scheme, latency_ms, .. } = server;
-    println!(
-        "{scheme:>6} {latency_ms:>2} {bytes:>6} {depth:>5}   {}   {}",
-        shown(&ours),
-        shown(&theirs)
-    );
-    Ok(())
+        format!("{:6.1} {:6.1} {:6.1} {:9.1}", cpu.min, cpu.median, cpu.max, rate.median)
+    }))
 }
 
 // User and system time of this process.
@@ -271,5 +269,52 @@ impl Reqwest {
             }
             Ok(())
         })
+    }
+}
+
+/// Connections that block, one request in flight on each.
+struct Bare {
+    sockets: Vec<TcpStream>,
+    host: SocketAddr,
+    buf: Vec<u8>,
+    number: usize,
+}
+
+impl Bare {
+    fn open(server: &Server, depth: usize) -> Result<Self> {
+        let connect = |_| {
+            let socket = TcpStream::connect(server.address)?;
+            socket.set_nodelay(true)?;
+            Ok(socket)
+        };
+        let sockets = (0..depth).map(connect).collect::<Result<_>>()?;
+        Ok(Self { sockets, host: server.address, buf: Vec::new(), number: 0 })
+    }
+
+    fn gets(&mut self, bytes: usize, requests: usize) -> Result<()> {
+        let heads_max = 4096;
+        self.buf.resize(bytes + heads_max, 0);
+        for _ in 0..requests.div_ceil(self.sockets.len()) {
+            for socket in &mut self.sockets {
+                self.number += 1;
+                let first = offset(self.number, bytes);
+                let (host, last) = (self.host, first + bytes as u64 - 1);
+                let request = format!(
+                    "GET /object HTTP/1.1\r\nHost: {host}\r\nRange: bytes={first}-{last}\r\n\r\n"
+                );
+                socket.write_all(request.as_bytes())?;
+            }
+            for socket in &mut self.sockets {
+                let (mut received, mut head) = (0, None);
+                while head.is_none_or(|head| received < head + bytes) {
+                    let read = socket.read(&mut self.buf[received..])?;
+                    ensure!(read > 0, "the server closed a connection");
+                    received += read;
+                    let end = self.buf[..received].windows(4).position(|w| w == b"\r\n\r\n");
+                    head = head.or(end.map(|at| at + 4));
+                }
+            }
+        }
+        Ok(())
     }
 }
