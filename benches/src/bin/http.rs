@@ -84,10 +84,8 @@ fn main() -> Result<()> {
                 }
                 arms[2] = least.as_mut().map(|least| least as _);
                 let [ours, theirs, least] = compare(&args, depth, arms)?;
-                let scheme = server.scheme;
-                println!(
-                    "{scheme:>6} {latency_ms:>2} {bytes:>6} {depth:>5}   {ours}   {theirs}   {least}"
-                );
+                let place = format!("{:>6} {latency_ms:>2} {bytes:>6} {depth:>5}", server.scheme);
+                println!("{place}   {ours}   {theirs}   {least}");
             }
         }
     }
@@ -139,7 +137,6 @@ fn offset(number: usize, bytes: usize) -> u64 {
 struct Server {
     process: Child,
     scheme: &'static str,
-    latency_ms: u64,
     address: SocketAddr,
     certificate: Option<CertificateDer<'static>>,
 }
@@ -158,7 +155,7 @@ impl Server {
         let (scheme, address) = url.trim().split_once("://").context("httpd tells its url")?;
         let scheme = if scheme == "https" { "https" } else { "http" };
         let certificate = certificate.map(CertificateDer::from_pem_file).transpose()?;
-        Ok(Self { process, scheme, latency_ms, address: address.parse()?, certificate })
+        Ok(Self { process, scheme, address: address.parse()?, certificate })
     }
 }
 
