@@ -185,6 +185,9 @@ pub const MANIFEST_TABLES_MAX: usize = 4 << 20;
 /// some 100 bytes for it.
 pub const MANIFEST_TABLETS_MAX: usize = MANIFEST_TABLES_MAX;
 
+/// Hot pages that a manifest names at most: far more than caches remember.
+pub const MANIFEST_HOT_PAGES_MAX: usize = 1 << 20;
+
 /// Largest manifest, bytes: a reader allocates that much for it.
 pub const MANIFEST_BYTES_MAX: u64 = 256 << 20;
 /// Bytes a table builder hands over at a time: large enough that an append costs little beside

@@ -24,13 +24,17 @@ fn entry(number: u16) -> RowKey {
 /// A store of one map whose entries are random bytes of `len`, restored: nothing is in memory.
 fn restored(entries: u16, len: usize) -> Client {
     let mut client = client();
+    fill(&mut client, entries, len);
+    client.restore();
+    client
+}
+
+fn fill(client: &mut Client, entries: u16, len: usize) {
     let mut rng = Rng::new(2);
     let puts: Vec<Op> = (0..entries)
         .map(|number| Op::Put(entry(number), (0..len).map(|_| rng.next_u64() as u8).collect()))
         .collect();
     assert!(client.run(&puts).iter().all(|answer| *answer == Answer::Done));
-    client.restore();
-    client
 }
 
 /// A client whose reads all go to the DFS: the disk of its cache refuses all.
@@ -60,6 +64,34 @@ fn gets_of_one_unit_share_one_read() {
     assert!(found(&client.run(&gets)));
     let counters = client.counters().coalescer;
     assert_eq!((counters.needs, counters.reads, counters.joins), (20, 1, 19));
+}
+
+/// Hits of the cache by gets of some rows, each far from the others, on an empty disk, after a
+/// restore from a checkpoint before which the cache was asked for them so many times.
+fn hits_on_an_empty_disk(asked: usize) -> u64 {
+    let mut client = Client::new(ShardLimits::of_memory(MEMORY_MIN_BYTES).expect("the minimum"));
+    fill(&mut client, 4000, 400);
+    let mut gets: Vec<Op> = (0..40).map(|at| Op::Get(entry(at * 90 + 50))).collect();
+    for _ in 0..asked {
+        // Each process samples in the same rhythm.
+        gets.rotate_left(7);
+        client.restore();
+        client.turns(500);
+        assert!(found(&client.run(&gets)));
+    }
+    client.sim.lose_ssd();
+    client.restore();
+    client.turns(2000);
+    assert!(found(&client.run(&gets)));
+    client.sim.statistics().ssd.hits
+}
+
+#[test]
+fn what_a_checkpoint_calls_hot_is_brought_into_an_empty_cache() {
+    let (cold, hot) = (hits_on_an_empty_disk(0), hits_on_an_empty_disk(60));
+    assert_eq!(cold, 0, "nothing is known to be hot");
+    // One hit in eight is remembered.
+    assert!(hot >= 30, "{hot} of 40");
 }
 
 #[test]

@@ -60,5 +60,23 @@ pub const SSD_LOOK_SHORT_NS: u64 = 200_000_000;
 /// microseconds for each.
 pub const SSD_GIVEN_BACK_MAX: u64 = 64;
 
+/// Places of hits that are remembered for the hot set of a checkpoint: sorting them takes a cut
+/// about half a millisecond, and a manifest 64 KiB.
+pub const HOT_PLACES_MAX: usize = 16_384;
+
+/// Of so many hits the place of one is remembered: then the places last for a minute of 2000 hits a
+/// second, and what is asked for most is among them anyway.
+pub const HOT_SAMPLED_HITS: u32 = 8;
+
+/// Bytes that one job brings into the cache of what a checkpoint calls hot, at most: the shard
+/// looks for as many units, which takes it some hundred microseconds.
+pub const WARM_JOB_BYTES_MAX: u64 = 2 << 20;
+
+/// Reads of such a job in flight: most of the DFS is for those who wait for it.
+pub const WARM_READS_MAX: usize = 8;
+
+/// Bytes of such a read, at most.
+pub const WARM_READ_BYTES_MAX: usize = 64 << 10;
+
 /// What the file system of the cache keeps free for others, bytes, where the host does not say.
 pub const SSD_SPARE_BYTES: u64 = 256 << 20;

@@ -102,7 +102,7 @@ impl ErrandJob {
             Outcome::Merged { outputs, .. } => {
                 Ok(Some(outputs.iter().map(|table| *table.table_ref()).collect()))
             }
-            Outcome::Flushed { .. } => unreachable!("an errand flushes nothing"),
+            Outcome::Flushed { .. } | Outcome::Warmed => unreachable!("an errand merges"),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::lsm::flush::FlushJob;
 use crate::lsm::open::OpenJob;
 use crate::lsm::output::Output;
 use crate::lsm::rows::FrozenRows;
+use crate::lsm::warm::WarmJob;
 use crate::sst::table::Table;
 use crate::types::{Error, ObjectName, Result};
 
@@ -23,6 +24,8 @@ pub enum Work {
     Merge(MergeJob),
     /// Tables of a restored store become resident.
     Open(OpenJob),
+    /// Units that a checkpoint calls hot come into the cache on the SSD.
+    Warm(WarmJob),
 }
 
 /// One background job.
@@ -57,6 +60,8 @@ pub enum Outcome {
         /// Resident parts, or what is wrong with them.
         tables: Vec<(ObjectName, Result<Arc<Table>>)>,
     },
+    /// What lies in the cache now is told by the job's regions.
+    Warmed,
 }
 
 /// A job that failed.
@@ -93,6 +98,7 @@ impl Job {
             Work::Flush(job) => job.rows_bytes() as u64,
             Work::Merge(job) => job.input_bytes(),
             Work::Open(_) => 0,
+            Work::Warm(job) => job.bytes(),
         }
     }
 
@@ -100,20 +106,25 @@ impl Job {
         match &mut self.work {
             Work::Flush(job) => Some(job.output()),
             Work::Merge(job) => Some(job.output()),
-            Work::Open(_) => None,
+            Work::Open(_) | Work::Warm(_) => None,
         }
     }
 
     /// Its tables are written through to the cache as well.
     pub fn write_through(&mut self, through: Through) {
-        if let Some(output) = self.output() {
+        if let Work::Warm(job) = &mut self.work {
+            job.write_through(through);
+        } else if let Some(output) = self.output() {
             output.write_through(through);
         }
     }
 
     /// What a finished job wrote through; none of a job that failed.
     pub fn take_through(&mut self) -> Option<Through> {
-        let through = self.output().and_then(Output::take_through);
+        let through = match &mut self.work {
+            Work::Warm(job) => job.take_through(),
+            _ => self.output().and_then(Output::take_through),
+        };
         through.filter(|_| self.failure.is_none())
     }
 
@@ -129,6 +140,7 @@ impl Job {
             Work::Flush(job) => job.step(io),
             Work::Merge(job) => job.step(io),
             Work::Open(job) => Ok(job.step(io)),
+            Work::Warm(job) => Ok(job.step(io)),
         };
         self.outstanding += io.requests.len() - asked;
         let write_failure = self.output().and_then(|output| output.failure().cloned());
@@ -155,7 +167,7 @@ impl Job {
     pub fn verdict(&mut self) -> Option<Verdict> {
         match &mut self.work {
             Work::Merge(job) => job.verdict(),
-            Work::Flush(_) | Work::Open(_) => None,
+            Work::Flush(_) | Work::Open(_) | Work::Warm(_) => None,
         }
     }
 
@@ -169,6 +181,7 @@ impl Job {
                 Work::Flush(job) => Left::Flush(job.into_rows()),
                 Work::Merge(job) => Left::Merge(job.inputs().0),
                 Work::Open(_) => unreachable!("its tables fail one by one"),
+                Work::Warm(_) => unreachable!("it leaves out what fails"),
             };
             return Err(Unfinished { error, left });
         }
@@ -185,6 +198,7 @@ impl Job {
                 (Outcome::Merged { low, inputs, outputs }, bytes)
             }
             Work::Open(job) => (Outcome::Opened { tables: job.into_tables() }, 0),
+            Work::Warm(_) => (Outcome::Warmed, 0),
         })
     }
 }

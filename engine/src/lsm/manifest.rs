@@ -7,14 +7,17 @@ use crate::codec::reader::Reader;
 use crate::codec::unverified::Unverified;
 use crate::codec::varint;
 use crate::limits::{
-    KEY_GROUPS_MAX, MANIFEST_TABLES_MAX, MANIFEST_TABLETS_MAX, STORED_KEY_BYTES_MAX,
+    KEY_GROUPS_MAX, MANIFEST_HOT_PAGES_MAX, MANIFEST_TABLES_MAX, MANIFEST_TABLETS_MAX, PAGE_BYTES,
+    STORED_KEY_BYTES_MAX,
 };
 use crate::lsm::version::Version;
 use crate::sst::meta::{TABLE_REF_BYTES, TableRef};
 use crate::types::{Error, ObjectName, Result};
 
 const MAGIC: &[u8; 8] = b"AQUIMAN1";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
+/// Those before had no hot pages.
+const FORMAT_VERSION_OF_HOT: u32 = 2;
 
 /// A tablet by the numbers of its tables, newest run first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +26,16 @@ pub struct TabletRef {
     pub low: Box<[u8]>,
     /// Into `Manifest::tables`.
     pub runs: Vec<u32>,
+}
+
+/// What was asked for much of one table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HotPages {
+    /// Into `Manifest::tables`.
+    pub table: u32,
+    /// Pages of its object at which units begin, ascending; units of other stores may be among
+    /// them.
+    pub pages: Vec<u32>,
 }
 
 /// What a manifest says.
@@ -40,6 +53,8 @@ pub struct Manifest {
     pub tables: Vec<TableRef>,
     /// In key order, without gaps.
     pub tablets: Vec<TabletRef>,
+    /// What a cache should have first, by table, ascending. Nothing depends on it.
+    pub hot: Vec<HotPages>,
 }
 
 /// Where bytes stop being a manifest.
@@ -90,7 +105,7 @@ impl Manifest {
                     .collect(),
             })
             .collect();
-        Self { store, key_groups, range, states, tables, tablets }
+        Self { store, key_groups, range, states, tables, tablets, hot: Vec::new() }
     }
 
     /// The bytes of the object `name`.
@@ -116,6 +131,16 @@ impl Manifest {
                 varint::put(&mut out, u64::from(run));
             }
         }
+        varint::put(&mut out, self.hot.len() as u64);
+        for hot in &self.hot {
+            varint::put(&mut out, u64::from(hot.table));
+            varint::put(&mut out, hot.pages.len() as u64);
+            let mut last = 0;
+            for &page in &hot.pages {
+                varint::put(&mut out, u64::from(page - last));
+                last = page;
+            }
+        }
         let crc = keyed_crc(object_key(name), 0, &out);
         out.extend_from_slice(&crc.to_le_bytes());
         out
@@ -137,7 +162,7 @@ impl Manifest {
         }
         let version = body[MAGIC.len()..].first_chunk().copied().map(u32::from_le_bytes);
         let version = version.ok_or_else(|| fail(ENDS_EARLY))?;
-        if version != FORMAT_VERSION {
+        if !(1..=FORMAT_VERSION).contains(&version) {
             return Err(Error::new(
                 crate::types::error::ErrorKind::Unsupported,
                 format!(
@@ -154,6 +179,8 @@ impl Manifest {
     #[must_use]
     pub fn examine(bytes: &[u8]) -> (Self, Option<Flaw>) {
         let end = bytes.len().saturating_sub(4);
+        let version = bytes.get(MAGIC.len()..).and_then(<[u8]>::first_chunk).copied();
+        let has_hot = version.is_none_or(|v| u32::from_le_bytes(v) >= FORMAT_VERSION_OF_HOT);
         let mut reader = Reader::new(bytes.get(MAGIC.len() + 4..end).unwrap_or_default());
         let mut out = Self {
             store: 0,
@@ -162,8 +189,14 @@ impl Manifest {
             states: Vec::new(),
             tables: Vec::new(),
             tablets: Vec::new(),
+            hot: Vec::new(),
         };
-        let read = out.decode_body(&mut reader);
+        let read = out.decode_body(&mut reader).and_then(|()| {
+            if has_hot {
+                out.decode_hot(&mut reader)?;
+            }
+            if reader.remaining() > 0 { Err("bytes follow the last field") } else { Ok(()) }
+        });
         let flaw = read.err().map(|what| Flaw { at: end - reader.remaining(), what });
         (out, flaw)
     }
@@ -211,7 +244,23 @@ impl Manifest {
             }
             self.tablets.push(tablet);
         }
-        if reader.remaining() > 0 { Err("bytes follow the last tablet") } else { Ok(()) }
+        Ok(())
+    }
+
+    fn decode_hot(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+        // A table, a count and a page take a byte each.
+        let count = count_of(reader, 3)?;
+        self.hot = room(count)?;
+        let mut pages_left = MANIFEST_HOT_PAGES_MAX;
+        for _ in 0..count {
+            let hot = decode_hot_pages(reader, &self.tables, pages_left)?;
+            pages_left -= hot.pages.len();
+            if self.hot.last().is_some_and(|last| last.table >= hot.table) {
+                return Err("the tables of hot pages do not ascend");
+            }
+            self.hot.push(hot);
+        }
+        Ok(())
     }
 }
 
@@ -232,6 +281,30 @@ fn decode_tablet(reader: &mut Reader<'_>, tables: usize) -> Read<TabletRef> {
         return Err("a tablet names a table twice");
     }
     Ok(TabletRef { low: low.into(), runs })
+}
+
+fn decode_hot_pages(
+    reader: &mut Reader<'_>,
+    tables: &[TableRef],
+    pages_max: usize,
+) -> Read<HotPages> {
+    let table = u32::try_from(reader.varint().ok_or(ENDS_EARLY)?).ok();
+    let named = table.and_then(|table| Some((table, tables.get(table as usize)?)));
+    let (table, table_ref) = named.ok_or("hot pages without a table")?;
+    let end = table_ref.file_bytes / PAGE_BYTES as u64;
+    let count = count_of(reader, 1)?;
+    if count == 0 || count > pages_max {
+        return Err("no hot pages of a table, or more than a manifest may name");
+    }
+    let mut pages: Vec<u32> = room(count)?;
+    for _ in 0..count {
+        let step = reader.varint().ok_or(ENDS_EARLY)?;
+        let last = pages.last().copied();
+        let page = u64::from(last.unwrap_or(0)).checked_add(step).filter(|&page| page < end);
+        let page = page.filter(|_| last.is_none() || step > 0).and_then(|p| u32::try_from(p).ok());
+        pages.push(page.ok_or("hot pages do not ascend inside their table")?);
+    }
+    Ok(HotPages { table, pages })
 }
 
 // A count of items that take at least `bytes_min` bytes each of what is left.

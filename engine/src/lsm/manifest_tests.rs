@@ -4,7 +4,8 @@ use crate::limits::PAGE_BYTES;
 use crate::types::error::ErrorKind;
 use crate::types::{Incarnation, ObjectKind};
 
-const GOLDEN: &[u8] = include_bytes!("../../testdata/manifest-v1.bin");
+const GOLDEN: &[u8] = include_bytes!("../../testdata/manifest-v2.bin");
+const GOLDEN_V1: &[u8] = include_bytes!("../../testdata/manifest-v1.bin");
 const VERSION_AT: usize = 8;
 
 fn name(kind: ObjectKind, seq: u64) -> ObjectName {
@@ -39,6 +40,10 @@ fn manifest() -> Manifest {
         states: vec![1, 1, 0, 5, b'c', b'o', b'u', b'n', b't'],
         tables: vec![table(3), table(1), table(9)],
         tablets: vec![tablet(b"", &[0, 1]), tablet(b"\0\x20\x01k", &[0, 2]), tablet(b"\x7f", &[])],
+        hot: vec![
+            HotPages { table: 0, pages: vec![0, 2, 5] },
+            HotPages { table: 2, pages: vec![1] },
+        ],
     }
 }
 
@@ -55,13 +60,16 @@ fn sealed(mut body: Vec<u8>) -> Vec<u8> {
 
 #[test]
 fn a_manifest_is_written_and_read_as_ever() {
-    check_golden("manifest-v1.bin", GOLDEN, &manifest().encode(&own_name()));
+    check_golden("manifest-v2.bin", GOLDEN, &manifest().encode(&own_name()));
     assert_eq!(decode(GOLDEN), Ok(manifest()));
+    // Without hot pages.
+    assert_eq!(decode(GOLDEN_V1), Ok(Manifest { hot: Vec::new(), ..manifest() }));
 }
 
 #[test]
 fn an_empty_store_comes_back() {
-    let empty = Manifest { tables: Vec::new(), tablets: vec![tablet(b"", &[])], ..manifest() };
+    let (tables, hot) = (Vec::new(), Vec::new());
+    let empty = Manifest { tables, tablets: vec![tablet(b"", &[])], hot, ..manifest() };
     assert_eq!(decode(&empty.encode(&own_name())), Ok(empty));
 }
 
@@ -91,7 +99,7 @@ fn a_manifest_under_another_name_is_refused() {
 #[test]
 fn a_newer_format_is_named() {
     let mut body = GOLDEN[..GOLDEN.len() - 4].to_vec();
-    body[VERSION_AT] = 2;
+    body[VERSION_AT] = 3;
     assert_eq!(decode(&sealed(body)), Err(ErrorKind::Unsupported));
 }
 
@@ -143,6 +151,24 @@ fn tablets_out_of_order_and_runs_that_are_not_a_table_each_are_refused() {
     ];
     for tablets in tablets {
         let broken = Manifest { tablets, ..manifest() };
+        assert_eq!(decode(&broken.encode(&own_name())), Err(ErrorKind::Corrupt), "{broken:?}");
+    }
+}
+
+#[test]
+fn hot_pages_that_are_out_of_order_or_of_no_table_are_refused() {
+    let of = |table, pages: &[u32]| HotPages { table, pages: pages.to_vec() };
+    for hot in [
+        vec![of(3, &[1])],
+        vec![of(1, &[1]), of(1, &[2])],
+        vec![of(2, &[1]), of(1, &[2])],
+        vec![of(0, &[])],
+        vec![of(0, &[3, 3])],
+        // The object of table 0 has six pages.
+        vec![of(0, &[6])],
+        vec![of(0, &[1, u32::MAX])],
+    ] {
+        let broken = Manifest { hot, ..manifest() };
         assert_eq!(decode(&broken.encode(&own_name())), Err(ErrorKind::Corrupt), "{broken:?}");
     }
 }

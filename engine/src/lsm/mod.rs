@@ -22,3 +22,4 @@ pub mod segment;
 pub mod slices;
 pub mod stream;
 pub mod version;
+pub mod warm;

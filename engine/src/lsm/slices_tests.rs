@@ -34,6 +34,7 @@ fn checkpoint(
         states: vec![0],
         tablets: tablets.iter().map(tablet_ref).collect(),
         tables: tables.iter().map(|&seq| table(seq)).collect(),
+        hot: Vec::new(),
     };
     (name(ObjectKind::Manifest, seq), manifest)
 }

@@ -1,7 +1,7 @@
 //! Background work of a shard: which jobs to start, and what becomes of their outcomes.
 
 use crate::io::values::{IoRequest, ObjectSlot};
-use crate::limits::{JOB_BASE_BYTES, MERGES_MAX};
+use crate::limits::{JOB_BASE_BYTES, MERGES_MAX, WARM_READ_BYTES_MAX, WARM_READS_MAX};
 use crate::lsm::away::MergeJob;
 use crate::lsm::job::{Job, Left, Outcome, Unfinished, Work};
 use crate::lsm::version::{MergeEdit, OpenTable};
@@ -28,6 +28,7 @@ pub(super) enum JobKind {
     Flush,
     Merge,
     Open,
+    Warm,
 }
 
 impl Shard {
@@ -57,6 +58,12 @@ impl Shard {
                 let Some(work) = self.next_merge(index) else { break };
                 let grant = JOB_BASE_BYTES + work.read_buffer_bytes();
                 self.start(index, Work::Merge(work), grant, outbox);
+            }
+        }
+        for index in 0..self.stores.len() {
+            if let Some(job) = self.next_warm(index) {
+                let grant = WARM_READS_MAX * WARM_READ_BYTES_MAX;
+                self.start(index, Work::Warm(job), grant, outbox);
             }
         }
     }
@@ -97,6 +104,7 @@ impl Shard {
             Work::Flush(_) => JobKind::Flush,
             Work::Merge(_) => JobKind::Merge,
             Work::Open(_) => JobKind::Open,
+            Work::Warm(_) => JobKind::Warm,
         };
         let (mut job, mut lent) = (Job::new(work), Vec::new());
         if let Some(through) = self.ssd.as_mut().and_then(|ssd| ssd.lend(job.input_bytes())) {
@@ -139,6 +147,9 @@ impl Shard {
                 self.counters.merges += 1;
             }
             Ok(Applied::Open(tables)) => self.tables_opened(job.store, tables, opened, outbox),
+            Ok(Applied::Warmed) => {}
+            // It is only a cache.
+            Err(_) if job.kind == JobKind::Warm => {}
             Err(unfinished) => {
                 self.counters.job_failures += 1;
                 close_all(opened, outbox);
@@ -181,6 +192,7 @@ pub(super) enum Applied {
     Flush { generation: u64, table: Option<OpenTable> },
     Merge(MergeEdit),
     Open(Vec<(ObjectName, Result<OpenTable>)>),
+    Warmed,
 }
 
 pub(super) type Opened = [(ObjectName, ObjectSlot)];
@@ -206,6 +218,7 @@ fn opened_tables(outcome: Outcome, opened: &Opened) -> std::result::Result<Appli
             let tables = tables.into_iter().map(|(name, table)| (name, table.and_then(open)));
             Ok(Applied::Open(tables.collect()))
         }
+        Outcome::Warmed => Ok(Applied::Warmed),
     };
     applied().map_err(|error| Unfinished { error, left: Left::Lost })
 }

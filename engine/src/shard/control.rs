@@ -13,6 +13,7 @@ use crate::shard::store::{Cut, Store};
 use crate::shard::values::{
     Control, ControlDone, ControlOp, ControlResult, OpenStore, Outbox, StoredObject,
 };
+use crate::shard::warm::hot_pages;
 use crate::state::StateKind;
 use crate::state::request::StoreId;
 use crate::types::{Error, ObjectKind, Result};
@@ -252,7 +253,9 @@ impl Shard {
             }
             let cut = store.cuts.pop_front().expect("just seen");
             let name = store.new_name(ObjectKind::Manifest);
-            let bytes = store.manifest().encode(&name);
+            let mut manifest = store.manifest();
+            manifest.hot = hot_pages(self.ssd.as_ref(), &manifest);
+            let bytes = manifest.encode(&name);
             let handle = Handle::of(name, &bytes);
             // From here on nothing that the manifest names may be deleted.
             store.retain(handle);

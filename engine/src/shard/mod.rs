@@ -35,6 +35,7 @@ pub mod statistics;
 mod store;
 mod survey;
 pub mod values;
+mod warm;
 
 pub use shard::{Shard, ShardLimits};
 pub use statistics::ShardCounters;

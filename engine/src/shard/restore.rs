@@ -12,6 +12,7 @@ use crate::shard::control::{PendingControl, done, manifest_of};
 use crate::shard::shard::Shard;
 use crate::shard::store::Store;
 use crate::shard::values::{ControlResult, OpenStore, Outbox};
+use crate::shard::warm::HotTable;
 use crate::state::StateTable;
 use crate::state::request::StoreId;
 use crate::types::error::ErrorKind;
@@ -150,6 +151,10 @@ impl Shard {
         open.states = states;
         let mut store = Store::new(open, &self.limits);
         store.restore(Version::of_slices(&slices)?, self.now);
+        if let Some(ssd) = &mut self.ssd {
+            store.hot = HotTable::of_manifests(slices.iter().map(|slice| slice.manifest));
+            store.hot.iter().for_each(|hot| hot.tell(ssd));
+        }
         self.add(store)
     }
 }

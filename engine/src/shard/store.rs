@@ -28,6 +28,7 @@ use crate::shard::ShardLimits;
 use crate::shard::opening::Opening;
 use crate::shard::statistics::RequestsByState;
 use crate::shard::values::OpenStore;
+use crate::shard::warm::HotTable;
 use crate::state::StateTable;
 use crate::state::request::StoreId;
 use crate::types::error::ErrorKind;
@@ -63,6 +64,8 @@ pub(super) struct Store {
     pub cuts: VecDeque<Cut>,
     pub drains: Vec<(u16, u64)>,
     pub opening: Opening,
+    /// What the cache should have of it first.
+    pub hot: Vec<HotTable>,
     // Failures in a row, the last of them, and when the next job may start.
     failures: u32,
     failure: Option<Error>,
@@ -112,6 +115,7 @@ impl Store {
             cuts: VecDeque::new(),
             drains: Vec::new(),
             opening: Opening::default(),
+            hot: Vec::new(),
             failures: 0,
             failure: None,
             retry_at: 0,

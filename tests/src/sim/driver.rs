@@ -432,6 +432,11 @@ impl Sim {
         }
     }
 
+    /// The next process finds an empty disk for its cache.
+    pub fn lose_ssd(&mut self) {
+        self.ssd.clear();
+    }
+
     // Of the disk of the cache.
     fn free_bytes(&mut self) -> u64 {
         let full = self.faults.ssd_full > 0 && self.rng.chance(self.faults.ssd_full);

@@ -45,6 +45,7 @@ impl Loader {
             states,
             tables: Vec::new(),
             tablets: Vec::new(),
+            hot: Vec::new(),
         };
         let incarnation = Incarnation { host_epoch: 0, nonce: entropy::nonce()? };
         Ok(Self { dfs, incarnation, seq: 0, manifest, builder: None, bytes: Vec::new(), put: None })

@@ -39,6 +39,7 @@ pub(super) fn show(page: &mut Page<'_>, object: &Object, flaws: &mut Flaws) -> R
     show_states(page, &manifest, flaws, &name.to_string())?;
     show_tables(page, &manifest)?;
     show_tablets(page, &manifest)?;
+    page.field("hot_pages", manifest.hot.iter().map(|hot| hot.pages.len()).sum::<usize>())?;
     Ok(bytes)
 }
 

@@ -120,6 +120,7 @@ impl Store {
                 TabletRef { low: Box::default(), runs: vec![1, 0] },
                 TabletRef { low: low.into(), runs: vec![0] },
             ],
+            hot: Vec::new(),
         };
         let mut store =
             Self { folder, handle: Handle::of(name(ObjectKind::Manifest, 3), b""), manifest };

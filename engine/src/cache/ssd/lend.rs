@@ -10,12 +10,8 @@ impl Ssd {
     /// Lends regions to a job that will write about so many bytes. `None` where that is much of the
     /// cache: most of it is cold; and while others fill theirs, whose memory is counted.
     pub fn lend(&mut self, bytes: u64) -> Option<Through> {
-        let extents_bytes = u64::from(self.region_pages - 1) * PAGE_BYTES as u64;
-        let wanted = bytes.div_ceil(extents_bytes) + 1;
-        let most = u64::from(self.regions / SSD_LENT_DIVISOR);
-        let lent = self.lent.iter().map(Vec::len).sum::<usize>() as u64;
-        let is_busy = self.is_paused() || self.loading.is_some();
-        if is_busy || self.lent.len() == SSD_THROUGH_JOBS_MAX || wanted + lent > most {
+        let wanted = bytes.div_ceil(self.extents_bytes()) + 1;
+        if wanted > self.lendable() {
             return None;
         }
         self.lent.push(Vec::new());
@@ -30,6 +26,26 @@ impl Ssd {
             return None;
         }
         Some(Through::new(self.file.region_bytes, leases))
+    }
+
+    /// Bytes that a job may write for which `lend` gives regions.
+    pub fn lendable_bytes(&self) -> u64 {
+        self.lendable().saturating_sub(1) * self.extents_bytes()
+    }
+
+    // Of a region.
+    fn extents_bytes(&self) -> u64 {
+        u64::from(self.region_pages - 1) * PAGE_BYTES as u64
+    }
+
+    // Regions that one more job may have.
+    fn lendable(&self) -> u64 {
+        let is_busy = self.is_paused() || self.loading.is_some();
+        if is_busy || self.lent.len() == SSD_THROUGH_JOBS_MAX {
+            return 0;
+        }
+        let lent = self.lent.iter().map(Vec::len).sum::<usize>() as u64;
+        u64::from(self.regions / SSD_LENT_DIVISOR).saturating_sub(lent)
     }
 
     // What is asked for much stays where it is.

@@ -9,6 +9,7 @@
 //! its place in the DFS, and what does not come back as it was written is read there. Restarted,
 //! the cache reads the pages in front of its regions.
 
+mod hot;
 mod index;
 mod lend;
 mod region;
@@ -17,6 +18,7 @@ mod through;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cache::ssd::hot::Hot;
 use crate::cache::ssd::index::{Index, PAGES_MAX};
 use crate::cache::ssd::region::Region;
 use crate::codec::crc::keyed_crc;
@@ -91,6 +93,7 @@ pub struct Ssd {
     writing: Vec<Writing>,
     // Regions that jobs fill, by job.
     lent: Vec<Vec<u32>>,
+    hot: Hot,
     spare: Vec<Buf>,
     requests: Vec<IoRequest>,
     // In a row.
@@ -184,6 +187,7 @@ impl Ssd {
             standby: None,
             writing: Vec::new(),
             lent: Vec::new(),
+            hot: Hot::default(),
             spare: Vec::new(),
             requests: Vec::new(),
             failures: 0,
@@ -230,7 +234,23 @@ impl Ssd {
             return None;
         };
         self.index.hit(slot);
+        self.hot.note(object_key, extent.offset);
         Some((self.file.object, u64::from(slot) * PAGE_BYTES as u64))
+    }
+
+    /// True if an extent of an object is here. That is not counted.
+    pub fn has(&self, object_key: u64, extent: Extent) -> bool {
+        self.index.find(key_of(object_key, extent)).is_some()
+    }
+
+    /// A page of an object is hot, says a checkpoint.
+    pub fn call_hot(&mut self, object_key: u64, page: u32) {
+        self.hot.put(object_key, page);
+    }
+
+    /// The pages of these objects at which something begins that was found lately.
+    pub fn hot_pages(&self, object_keys: &[u64]) -> Vec<Vec<u32>> {
+        self.hot.pages(object_keys)
     }
 
     /// True if a read of the file at `offset` brought the extent that `find` promised there.
@@ -531,7 +551,8 @@ fn bytes_of(file_bytes: u64, region_bytes: usize) -> u64 {
     let slots = usize::try_from(file_bytes / PAGE_BYTES as u64).unwrap_or(usize::MAX / 64);
     let through = SSD_THROUGH_JOBS_MAX * SSD_THROUGH_BUFS;
     let buffers = (SSD_WRITES_MAX + 2 + through) * region_bytes;
-    (Index::bytes_of(slots) + buffers) as u64 + file_bytes / region_bytes as u64 * 8
+    (Index::bytes_of(slots) + buffers + Hot::BYTES_MAX) as u64
+        + file_bytes / region_bytes as u64 * 8
 }
 
 /// What a read of the file brought.

@@ -126,6 +126,12 @@ impl Through {
         Some(JobRequest::Cache { region: number, offset, buf })
     }
 
+    /// True if what fills the open region goes on in the next one: a buffer is free for that.
+    #[must_use]
+    pub fn has_buf(&self) -> bool {
+        !self.spare.is_empty() || self.bufs < SSD_THROUGH_BUFS
+    }
+
     /// True if no write is outstanding.
     #[must_use]
     pub fn is_settled(&self) -> bool {

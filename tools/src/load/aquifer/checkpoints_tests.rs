@@ -31,6 +31,7 @@ fn checkpoint(tablets: &[&[u64]]) -> Last {
         states: Vec::new(),
         tables: seqs.iter().map(table).collect(),
         tablets: tablets.collect(),
+        hot: Vec::new(),
     };
     Last { handle: Vec::new(), manifest, manifest_bytes: MANIFEST_BYTES }
 }
