@@ -80,7 +80,9 @@ enum {
     AQF_BUSY = -12,           /* another thread uses the session */
     AQF_FORKED = -13,         /* called in a forked child: exec, or fork before an engine is opened */
     AQF_PANIC = -14,          /* a bug of the library; what it happened to is poisoned */
-    AQF_BUFFER_TOO_SMALL = -15 /* the text does not fit; the length it needs was given */
+    AQF_BUFFER_TOO_SMALL = -15, /* the text does not fit; the length it needs was given */
+    AQF_FENCED = -16,         /* another opening took the store over: this one commits no more */
+    AQF_UNKNOWN_COMMIT = -17  /* a checkpoint was committed or not: the next opening finds out */
 };
 
 /* What a request does. The states of a store are of a kind, and each kind has its operations:
@@ -115,8 +117,18 @@ enum {
                           * same states in the same order. If it fails, the store is as before, and
                           * can be restored from others. Until it completed, also requests for the
                           * store that were submitted behind it complete with AQF_INVALID: poll
-                          * for its end first. */
-    AQF_CHECKPOINT = 18, /* Completes with a handle, at most 1 KiB: to keep it is the commit. */
+                          * for its end first.
+                          * A store with the option keep_checkpoints is restored without handles, and
+                          * takes no other request before: it begins with the newest checkpoint that
+                          * an opening of its number committed, empty if none did. Openings before
+                          * it, wherever they are, commit no more: AQF_FENCED. AQF_UNSUPPORTED: the
+                          * file system or object store does not let one of several writers of a name
+                          * win. */
+    AQF_CHECKPOINT = 18, /* Completes with a handle, at most 1 KiB: to keep it is the commit. With
+                          * keep_checkpoints the store commits it, deletes what it does not keep any
+                          * more, and completes then. AQF_FENCED: it was not committed.
+                          * AQF_UNKNOWN_COMMIT: that is not known. After either the store answers
+                          * nothing any more: close it, and open it again. */
     AQF_RELEASE = 19,    /* value: a handle that is not kept any more; what only it needs is
                           * deleted, of what the store wrote since it was opened or claimed.
                           * Keep a handle
@@ -179,7 +191,8 @@ enum {
 typedef struct aqf_completion {
     uint32_t struct_size;
     aqf_status status;   /* AQF_OK, AQF_ABSENT or an error: then the request had no effect, except
-                          * that with AQF_CLOSED and AQF_POISONED it is not known */
+                          * that with AQF_CLOSED, AQF_POISONED and
+                          * AQF_UNKNOWN_COMMIT it is not known */
     uint64_t user_data;  /* the request's */
     const void *value;   /* lent; null where value_len is zero */
     const char *message; /* lent, no NUL; of an error, cause and remedy */

@@ -486,3 +486,40 @@ pub const PAGE_HEAD_BYTES: u64 = 256;
 /// Asking for statistics waits for shards on threads of their own at most this long, milliseconds:
 /// a tick takes less than one.
 pub const STATISTICS_WAIT_MS: u64 = 100;
+
+/// Checkpoints that a store without a coordinator keeps at most: an opening reads the manifests of
+/// all of them.
+pub const CHECKPOINTS_KEPT_MAX: usize = 16;
+
+/// Of so many roots of a store one is never deleted, and each lives until two times as many follow.
+/// Such a store gathers one object of a few hundred bytes with so many checkpoints; and an opening
+/// finds the newest root in fewer looks the smaller it is.
+pub const ROOT_SPACING: u64 = 64;
+
+/// Roots have numbers up to this: a checkpoint each microsecond for two thousand years. A search
+/// doubles its steps and may not overflow.
+pub const ROOT_NUMBER_MAX: u64 = 1 << 56;
+
+const _: () = assert!(ROOT_NUMBER_MAX.checked_mul(2 * ROOT_SPACING).is_some());
+
+/// Times that a root is put, or looked at in vain, before its outcome is given up: each put was
+/// tried for ten seconds by itself.
+pub const ROOT_TRIES_MAX: u32 = 3;
+
+/// Times that an opening finds the number behind the newest root taken before it gives up: another
+/// opening commits in the same moments, or the store goes on showing what is old.
+pub const ROOT_ROUNDS_MAX: u32 = 16;
+
+/// Races for a name that a trial of a DFS holds, and writers in each: of stores that let several
+/// win, none was found that let one win so many times in a row. On a store it takes a second.
+pub const TRIAL_ROUNDS: usize = 8;
+
+/// See `TRIAL_ROUNDS`.
+pub const TRIAL_WRITERS: usize = 16;
+
+/// Bytes that each of them writes: with a hundred, writers on a busy machine came one after the
+/// other, and a store that lets several win was not found out. In all it is 8 MiB.
+pub const TRIAL_BYTES: usize = 64 << 10;
+
+/// New names that such a trial reads back.
+pub const TRIAL_NAMES: usize = 8;

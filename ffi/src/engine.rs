@@ -116,6 +116,8 @@ pub struct Inner {
 pub enum StoreState {
     /// It takes requests.
     Open(StoreId),
+    /// It keeps its checkpoints itself, and begins with the newest: that is still to be restored.
+    Begun(StoreId),
     /// A checkpoint is being read into another store, which takes the place of this one.
     Restoring(StoreId),
     Closed,
@@ -124,12 +126,12 @@ pub enum StoreState {
 impl StoreObject {
     /// A store that the engine opened.
     pub fn new(home: Home, config: StoreConfig, id: StoreId) -> Self {
-        Self {
-            home,
-            config,
-            version: AtomicU64::new(1),
-            inner: Mutex::new(Inner { state: StoreState::Open(id), states: StateTable::default() }),
-        }
+        let inner = Inner { state: Self::unrestored(&config, id), states: StateTable::default() };
+        Self { home, config, version: AtomicU64::new(1), inner: Mutex::new(inner) }
+    }
+
+    fn unrestored(config: &StoreConfig, id: StoreId) -> StoreState {
+        if config.keep > 0 { StoreState::Begun(id) } else { StoreState::Open(id) }
     }
 
     pub fn inner(&self) -> Inner {
@@ -150,12 +152,19 @@ impl StoreObject {
             }
             StoreState::Restoring(_) => refused = Some("the store is being restored already"),
             StoreState::Closed => refused = Some("the store was closed"),
-            StoreState::Open(id) => inner.state = StoreState::Restoring(id),
+            StoreState::Open(_) if self.config.keep > 0 => {
+                refused = Some("the store was restored already");
+            }
+            StoreState::Open(id) | StoreState::Begun(id) => {
+                inner.state = StoreState::Restoring(id);
+            }
         });
         if let Some(refused) = refused {
             return Err(Failure::invalid(refused));
         }
-        let handles = split(handles).into_iter().map(<[u8]>::to_vec).collect();
+        let newest = self.config.keep > 0 && handles.is_empty();
+        let handles = if newest { Vec::new() } else { split(handles) };
+        let handles = handles.into_iter().map(<[u8]>::to_vec).collect();
         Ok(StoreConfig { handles, ..self.config.clone() })
     }
 
@@ -175,7 +184,7 @@ impl StoreObject {
     pub fn restore_failed(&self) {
         self.change(|inner| {
             if let StoreState::Restoring(id) = inner.state {
-                inner.state = StoreState::Open(id);
+                inner.state = Self::unrestored(&self.config, id);
             }
         });
     }
@@ -193,7 +202,9 @@ impl StoreObject {
     pub fn close(&self) -> Option<StoreId> {
         let mut closed = None;
         self.change(|inner| {
-            if let StoreState::Open(id) | StoreState::Restoring(id) = inner.state {
+            if let StoreState::Open(id) | StoreState::Begun(id) | StoreState::Restoring(id) =
+                inner.state
+            {
                 closed = Some(id);
             }
             inner.state = StoreState::Closed;

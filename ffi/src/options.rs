@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 
-use aquifer::limits::KEY_GROUPS_MAX;
+use aquifer::limits::{CHECKPOINTS_KEPT_MAX, KEY_GROUPS_MAX};
 use aquifer::shard::engine::{Config, IoMode, ShardThread, SsdConfig, StoreConfig};
 use aquifer::types::nearest::nearest;
 use aquifer::types::size;
@@ -25,7 +25,7 @@ const SIZES: &str = "use bytes, or a number with K, M, G or T for KiB, MiB, GiB,
 const NUMBER: &CStr = c"a whole number";
 
 /// Every option.
-pub const OPTIONS: [Described; 17] = [
+pub const OPTIONS: [Described; 18] = [
     Described {
         scope: SCOPE_ENGINE,
         name: c"dfs",
@@ -144,6 +144,13 @@ pub const OPTIONS: [Described; 17] = [
         type_: NUMBER,
         default: c"key_groups - 1",
         doc: c"Last key group of the store.",
+    },
+    Described {
+        scope: SCOPE_STORE,
+        name: c"keep_checkpoints",
+        type_: NUMBER,
+        default: c"0",
+        doc: c"Newest checkpoints that the store keeps itself; 0: the host keeps handles.",
     },
 ];
 
@@ -288,7 +295,7 @@ pub fn engine_text(config: &Config) -> String {
 /// The store that the text of `aqf_store_open` says: empty, without states.
 pub fn store(text: &[u8]) -> Result<StoreConfig, Failure> {
     let (mut store_number, mut host_epoch, mut key_groups) = (0, 0, 128);
-    let (mut first, mut last) = (0, None);
+    let (mut first, mut last, mut keep) = (0, None, 0);
     let groups_max = u64::from(KEY_GROUPS_MAX);
     each(text, SCOPE_STORE, |name, value| {
         match name {
@@ -296,7 +303,8 @@ pub fn store(text: &[u8]) -> Result<StoreConfig, Failure> {
             "host_epoch" => host_epoch = number(value, u64::MAX)?,
             "key_groups" => key_groups = number(value, groups_max)?,
             "first_key_group" => first = number(value, groups_max - 1)?,
-            _ => last = Some(number(value, groups_max - 1)?),
+            "last_key_group" => last = Some(number(value, groups_max - 1)?),
+            _ => keep = number(value, CHECKPOINTS_KEPT_MAX as u64)?,
         }
         Ok(())
     })?;
@@ -313,7 +321,7 @@ pub fn store(text: &[u8]) -> Result<StoreConfig, Failure> {
         return Err(Failure::invalid(text));
     }
     let range = (first, last);
-    Ok(StoreConfig { host_epoch, range, ..StoreConfig::new(store_number, key_groups) })
+    Ok(StoreConfig { host_epoch, range, keep, ..StoreConfig::new(store_number, key_groups) })
 }
 
 #[cfg(test)]

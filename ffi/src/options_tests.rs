@@ -53,6 +53,8 @@ fn what_is_wrong_is_named_with_a_hint() {
     let failure = store(b"first_key_group = 9\nlast_key_group = 3").unwrap_err();
     assert!(failure.text.contains("key groups 9 to 3 of 128"), "{}", failure.text);
     assert!(store(b"last_key_group = 128").is_err());
+    assert_eq!(store(b"keep_checkpoints = 16").unwrap().keep, 16);
+    assert!(store(b"keep_checkpoints = 17").unwrap_err().text.contains("up to 16"));
 }
 
 #[test]

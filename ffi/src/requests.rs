@@ -48,6 +48,10 @@ impl Known {
             StoreState::Open(id) => {
                 Ok(Self { handle, version, object, id, states: any_states(id, &inner.states) })
             }
+            StoreState::Begun(_) => Err(Failure::invalid(
+                "the store keeps its checkpoints itself: restore the newest of them first, by an \
+                 AQF_RESTORE without handles",
+            )),
             StoreState::Restoring(_) => {
                 Err(Failure::invalid("the store is being restored: wait until that completes"))
             }

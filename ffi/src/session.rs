@@ -9,7 +9,7 @@ use std::time::Duration;
 use aquifer::io::doorbell::Doorbell;
 use aquifer::io::give_back_free_memory;
 use aquifer::limits::{KEPT_BYTES_MAX, SESSION_IN_FLIGHT_MAX};
-use aquifer::shard::engine::opening;
+use aquifer::shard::engine::{StoreConfig, opening};
 use aquifer::shard::session::{Armed, Session, Waker};
 use aquifer::shard::values::{ControlDone, ControlOp, ControlResult};
 use aquifer::state::request::{Batch, Completions, Status as EngineStatus};
@@ -439,7 +439,8 @@ impl Drop for State {
 /// Opens an empty store on the session's shard.
 pub fn open_store(state: &mut State, text: &[u8]) -> Result<u64, Failure> {
     let config = options::store(text)?;
-    match state.run(opening(config.clone())?)? {
+    // What keeps its checkpoints itself begins with a restore, which waits for I/O.
+    match state.run(opening(StoreConfig { keep: 0, ..config.clone() })?)? {
         ControlResult::Opened(id, _) => {
             STORES.insert(|_| Arc::new(StoreObject::new(state.home, config, id)))
         }

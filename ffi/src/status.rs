@@ -34,10 +34,12 @@ pub enum Status {
     Forked = -13,
     Panic = -14,
     BufferTooSmall = -15,
+    Fenced = -16,
+    UnknownCommit = -17,
 }
 
 /// Every status with its name.
-pub const NAMES: [(Status, &CStr); 17] = [
+pub const NAMES: [(Status, &CStr); 19] = [
     (Status::Ok, c"AQF_OK"),
     (Status::Absent, c"AQF_ABSENT"),
     (Status::Invalid, c"AQF_INVALID"),
@@ -55,6 +57,8 @@ pub const NAMES: [(Status, &CStr); 17] = [
     (Status::Forked, c"AQF_FORKED"),
     (Status::Panic, c"AQF_PANIC"),
     (Status::BufferTooSmall, c"AQF_BUFFER_TOO_SMALL"),
+    (Status::Fenced, c"AQF_FENCED"),
+    (Status::UnknownCommit, c"AQF_UNKNOWN_COMMIT"),
 ];
 
 /// The name of a number.
@@ -76,6 +80,8 @@ impl From<ErrorKind> for Status {
             ErrorKind::Closed => Self::Closed,
             ErrorKind::Poisoned => Self::Poisoned,
             ErrorKind::NoMemory => Self::NoMemory,
+            ErrorKind::Fenced => Self::Fenced,
+            ErrorKind::UnknownCommit => Self::UnknownCommit,
         }
     }
 }

@@ -166,6 +166,7 @@ fn open(sim: &mut Sim, number: u64, handle: Option<Vec<u8>>) -> (StoreId, States
         range: (0, (KEY_GROUPS - 1) as u16),
         states: declared(),
         handles: handle.into_iter().collect(),
+        keep: 0,
     };
     match ask(sim, number, ControlOp::Open(Box::new(open))).expect("nothing fails here") {
         ControlResult::Opened(store, table) => {

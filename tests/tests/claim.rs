@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use aquifer::limits::MEMORY_FIXED_BYTES;
+use aquifer::limits::{MEMORY_FIXED_BYTES, ROOT_SPACING};
 use aquifer::shard::ShardLimits;
 use aquifer::shard::values::{ControlOp, ControlResult, OpenStore};
 use aquifer::state::request::StoreId;
@@ -30,6 +30,7 @@ impl Host {
             job_bytes_max: 64 << 20,
             table_bytes_target: 16 << 10,
             errand_bytes_min: None,
+            root_spacing: ROOT_SPACING,
         });
         Self { client, nonce: 1 }
     }
@@ -63,6 +64,7 @@ impl Host {
             range,
             states: declared(),
             handles: vec![handle.to_vec()],
+            keep: 0,
         };
         match self.client.ask(ControlOp::Open(Box::new(open))).unwrap() {
             ControlResult::Opened(store, table) => {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use aquifer::limits::MEMORY_FIXED_BYTES;
+use aquifer::limits::{MEMORY_FIXED_BYTES, ROOT_SPACING};
 use aquifer::shard::ShardLimits;
 use aquifer::shard::values::{ControlOp, ControlResult, OpenStore};
 use aquifer::state::request::StoreId;
@@ -65,6 +65,7 @@ impl Host {
             job_bytes_max: 64 << 20,
             table_bytes_target: 8 << 10,
             errand_bytes_min: None,
+            root_spacing: ROOT_SPACING,
         };
         let mut client = Client::seeded(limits, seed);
         client.sim.strike.at = at;
@@ -112,6 +113,7 @@ impl Host {
                     range,
                     states: declared(),
                     handles: handles.to_vec(),
+                    keep: 0,
                 }))
             });
             let incarnation = Incarnation { host_epoch: 7, nonce: self.openings.into() };

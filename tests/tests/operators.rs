@@ -2,7 +2,7 @@
 //! goes through one of them, in every combination, and then answers as if nothing had happened.
 
 use aquifer::codec::varint;
-use aquifer::limits::{MEMORY_FIXED_BYTES, RUNS_MAX};
+use aquifer::limits::{MEMORY_FIXED_BYTES, ROOT_SPACING, RUNS_MAX};
 use aquifer::shard::ShardLimits;
 use aquifer_tests::client::Client;
 use aquifer_tests::model::oracle::{Op, RowKey, State};
@@ -28,6 +28,7 @@ fn limits() -> ShardLimits {
         job_bytes_max: 16 << 20,
         table_bytes_target: 1 << 20,
         errand_bytes_min: None,
+        root_spacing: ROOT_SPACING,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use aquifer::limits::{JOB_FAILURES_MAX, MEMORY_FIXED_BYTES};
+use aquifer::limits::{JOB_FAILURES_MAX, MEMORY_FIXED_BYTES, ROOT_SPACING};
 use aquifer::shard::ShardLimits;
 use aquifer::shard::values::ControlOp;
 use aquifer::types::error::ErrorKind;
@@ -29,6 +29,7 @@ fn client() -> Client {
         job_bytes_max: 1 << 20,
         table_bytes_target: 48 << 10,
         errand_bytes_min: None,
+        root_spacing: ROOT_SPACING,
     })
 }
 

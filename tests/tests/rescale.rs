@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use aquifer::checkpoint::handle::Handle;
-use aquifer::limits::MEMORY_FIXED_BYTES;
+use aquifer::limits::{MEMORY_FIXED_BYTES, ROOT_SPACING};
 use aquifer::lsm::manifest::Manifest;
 use aquifer::shard::ShardLimits;
 use aquifer::shard::values::{ControlOp, ControlResult, OpenStore};
@@ -42,6 +42,7 @@ fn limits() -> ShardLimits {
         job_bytes_max: 64 << 20,
         table_bytes_target: 16 << 10,
         errand_bytes_min: None,
+        root_spacing: ROOT_SPACING,
     }
 }
 
@@ -54,6 +55,7 @@ fn opening(nonce: u64, range: Range, handles: &[Vec<u8>]) -> OpenStore {
         range,
         states: declared(),
         handles: handles.to_vec(),
+        keep: 0,
     }
 }
 

@@ -1,7 +1,7 @@
 //! A restored store serves before its tables are open. Those that cannot be opened hold up what
 //! needs them, and nothing else.
 
-use aquifer::limits::{MEMORY_FIXED_BYTES, RUNS_MAX, RUNS_PACE};
+use aquifer::limits::{MEMORY_FIXED_BYTES, ROOT_SPACING, RUNS_MAX, RUNS_PACE};
 use aquifer::shard::ShardLimits;
 use aquifer::shard::values::ControlOp;
 use aquifer_tests::client::Client;
@@ -27,6 +27,7 @@ fn restored() -> Client {
         job_bytes_max: 64 << 20,
         table_bytes_target: 48 << 10,
         errand_bytes_min: None,
+        root_spacing: ROOT_SPACING,
     });
     let puts: Vec<Op> = (0..OLD).map(put).collect();
     assert!(client.run(&puts).iter().all(|answer| *answer == Answer::Done));

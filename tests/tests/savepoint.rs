@@ -6,7 +6,7 @@ use std::path::Path;
 
 use aquifer::checkpoint::handle::Handle;
 use aquifer::io::dfs::Dfs;
-use aquifer::limits::{MEMORY_FIXED_BYTES, MEMORY_MIN_BYTES};
+use aquifer::limits::{MEMORY_FIXED_BYTES, MEMORY_MIN_BYTES, ROOT_SPACING};
 use aquifer::lsm::manifest::Manifest;
 use aquifer::shard::ShardLimits;
 use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
@@ -39,6 +39,7 @@ fn limits() -> ShardLimits {
         job_bytes_max: 64 << 20,
         table_bytes_target: 16 << 10,
         errand_bytes_min: None,
+        root_spacing: ROOT_SPACING,
     }
 }
 
@@ -84,6 +85,7 @@ impl Job {
                 range,
                 states: declared(),
                 handles: handles.to_vec(),
+                keep: 0,
             };
             let opened = self.client.ask(ControlOp::Open(Box::new(open))).unwrap();
             let ControlResult::Opened(store, table) = opened else { panic!("{opened:?}") };

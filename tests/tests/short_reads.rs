@@ -1,6 +1,6 @@
 //! Reads that bring a part of their bytes, failing or not: nothing of their buffers is used.
 
-use aquifer::limits::MEMORY_FIXED_BYTES;
+use aquifer::limits::{MEMORY_FIXED_BYTES, ROOT_SPACING};
 use aquifer::shard::ShardLimits;
 use aquifer::types::error::ErrorKind;
 use aquifer_tests::client::Client;
@@ -43,6 +43,7 @@ fn client() -> Client {
         job_bytes_max: 1 << 20,
         table_bytes_target: 256 << 10,
         errand_bytes_min: None,
+        root_spacing: ROOT_SPACING,
     })
 }
 

@@ -1,6 +1,6 @@
 //! What a write that must wait holds up: what is ordered behind it, and nothing else.
 
-use aquifer::limits::MEMORY_FIXED_BYTES;
+use aquifer::limits::{MEMORY_FIXED_BYTES, ROOT_SPACING};
 use aquifer::shard::ShardLimits;
 use aquifer::shard::values::{ControlOp, ControlResult};
 use aquifer_tests::client::Client;
@@ -18,6 +18,7 @@ fn limits() -> ShardLimits {
         job_bytes_max: 1 << 20,
         table_bytes_target: 48 << 10,
         errand_bytes_min: None,
+        root_spacing: ROOT_SPACING,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use aquifer::limits::{MEMORY_FIXED_BYTES, MEMORY_MIN_BYTES};
+use aquifer::limits::{MEMORY_FIXED_BYTES, MEMORY_MIN_BYTES, ROOT_SPACING};
 use aquifer::shard::ShardLimits;
 use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
 use aquifer::shard::session::Session;
@@ -78,6 +78,7 @@ fn what_waits_is_seen_waiting_and_then_timed() {
         job_bytes_max: 1 << 20,
         table_bytes_target: 48 << 10,
         errand_bytes_min: None,
+        root_spacing: ROOT_SPACING,
     };
     let mut client = Client::new(limits);
     client.sim.faults.job_steps_max = 0;

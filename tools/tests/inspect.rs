@@ -97,6 +97,23 @@ fn a_handle_leads_to_its_manifest_and_tables() {
 }
 
 #[test]
+fn a_root_is_shown_with_what_it_keeps() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/testdata/root-v1.bin");
+    let name = aquifer::types::ObjectName::root(3, 70).to_string();
+    fs::create_dir_all(folder.path().join(&name).parent().unwrap()).unwrap();
+    fs::copy(golden, folder.path().join(&name)).unwrap();
+    let (root, code) = json(folder.path(), &format!("inspect {name}"));
+    assert_eq!((code, &root["object_name"]["kind"]), (0, &"root".into()), "{root}");
+    let kept = root["checkpoints"].as_array().unwrap();
+    let manifest = kept[0]["object_name_of_the_manifest"].as_str().unwrap();
+    assert!(kept.len() == 2 && manifest.contains("/manifest-000000000000002a-"), "{root}");
+    flip(&folder.path().join(&name), 50);
+    let (root, code) = json(folder.path(), &format!("inspect {name}"));
+    assert!(code == 1 && root["damage"][0]["flaw"].as_str().unwrap().contains("checksum"));
+}
+
+#[test]
 fn one_unit_is_shown_row_by_row() {
     let folder: &Path = &DATA;
     let table = format!("data/dfs/{}", tables(folder)[0]);

@@ -38,6 +38,19 @@ pub(crate) async fn put(dfs: &Dfs, name: ObjectName, bytes: Bytes) -> Result<()>
     task::blocking(move || dfs.put_now(&name, &bytes)).await
 }
 
+/// Writes a whole object unless its name is taken; see `Dfs::create`.
+pub(crate) async fn create(dfs: &Dfs, name: ObjectName, bytes: Bytes) -> Result<()> {
+    if let Root::Remote(remote) = dfs.root() {
+        let count = bytes.len() as u64;
+        if remote.run(remote.create(name, bytes)).await? {
+            dfs.count_put(count);
+        }
+        return Ok(());
+    }
+    let dfs = dfs.clone();
+    task::blocking(move || dfs.create_now(&name, &bytes).map(drop)).await
+}
+
 /// Reads a whole object; see `Dfs::load`.
 pub(crate) async fn load(dfs: &Dfs, name: ObjectName, bytes_max: u64) -> Result<Vec<u8>> {
     if let Root::Remote(remote) = dfs.root() {

@@ -1,8 +1,8 @@
 //! The DFS of a store: immutable objects, put whole, read by ranges, deleted. Names are relative
 //! to the root, so a root that was moved is opened under its new url.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,12 +10,14 @@ use serde::{Deserialize, Serialize};
 use crate::io::entropy;
 use crate::io::faults::Faults;
 use crate::io::folder::Folder;
+use crate::io::handoff::locked;
 use crate::io::memory::Memory;
 use crate::io::objects::{OpenObject, Source};
 use crate::io::read_op;
 use crate::io::remote::Remote;
 use crate::io::requests::{Operation, RequestCounts, Requests};
 use crate::io::retry::Missing;
+use crate::io::trials;
 use crate::io::url::{self, Place};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, ObjectName, Result};
@@ -32,6 +34,8 @@ struct Shared {
     root: Root,
     faults: Option<Arc<Faults>>,
     counters: Counters,
+    // It was found to.
+    decides_races: Mutex<bool>,
 }
 
 /// Where the objects are.
@@ -100,7 +104,8 @@ impl Dfs {
             Place::Remote(place) => Root::Remote(Remote::open(&place, &counters.requests)?),
         };
         let faults = (!faults.is_none()).then(|| Arc::new(faults));
-        Ok(Self { shared: Arc::new(Shared { root, faults, counters }) })
+        let decides_races = Mutex::default();
+        Ok(Self { shared: Arc::new(Shared { root, faults, counters, decides_races }) })
     }
 
     /// Writes a whole object; when this returns it is durable and visible. Repeating a put that
@@ -121,6 +126,25 @@ impl Dfs {
     /// `Unsupported` if it cannot be asked for; else as `put`, and then the object may exist.
     pub fn create(&self, name: &ObjectName, bytes: &[u8]) -> Result<bool> {
         self.suffer("create")?;
+        self.create_now(name, bytes)
+    }
+
+    /// Whether one of those that race for a name wins (module `trials`). What held is not tried
+    /// again. Takes some requests, and blocks.
+    ///
+    /// # Errors
+    /// `Unsupported`, with what was seen, if it was refuted; `Io` if it could not be found out.
+    pub fn decides_races(&self) -> Result<()> {
+        let mut known = locked(&self.shared.decides_races);
+        if !*known {
+            trials::decides_races(self)?;
+            *known = true;
+        }
+        Ok(())
+    }
+
+    /// `create` without injected faults.
+    pub(crate) fn create_now(&self, name: &ObjectName, bytes: &[u8]) -> Result<bool> {
         let created = match &self.shared.root {
             Root::Memory(memory) => memory.create(name, bytes),
             Root::Folder(folder) => folder.create(name, bytes)?,

@@ -29,6 +29,7 @@ mod sync;
 pub(crate) mod sys;
 pub(crate) mod task;
 mod threads;
+pub mod trials;
 pub mod uring;
 pub mod url;
 pub(crate) mod vacancy;

@@ -49,6 +49,20 @@ pub enum IoRequest {
         /// All its bytes.
         bytes: Vec<u8>,
     },
+    /// Write a whole object unless its name is taken. Answered as a put, well in both cases.
+    Create {
+        /// Names the request in its answer.
+        token: Token,
+        /// The name, for which others may race.
+        name: ObjectName,
+        /// All its bytes.
+        bytes: Vec<u8>,
+    },
+    /// Find out whether of those that race for a name one wins. Answered as a put.
+    Probe {
+        /// Names the request in its answer.
+        token: Token,
+    },
     /// Read a whole object of at most `bytes_max`.
     Load {
         /// Names the request in its answer.
@@ -57,6 +71,9 @@ pub enum IoRequest {
         name: ObjectName,
         /// More bytes than this is an error.
         bytes_max: u64,
+        /// Something names it, so a store that does not know it yet is asked again. Else that it is
+        /// missing is an answer as any other.
+        expected: bool,
     },
     /// Close an open object: no read of it is in flight.
     Close {

@@ -7,6 +7,7 @@ use crate::lsm::manifest::Manifest;
 use crate::mem::slab::Token;
 use crate::shard::cold::closed;
 use crate::shard::restore::{Gathering, Purpose};
+use crate::shard::roots::Rooting;
 use crate::shard::serve::no_store;
 use crate::shard::shard::Shard;
 use crate::shard::store::{Cut, Store};
@@ -28,7 +29,9 @@ pub(super) enum PendingControl {
     /// The manifest whose objects are to be listed is being read.
     List { session: u16, user_data: u64, handle: Handle, again: bool },
     /// The manifest of a checkpoint is being written.
-    Put { session: u16, user_data: u64, store: usize, handle: Handle },
+    Put { session: u16, user_data: u64, store: StoreId, handle: Handle, rooted: bool },
+    /// A root is being looked for or committed.
+    Root(Box<Rooting>),
 }
 
 pub(super) fn done(
@@ -75,7 +78,7 @@ impl Shard {
             }
             ControlOp::Checkpoint(id) => self.cut(session, user_data, id, outbox),
             ControlOp::Claim(id, handles) => self
-                .index(id)
+                .host_kept(id)
                 .and_then(|_| {
                     self.gather((session, user_data), &handles, Purpose::Claim(id), outbox)
                 })
@@ -114,6 +117,10 @@ impl Shard {
         outbox: &mut Outbox,
     ) -> Result<Option<ControlResult>> {
         check_groups(open.key_groups, open.range)?;
+        if open.keep > 0 {
+            self.open_newest((session, user_data), open, outbox)?;
+            return Ok(None);
+        }
         if open.handles.is_empty() {
             return self.add(Store::new(*open, &self.limits)).map(Some);
         }
@@ -125,7 +132,8 @@ impl Shard {
     pub(super) fn load(&mut self, handle: &Handle, pending: PendingControl, outbox: &mut Outbox) {
         let token = self.controls.insert(pending);
         let bytes_max = handle.manifest_bytes.min(MANIFEST_BYTES_MAX);
-        outbox.io.push(IoRequest::Load { token, name: handle.manifest, bytes_max });
+        let (name, expected) = (handle.manifest, true);
+        outbox.io.push(IoRequest::Load { token, name, bytes_max, expected });
     }
 
     // Jobs that run know the states that their rows are of; no row is of a new one.
@@ -173,8 +181,8 @@ impl Shard {
         Ok(ControlResult::Opened(id, states))
     }
 
-    /// A manifest arrived that a restore or a list needs.
-    pub(super) fn manifest_loaded(
+    /// An object arrived that a control request needs.
+    pub(super) fn object_loaded(
         &mut self,
         token: Token,
         result: Result<Vec<u8>>,
@@ -202,6 +210,7 @@ impl Shard {
                 });
                 done(outbox, session, user_data, listed);
             }
+            Some(PendingControl::Root(root)) => self.root_looked(*root, result, outbox),
             Some(PendingControl::Put { .. } | PendingControl::Gather(_)) | None => {}
         }
     }
@@ -248,7 +257,7 @@ impl Shard {
                 (Some(last), Some(oldest)) => last < oldest,
                 _ => true,
             };
-            if !flushed {
+            if !flushed || store.lineage.as_ref().is_some_and(|lineage| lineage.commits) {
                 break;
             }
             let cut = store.cuts.pop_front().expect("just seen");
@@ -259,34 +268,52 @@ impl Shard {
             let handle = Handle::of(name, &bytes);
             // From here on nothing that the manifest names may be deleted.
             store.retain(handle);
+            if let Some(lineage) = &mut store.lineage {
+                lineage.commits = true;
+            }
             let token = self.controls.insert(PendingControl::Put {
                 session: cut.session,
                 user_data: cut.user_data,
-                store: index,
+                store: store.id,
                 handle,
+                rooted: store.lineage.is_some(),
             });
             outbox.io.push(IoRequest::Put { token, name, bytes });
         }
     }
 
-    /// The manifest of a checkpoint is durable, or is not.
-    pub(super) fn manifest_put(&mut self, token: Token, result: Result<()>, outbox: &mut Outbox) {
-        let Some(PendingControl::Put { session, user_data, store, handle }) =
-            self.controls.remove(token)
-        else {
-            return;
-        };
-        if let Err(error) = result {
-            if let Some(store) = self.stores[store].as_mut() {
-                log::warn!("store {}: a checkpoint failed: {}", store.number, error.text);
-                for name in store.ownership.release(&handle) {
-                    outbox.io.push(IoRequest::Delete { name });
-                }
+    /// A put ended that a control request needs.
+    pub(super) fn object_put(&mut self, token: Token, result: Result<()>, outbox: &mut Outbox) {
+        match self.controls.remove(token) {
+            Some(PendingControl::Put { session, user_data, store, handle, rooted }) => {
+                let ended = match result {
+                    Ok(()) if rooted => {
+                        return self.commit_root((session, user_data), store, handle, outbox);
+                    }
+                    Ok(()) => {
+                        self.counters.checkpoints += 1;
+                        Ok(ControlResult::Handle(handle.encode()))
+                    }
+                    Err(error) => {
+                        self.give_cut_up(store, &handle, &error, outbox);
+                        Err(error)
+                    }
+                };
+                done(outbox, session, user_data, ended);
             }
-            return done(outbox, session, user_data, Err(error));
+            Some(PendingControl::Root(rooting)) => self.root_put(*rooting, result, outbox),
+            _ => {}
         }
-        self.counters.checkpoints += 1;
-        done(outbox, session, user_data, Ok(ControlResult::Handle(handle.encode())));
+    }
+
+    // The manifest of a checkpoint cannot be put.
+    fn give_cut_up(&mut self, id: StoreId, handle: &Handle, error: &Error, outbox: &mut Outbox) {
+        let Some(store) = self.store_mut(id) else { return };
+        log::warn!("store {}: a checkpoint failed: {}", store.number, error.text);
+        for name in store.ownership.release(handle) {
+            outbox.io.push(IoRequest::Delete { name });
+        }
+        self.commit_ended(id, outbox);
     }
 
     fn release(
@@ -295,7 +322,7 @@ impl Shard {
         handle: &[u8],
         outbox: &mut Outbox,
     ) -> Result<ControlResult> {
-        let index = self.index(id)?;
+        let index = self.host_kept(id)?;
         let handle = Handle::decode(handle)?;
         let store = self.stores[index].as_mut().expect("just looked up");
         for name in store.ownership.release(&handle) {

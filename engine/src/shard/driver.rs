@@ -269,8 +269,12 @@ impl Driver {
                 IoRequest::Put { token, name, bytes } => {
                     self.backlog.push_back(Order::Put { token, name, bytes });
                 }
-                IoRequest::Load { token, name, bytes_max } => {
-                    self.backlog.push_back(Order::Load { token, name, bytes_max });
+                IoRequest::Create { token, name, bytes } => {
+                    self.backlog.push_back(Order::Create { token, name, bytes });
+                }
+                IoRequest::Probe { token } => self.backlog.push_back(Order::Probe { token }),
+                IoRequest::Load { token, name, bytes_max, expected } => {
+                    self.backlog.push_back(Order::Load { token, name, bytes_max, expected });
                 }
                 IoRequest::Delete { name } => self.backlog.push_back(Order::Delete { name }),
             }

@@ -155,6 +155,12 @@ pub struct StoreConfig {
     /// with any numbers, and of them the store takes its own key groups, each of which exactly one
     /// must hold. Objects are shared, none is copied.
     pub handles: Vec<Vec<u8>>,
+    /// Zero: the host keeps handles, which is the commit. Else, for a job without a coordinator,
+    /// the store commits its checkpoints on the DFS itself and keeps so many of the newest. It
+    /// begins with the newest that an opening of its number committed, and takes no handles; that
+    /// opening commits no more. The DFS must let one of several writers of a name win: an opening
+    /// tries it, and is refused where it does not.
+    pub keep: usize,
 }
 
 impl StoreConfig {
@@ -169,6 +175,7 @@ impl StoreConfig {
             range: (0, key_groups.saturating_sub(1) as u16),
             states: StateTable::default(),
             handles: Vec::new(),
+            keep: 0,
         }
     }
 }
@@ -421,6 +428,7 @@ pub fn opening(config: StoreConfig) -> Result<ControlOp> {
         range: config.range,
         states: config.states,
         handles: config.handles,
+        keep: config.keep,
     })))
 }
 

@@ -70,6 +70,20 @@ pub enum Order<J> {
         /// All its bytes.
         bytes: Vec<u8>,
     },
+    /// `IoRequest::Create`.
+    Create {
+        /// Names the order in its answer.
+        token: Token,
+        /// A name that may be taken.
+        name: ObjectName,
+        /// All its bytes.
+        bytes: Vec<u8>,
+    },
+    /// `IoRequest::Probe`.
+    Probe {
+        /// Names the order in its answer.
+        token: Token,
+    },
     /// `IoRequest::Load`.
     Load {
         /// Names the order in its answer.
@@ -78,6 +92,8 @@ pub enum Order<J> {
         name: ObjectName,
         /// More bytes than this is an error.
         bytes_max: u64,
+        /// Something names it.
+        expected: bool,
     },
     /// `IoRequest::Room`.
     Room {
@@ -103,7 +119,7 @@ pub enum Finished<J> {
         /// The objects it sealed or opened, open for reading.
         opened: Vec<(ObjectName, OpenObject)>,
     },
-    /// A put ended.
+    /// A put, a create or a probe ended.
     Put {
         /// Of the order.
         token: Token,
@@ -506,9 +522,24 @@ async fn carry_out<J: Send + 'static>(link: Rc<Link<J>>, order: Order<J>) {
             let result = ask(&dfs, Missing::Stays, "put", put).await;
             link.answer(Finished::Put { token, result });
         }
-        Order::Load { token, name, bytes_max } => {
+        Order::Create { token, name, bytes } => {
+            let bytes = Bytes::from(bytes);
+            let create = async || bulk::create(&dfs, name, bytes.clone()).await;
+            let result = ask(&dfs, Missing::Stays, "create", create).await;
+            link.answer(Finished::Put { token, result });
+        }
+        Order::Probe { token } => {
+            let probe = async || {
+                let probed = dfs.clone();
+                task::blocking(move || probed.decides_races()).await
+            };
+            let result = job_run::patiently(&dfs, Missing::Stays, probe).await;
+            link.answer(Finished::Put { token, result });
+        }
+        Order::Load { token, name, bytes_max, expected } => {
             let load = async || bulk::load(&dfs, name, bytes_max).await;
-            let result = ask(&dfs, dfs.missing(), "load", load).await;
+            let missing = if expected { dfs.missing() } else { Missing::Stays };
+            let result = ask(&dfs, missing, "load", load).await;
             link.answer(Finished::Load { token, result });
         }
         Order::Room { end } => {

@@ -223,7 +223,12 @@ fn control_orders_are_carried_out() {
         let folder = Folder::new();
         for url in urls(&folder) {
             let (mut link, _bell) = link(kind, &url);
-            let load = |bytes_max| Order::Load { token: token(), name: name(3), bytes_max };
+            let load = |bytes_max| Order::Load {
+                token: token(),
+                name: name(3),
+                bytes_max,
+                expected: true,
+            };
             let bytes = b"manifest".to_vec();
             assert!(link.start(Order::Put { token: token(), name: name(3), bytes }).is_ok());
             let Finished::Put { result, .. } = answer(&mut link) else { panic!("a put") };
@@ -331,7 +336,13 @@ fn reads_loads_and_puts_are_tried_again() {
                 let Finished::Put { result, .. } = answer(&mut link) else { panic!("a put ends") };
                 result.unwrap();
                 assert!(
-                    link.start(Order::Load { token, name: name(100 + round), bytes_max }).is_ok()
+                    link.start(Order::Load {
+                        token,
+                        name: name(100 + round),
+                        bytes_max,
+                        expected: true
+                    })
+                    .is_ok()
                 );
                 let Finished::Load { result, .. } = answer(&mut link) else {
                     panic!("a load ends")
@@ -412,7 +423,7 @@ fn computing_jobs_do_not_starve_the_others() {
             }),
         );
         for _ in 0..20 {
-            let load = Order::Load { token: token(), name: name(1), bytes_max: 1 };
+            let load = Order::Load { token: token(), name: name(1), bytes_max: 1, expected: true };
             assert!(link.start(load).is_ok());
             let Finished::Load { result, .. } = answer(&mut link) else { panic!("a load") };
             result.unwrap();
@@ -459,7 +470,7 @@ fn the_chosen_preempt_timer_does_not_hang() {
 fn a_full_link_gives_the_order_back() {
     for kind in KINDS {
         let (mut link, _bell) = link(kind, "memory://full?latency=50ms");
-        let load = || Order::Load { token: token(), name: name(1), bytes_max: 1 };
+        let load = || Order::Load { token: token(), name: name(1), bytes_max: 1, expected: true };
         let taken = (0..).take_while(|_| link.start(load()).is_ok()).count();
         assert_eq!(taken, LINK_ORDERS_MAX * link.lanes.len());
         answer(&mut link);
@@ -479,7 +490,13 @@ fn a_parked_shard_and_its_executor_wake_each_other() {
         let mut link = executor(kind).link(&ring.doorbell(), &reach(dfs)).unwrap();
         for _ in 0..2_000 {
             assert!(
-                link.start(Order::Load { token: token(), name: name(1), bytes_max: 1 }).is_ok()
+                link.start(Order::Load {
+                    token: token(),
+                    name: name(1),
+                    bytes_max: 1,
+                    expected: true
+                })
+                .is_ok()
             );
             // No deadline and no nudge: a lost wake-up hangs the test.
             while link.finished().is_none() {

@@ -25,6 +25,7 @@ mod owned;
 #[expect(clippy::disallowed_methods, reason = "the page is kept by a thread")]
 mod page;
 mod restore;
+mod roots;
 mod serve;
 #[expect(clippy::disallowed_methods, reason = "a waiting session has a deadline")]
 pub mod session;

@@ -2,6 +2,7 @@
 //! it serves. Nothing is copied; its tables are opened later (`opening.rs`). It may claim them too.
 
 use crate::checkpoint::handle::Handle;
+use crate::checkpoint::root::Root;
 use crate::codec::reader::Reader;
 use crate::limits::MANIFEST_BYTES_MAX;
 use crate::lsm::manifest::Manifest;
@@ -39,6 +40,8 @@ impl Gathering {
 #[derive(Debug)]
 pub(super) enum Purpose {
     Open(Box<OpenStore>),
+    /// From what a root keeps, which is this opening's.
+    OpenRoot(Box<OpenStore>, Root),
     Claim(StoreId),
 }
 
@@ -97,10 +100,16 @@ impl Shard {
                 let restored = self.restore(*open, names.zip(manifests).collect());
                 restored.inspect_err(|error| failed(number, error))
             }
+            (None, Purpose::OpenRoot(open, root)) => {
+                let number = open.number;
+                let kept = handles.into_iter().zip(manifests).collect();
+                let restored = self.restore_root(*open, root, kept);
+                restored.inspect_err(|error| failed(number, error))
+            }
             (None, Purpose::Claim(store)) => {
                 self.claim(store, handles.into_iter().zip(manifests).collect())
             }
-            (Some(error), Purpose::Open(open)) => {
+            (Some(error), Purpose::Open(open) | Purpose::OpenRoot(open, _)) => {
                 failed(open.number, &error);
                 Err(error)
             }
@@ -135,7 +144,7 @@ impl Shard {
         Ok(ControlResult::Done)
     }
 
-    fn restore(
+    pub(super) fn restore(
         &mut self,
         mut open: OpenStore,
         checkpoints: Vec<(ObjectName, Manifest)>,
@@ -159,6 +168,6 @@ impl Shard {
     }
 }
 
-fn failed(number: u64, error: &Error) {
+pub(super) fn failed(number: u64, error: &Error) {
     log::warn!("store {number}: a restore failed: {}", error.text);
 }

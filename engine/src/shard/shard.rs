@@ -10,7 +10,7 @@ use crate::cache::ssd::{self, Ssd, SsdFile};
 use crate::io::values::IoDone;
 use crate::limits::{
     FLUSH_DIVISOR, JOB_DIVISOR, MEMORY_MIN_BYTES, PACE_CREDIT_BYTES_MAX, PACE_LOOK_NS,
-    ROWS_MIN_BYTES, SEGMENT_BYTES, TABLE_BYTES_TARGET,
+    ROOT_SPACING, ROWS_MIN_BYTES, SEGMENT_BYTES, TABLE_BYTES_TARGET,
 };
 use crate::mem::pool::Pool;
 use crate::mem::prefetch::prefetch_all;
@@ -70,6 +70,8 @@ pub struct ShardLimits {
     pub table_bytes_target: u64,
     /// Merges of so many bytes are offered to compactors; `None` without compactors.
     pub errand_bytes_min: Option<u64>,
+    /// Of so many roots of a store one is never deleted.
+    pub root_spacing: u64,
 }
 
 impl ShardLimits {
@@ -94,6 +96,7 @@ impl ShardLimits {
             job_bytes_max: memory_bytes / JOB_DIVISOR,
             table_bytes_target: TABLE_BYTES_TARGET,
             errand_bytes_min: None,
+            root_spacing: ROOT_SPACING,
         })
     }
 }
@@ -168,9 +171,9 @@ impl Shard {
                 }
                 IoDone::Write { token, buf, result } => self.ssd_mut().written(token, buf, result),
                 IoDone::Room { result } => self.ssd_mut().room(result),
-                IoDone::Put { token, result } => self.manifest_put(token, result, outbox),
+                IoDone::Put { token, result } => self.object_put(token, result, outbox),
                 IoDone::Load { token, result, of_store } => {
-                    self.manifest_loaded(token, result, of_store, outbox);
+                    self.object_loaded(token, result, of_store, outbox);
                 }
             }
         }

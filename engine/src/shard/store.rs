@@ -26,6 +26,7 @@ use crate::lsm::scan::DirtyEntry;
 use crate::lsm::version::{MergeEdit, OpenTable, Version};
 use crate::shard::ShardLimits;
 use crate::shard::opening::Opening;
+use crate::shard::roots::Lineage;
 use crate::shard::statistics::RequestsByState;
 use crate::shard::values::OpenStore;
 use crate::shard::warm::HotTable;
@@ -61,6 +62,8 @@ pub(super) struct Store {
     /// Clears taken: likewise.
     pub clears: u64,
     pub ownership: Ownership,
+    /// Its roots, if it keeps its checkpoints itself.
+    pub lineage: Option<Lineage>,
     pub cuts: VecDeque<Cut>,
     pub drains: Vec<(u16, u64)>,
     pub opening: Opening,
@@ -89,7 +92,7 @@ pub(super) struct Store {
     merging: Vec<Box<[u8]>>,
     tables: BTreeMap<ObjectName, OpenTable>,
     retired: Vec<OpenTable>,
-    incarnation: Incarnation,
+    pub incarnation: Incarnation,
     next_seq: u64,
     random: u64,
     table_bytes_target: u64,
@@ -112,6 +115,7 @@ impl Store {
             flushes: 0,
             clears: 0,
             ownership: Ownership::new(open.incarnation),
+            lineage: None,
             cuts: VecDeque::new(),
             drains: Vec::new(),
             opening: Opening::default(),
@@ -366,8 +370,9 @@ impl Store {
                 continue;
             }
             let open = self.retired.swap_remove(at);
-            // What a closed store leaves is a checkpoint's or a scrub's.
-            let delete = !self.closed && self.ownership.retire(*open.table.name());
+            // What a closed store leaves is a checkpoint's or a scrub's, and one that was fenced
+            // deletes nothing.
+            let delete = self.poison.is_none() && self.ownership.retire(*open.table.name());
             gone.push((open, delete));
         }
         if !gone.is_empty() {

@@ -82,13 +82,14 @@ pub struct Control {
 /// What a control request does.
 #[derive(Debug)]
 pub enum ControlOp {
-    /// Open a store, empty or from handles. Answers with `Opened`.
+    /// Open a store, empty, from handles or from the newest root. Answers with `Opened`.
     Open(Box<OpenStore>),
     /// Add a state to a store, or find it. Answers with `Declared`.
     Declare(StoreId, String, StateKind),
     /// List the objects that a checkpoint needs. Answers with `Objects`.
     List(Vec<u8>),
-    /// Cut a checkpoint of what was submitted before. Answers with `Handle`.
+    /// Cut a checkpoint of what was submitted before. Answers with `Handle`; of a store that keeps
+    /// its checkpoints, once its root is committed.
     Checkpoint(StoreId),
     /// The host gave a checkpoint up: delete what only it kept, of what this opening of the store
     /// wrote. Objects that other stores took over with the checkpoint are the host's to count: it
@@ -121,6 +122,9 @@ pub struct OpenStore {
     pub states: StateTable,
     /// The checkpoints to start from, of any stores: none begins empty.
     pub handles: Vec<Vec<u8>>,
+    /// Newest checkpoints that the store keeps by roots of its own on the DFS, and starts from the
+    /// newest of; zero: the host keeps handles.
+    pub keep: usize,
 }
 
 /// The end of a control request.
@@ -143,7 +147,7 @@ pub enum ControlResult {
     Declared(StateId, StateTable),
     /// The manifest and the tables of a checkpoint.
     Objects(Vec<StoredObject>),
-    /// A checkpoint is complete; keeping these bytes is the commit.
+    /// A checkpoint is complete; keeping these bytes is the commit, unless the store keeps them.
     Handle(Vec<u8>),
     /// Done.
     Done,

@@ -32,6 +32,10 @@ pub enum ErrorKind {
     Poisoned = 9,
     /// The memory budget is too small for the demand.
     NoMemory = 10,
+    /// Another opening took the store over: this one commits and deletes nothing any more.
+    Fenced = 11,
+    /// A commit may have been made or not, and this opening cannot find out: the next one will.
+    UnknownCommit = 12,
 }
 
 /// A failure: its class and a text for people. Cheap to clone, since one damaged block may
@@ -113,6 +117,8 @@ impl fmt::Display for ErrorKind {
             Self::Closed => "closed",
             Self::Poisoned => "poisoned",
             Self::NoMemory => "no memory",
+            Self::Fenced => "fenced",
+            Self::UnknownCommit => "unknown commit",
         })
     }
 }

@@ -23,6 +23,21 @@ pub enum ObjectKind {
     Sst = 1,
     /// Manifest of a checkpoint.
     Manifest = 2,
+    /// Root of a store that commits without a coordinator.
+    Root = 3,
+}
+
+impl ObjectKind {
+    const ALL: [Self; 3] = [Self::Sst, Self::Manifest, Self::Root];
+
+    /// As paths say it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Sst => "sst",
+            Self::Manifest => "manifest",
+            Self::Root => "root",
+        }
+    }
 }
 
 /// An object of a store. Its path below the DFS root is `Display`.
@@ -50,6 +65,14 @@ impl ObjectName {
         format!("{store:016x}/")
     }
 
+    /// A root of a store. All openings of the store race for the same name, so nothing in it is
+    /// random.
+    #[must_use]
+    pub fn root(store: u64, number: u64) -> Self {
+        let incarnation = Incarnation { host_epoch: 0, nonce: 0 };
+        Self { store, incarnation, kind: ObjectKind::Root, seq: number, rand: 0 }
+    }
+
     /// The fixed binary form (FORMAT.md).
     #[must_use]
     pub fn encode(&self) -> [u8; OBJECT_NAME_BYTES] {
@@ -73,11 +96,7 @@ impl ObjectName {
                 host_epoch: u64_at(8),
                 nonce: u128::from_le_bytes(*b[16..].first_chunk().expect("in range")),
             },
-            kind: match b[32] {
-                1 => ObjectKind::Sst,
-                2 => ObjectKind::Manifest,
-                _ => return None,
-            },
+            kind: ObjectKind::ALL.into_iter().find(|&kind| kind as u8 == b[32])?,
             seq: u64_at(33),
             rand: u64_at(41),
         })
@@ -111,11 +130,7 @@ fn parsed(path: &str) -> Option<ObjectName> {
             host_epoch: number(host_epoch)?,
             nonce: u128::from_str_radix(nonce, 16).ok()?,
         },
-        kind: match kind {
-            "sst" => ObjectKind::Sst,
-            "manifest" => ObjectKind::Manifest,
-            _ => return None,
-        },
+        kind: ObjectKind::ALL.into_iter().find(|known| known.word() == kind)?,
         seq: number(seq)?,
         rand: number(rand)?,
     };
@@ -125,16 +140,13 @@ fn parsed(path: &str) -> Option<ObjectName> {
 
 impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            ObjectKind::Sst => "sst",
-            ObjectKind::Manifest => "manifest",
-        };
         write!(
             f,
-            "{}{:016x}-{:032x}/{kind}-{:016x}-{:016x}",
+            "{}{:016x}-{:032x}/{}-{:016x}-{:016x}",
             Self::folder_of(self.store),
             self.incarnation.host_epoch,
             self.incarnation.nonce,
+            self.kind.word(),
             self.seq,
             self.rand
         )

@@ -7,7 +7,7 @@ fn name(kind: ObjectKind) -> ObjectName {
 
 #[test]
 fn a_path_is_read_as_it_is_written() {
-    for kind in [ObjectKind::Sst, ObjectKind::Manifest] {
+    for kind in [ObjectKind::Sst, ObjectKind::Manifest, ObjectKind::Root] {
         assert_eq!(name(kind).to_string().parse::<ObjectName>().unwrap(), name(kind));
     }
 }
@@ -29,4 +29,13 @@ fn other_spellings_name_no_object() {
         let error = path.parse::<ObjectName>().unwrap_err();
         assert!(error.text.contains("STORE/EPOCH-NONCE"), "{path}: {error}");
     }
+}
+
+#[test]
+fn all_openings_name_a_root_alike() {
+    let path = "0000000000000007/0000000000000000-00000000000000000000000000000000/\
+                root-0000000000000029-0000000000000000";
+    let root = ObjectName::root(7, 41);
+    assert_eq!(root.to_string(), path);
+    assert_eq!(ObjectName::decode(&root.encode()), Some(root));
 }

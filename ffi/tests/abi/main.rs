@@ -159,6 +159,44 @@ fn a_checkpoint_restores_into_an_empty_store_only() {
 }
 
 #[test]
+fn a_store_without_a_coordinator_begins_with_its_newest_checkpoint() {
+    let host = Host::open("roots", "owned");
+    let begin = || {
+        let options = "number = 7\nkeep_checkpoints = 2";
+        let mut opened = Host { store: 0, ..host };
+        let (text, len) = (options.as_ptr().cast(), options.len());
+        // SAFETY: the text and the place are live.
+        let status = unsafe { aqf_store_open(host.session, text, len, &raw mut opened.store) };
+        assert_eq!(status, OK, "{}", last_error());
+        let cut = Request::new(op::CHECKPOINT, opened.store, 0);
+        let early = opened.one(cut);
+        assert!(early.status == INVALID && early.message.contains("AQF_RESTORE"), "{early:?}");
+        let restore = Request::new(op::RESTORE, opened.store, 0);
+        assert_eq!(opened.one(restore).status, OK);
+        assert_eq!(opened.one(restore).status, INVALID);
+        let state = opened.state("v", kind::VALUE);
+        (opened, state, cut)
+    };
+    let (first, state, cut) = begin();
+    first.one(first.on(op::PUT, state, b"k", b"kept"));
+    assert_eq!(first.one(cut).status, OK);
+    first.one(first.on(op::PUT, state, b"k", b"forgotten"));
+
+    let (second, state, cut_again) = begin();
+    assert_eq!(second.one(second.on(op::GET, state, b"k", b"")).value, b"kept");
+    let handle = second.one(cut_again);
+    assert_eq!(handle.status, OK, "{}", handle.message);
+    let release = with_key(Request::new(op::RELEASE, second.store, 0), b"", &handle.value);
+    assert_eq!(second.one(release).status, INVALID);
+
+    const FENCED: i32 = -16;
+    let lost = first.one(cut);
+    assert!(lost.status == FENCED && lost.message.contains("store 7"), "{lost:?}");
+    assert_eq!(first.one(first.on(op::GET, state, b"k", b"")).status, FENCED);
+    host.close();
+}
+
+#[test]
 fn handles_that_name_nothing_are_a_status_everywhere() {
     let host = Host::open("handles", "inline");
     let other = Host::open("handles-other", "inline");

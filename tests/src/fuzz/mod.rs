@@ -18,7 +18,7 @@ pub struct Target {
 }
 
 /// All targets: one for each kind of bytes from outside, and a whole store of forged objects.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     Target { name: "compactor", run: parsers::compactor },
     Target { name: "dump", run: parsers::dump },
     Target { name: "extent", run: parsers::extent },
@@ -28,6 +28,7 @@ pub const TARGETS: [Target; 15] = [
     Target { name: "job", run: parsers::job },
     Target { name: "manifest", run: parsers::manifest },
     Target { name: "region", run: parsers::region },
+    Target { name: "root", run: parsers::root },
     Target { name: "states", run: parsers::states },
     Target { name: "store", run: store::store },
     Target { name: "table", run: parsers::table },

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use aquifer::cache::ssd;
 use aquifer::checkpoint::handle::Handle;
+use aquifer::checkpoint::root::Root;
 use aquifer::codec::crc::{keyed_crc, object_key};
 use aquifer::codec::hash::hash64;
 use aquifer::codec::reader::Reader;
@@ -62,6 +63,16 @@ pub(super) fn handle(data: &[u8]) {
         if let Ok(handle) = Handle::decode(bytes) {
             assert_eq!(handle.encode(), bytes);
             let _other = handle.verify(data);
+        }
+    }
+}
+
+pub(super) fn root(data: &[u8]) {
+    let name = ObjectName::root(3, 70);
+    let sealed = [data, &keyed_crc(object_key(&name), 0, data).to_le_bytes()].concat();
+    for bytes in [data, &sealed] {
+        if let Ok(root) = Root::decode(&name, bytes) {
+            assert_eq!(root.encode(), bytes);
         }
     }
 }

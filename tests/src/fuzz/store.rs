@@ -78,6 +78,7 @@ fn open(sim: &mut Sim, handle: Option<Vec<u8>>) -> Result<(StoreId, States)> {
         range: (0, (KEY_GROUPS - 1) as u16),
         states: declared(),
         handles: handle.into_iter().collect(),
+        keep: 0,
     };
     match control(sim, ControlOp::Open(Box::new(open)))? {
         ControlResult::Opened(store, table) => Ok((store, States::of(store, &table)?)),

@@ -425,6 +425,7 @@ impl Run {
                 range: (0, (KEY_GROUPS - 1) as u16),
                 states: declared(),
                 handles: from.iter().map(|kept| kept.handle.clone()).collect(),
+                keep: 0,
             };
             let result = self.control(ControlOp::Open(Box::new(open)))?;
             match result {

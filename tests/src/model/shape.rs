@@ -1,6 +1,6 @@
 //! The shape of a seed: sizes, limits and which operations it favours (swarm testing).
 
-use aquifer::limits::MEMORY_FIXED_BYTES;
+use aquifer::limits::{MEMORY_FIXED_BYTES, ROOT_SPACING};
 use aquifer::shard::ShardLimits;
 
 use crate::model::oracle::{Model, Op, RowKey, SMALL_STATES, State};
@@ -72,6 +72,7 @@ impl Shape {
                     rng.pick(&[48 << 10, 256 << 10, 1 << 20])
                 },
                 errand_bytes_min: None,
+                root_spacing: ROOT_SPACING,
             },
             stores: rng.pick(&[1, 1, 2, 3]),
             sessions: rng.between(1, 3),

@@ -51,7 +51,7 @@ const UNSAFE: [(&str, usize); 25] = [
     ("ffi/src/requests.rs", 8),
     ("ffi/tests/abi/bounds.rs", 1),
     ("ffi/tests/abi/host.rs", 8),
-    ("ffi/tests/abi/main.rs", 20),
+    ("ffi/tests/abi/main.rs", 21),
     ("ffi/tests/header.rs", 1),
     ("ffi/tests/signals.rs", 1),
     ("tests/src/model/abi.rs", 10),

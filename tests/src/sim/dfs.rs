@@ -11,6 +11,8 @@ use aquifer::lsm::manifest::Manifest;
 use aquifer::types::error::ErrorKind;
 use aquifer::types::{Error, ObjectKind, ObjectName, Result};
 
+use crate::sim::roots::Roots;
+
 /// An object that is open for the shard.
 #[derive(Debug)]
 struct Open {
@@ -21,13 +23,15 @@ struct Open {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Dfs {
-    objects: BTreeMap<ObjectName, Arc<Vec<u8>>>,
+    pub(super) objects: BTreeMap<ObjectName, Arc<Vec<u8>>>,
     // What failed once never recovers: a gap would be worse.
     writing: BTreeMap<ObjectName, Result<Vec<u8>>>,
     ever: BTreeSet<ObjectName>,
     slots: Vec<Option<Open>>,
     retained: BTreeMap<Vec<u8>, BTreeSet<ObjectName>>,
     violations: Vec<String>,
+    /// The roots that were put.
+    pub roots: Roots,
     tablets_max: usize,
 }
 
@@ -64,7 +68,7 @@ impl Dfs {
     /// `MissingObject`.
     pub fn needed(&mut self, name: &ObjectName, who: &str) -> Result<Arc<Vec<u8>>> {
         let found = self.object(name);
-        if found.is_err() {
+        if found.is_err() && self.roots.miss(name) {
             self.violation(format!("{who} needs {name}, which is not on the DFS"));
         }
         found
@@ -107,6 +111,9 @@ impl Dfs {
 
     /// Makes an object durable and visible.
     pub fn put(&mut self, name: ObjectName, bytes: Vec<u8>) {
+        if name.kind == ObjectKind::Root {
+            return self.create(name, bytes);
+        }
         if !self.ever.insert(name) {
             self.violation(format!("{name} was written twice"));
         }
@@ -118,6 +125,7 @@ impl Dfs {
         if self.retained.values().any(|names| names.contains(name)) {
             self.violation(format!("{name} was deleted, and a retained checkpoint needs it"));
         }
+        self.check_delete(name);
         self.objects.remove(name);
     }
 

@@ -154,7 +154,7 @@ pub struct Sim {
     pub errands: Errands,
     /// The one call that goes wrong.
     pub strike: Strike,
-    events: BTreeMap<(u64, u64), Event>,
+    pub(super) events: BTreeMap<(u64, u64), Event>,
     now: u64,
     sequence: u64,
     trace: Trace,
@@ -413,8 +413,15 @@ impl Sim {
                 self.trace.bytes(&bytes);
                 self.start_put(token, name, bytes);
             }
-            IoRequest::Load { token, name, bytes_max } => {
-                let result = self.load(&name, bytes_max);
+            IoRequest::Create { token, name, bytes } => {
+                self.trace.bytes(&bytes);
+                self.start_create(token, name, bytes);
+            }
+            IoRequest::Probe { token } => {
+                self.later(Event::Io(IoDone::Put { token, result: Ok(()) }, None));
+            }
+            IoRequest::Load { token, name, bytes_max, expected } => {
+                let result = self.load(&name, bytes_max, expected);
                 let of_store = self.faults.is_store;
                 self.later(Event::Io(IoDone::Load { token, result, of_store }, None));
             }
@@ -469,28 +476,12 @@ impl Sim {
         Ok(u64::MAX)
     }
 
-    fn start_put(&mut self, token: aquifer::mem::slab::Token, name: ObjectName, bytes: Vec<u8>) {
-        if self.rng.chance(self.faults.put_error) {
-            let result = Err(self.injected("put"));
-            return self.later(Event::Io(IoDone::Put { token, result }, None));
-        }
-        if self.rng.chance(self.faults.put_lost_reply) {
-            self.dfs.put(name, bytes);
-            let result = Err(self.injected("the reply to a put was lost"));
-            return self.later(Event::Io(IoDone::Put { token, result }, None));
-        }
-        let done = IoDone::Put { token, result: Ok(()) };
-        if self.rng.chance(5000) {
-            self.dfs.put(name, bytes);
-            self.later(Event::Io(done, None));
-        } else {
-            self.later(Event::Put(done, name, bytes));
-        }
-    }
-
-    fn load(&mut self, name: &ObjectName, bytes_max: u64) -> Result<Vec<u8>> {
+    fn load(&mut self, name: &ObjectName, bytes_max: u64, expected: bool) -> Result<Vec<u8>> {
         if self.rng.chance(self.faults.load_error) {
             return Err(self.injected("load"));
+        }
+        if !expected && self.rng.chance(self.faults.look_stale) {
+            self.dfs.shown(name)?;
         }
         let bytes = self.dfs.needed(name, "a load")?;
         if bytes.len() as u64 > bytes_max {

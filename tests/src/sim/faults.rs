@@ -28,6 +28,12 @@ pub struct FaultMix {
     pub put_error: u32,
     /// A put fails although it was applied.
     pub put_lost_reply: u32,
+    /// A put of a root fails, and is applied when nobody thinks of it any more.
+    pub create_late: u32,
+    /// A put of a root is applied once more then.
+    pub create_twice: u32,
+    /// A look at a root that was put not long ago finds nothing.
+    pub look_stale: u32,
     /// A load fails.
     pub load_error: u32,
     /// A job cannot start to write an object.

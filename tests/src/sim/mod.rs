@@ -6,5 +6,6 @@ pub mod driver;
 pub mod faults;
 mod jobs;
 pub mod rng;
+pub mod roots;
 pub mod strike;
 pub mod trace;

@@ -12,6 +12,8 @@ use crate::sim::driver::{Event, Sim};
 pub enum Call {
     /// The shard puts an object.
     Put,
+    /// The shard puts a root, unless its name is taken.
+    Create,
     /// The shard loads an object.
     Load,
     /// The shard reads of an object that is open.
@@ -49,7 +51,7 @@ impl Call {
     #[must_use]
     pub fn may_meet(self, fate: Fate) -> bool {
         match self {
-            Self::Put | Self::Seal | Self::Load | Self::Read | Self::JobRead => true,
+            Self::Put | Self::Create | Self::Seal | Self::Load | Self::Read | Self::JobRead => true,
             Self::Append => fate != Fate::Late,
             Self::Delete | Self::Open => fate != Fate::ReplyLost,
         }
@@ -75,7 +77,7 @@ pub struct Strike {
     /// Objects that may stay behind without an owner: what was struck, what jobs sealed that failed
     /// later, and what a dead process was about to delete.
     pub orphans: BTreeSet<ObjectName>,
-    late: Vec<LateCall>,
+    pub(super) late: Vec<LateCall>,
 }
 
 impl Strike {
@@ -114,6 +116,7 @@ impl Sim {
     pub(super) fn strike_io(&mut self, request: IoRequest) -> Option<IoRequest> {
         let (call, name) = match &request {
             IoRequest::Put { name, .. } => (Call::Put, Some(name)),
+            IoRequest::Create { name, .. } => (Call::Create, Some(name)),
             IoRequest::Load { .. } => (Call::Load, None),
             IoRequest::Read { .. } => (Call::Read, None),
             IoRequest::Delete { name } => (Call::Delete, Some(name)),
@@ -122,7 +125,7 @@ impl Sim {
         let Some(fate) = self.strike.take(call, name) else { return Some(request) };
         let (error, of_store) = (self.struck(call), self.faults.is_store);
         match request {
-            IoRequest::Put { token, name, bytes } => {
+            IoRequest::Put { token, name, bytes } | IoRequest::Create { token, name, bytes } => {
                 match fate {
                     Fate::NotApplied => {}
                     Fate::ReplyLost => self.dfs.put(name, bytes),
@@ -130,7 +133,7 @@ impl Sim {
                 }
                 self.later(Event::Io(IoDone::Put { token, result: Err(error) }, None));
             }
-            IoRequest::Load { token, name, bytes_max } => {
+            IoRequest::Load { token, name, bytes_max, .. } => {
                 let result = match fate {
                     Fate::NotApplied => Err(error),
                     _ => self.dfs.needed(&name, "a load").map(|bytes| bytes.to_vec()),

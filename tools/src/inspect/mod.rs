@@ -1,7 +1,8 @@
-//! `aquifer inspect`: what a handle, a manifest, a table or one of its units holds, by the names of
-//! FORMAT.md, as far as damage lets it be read.
+//! `aquifer inspect`: what a handle, a manifest, a root, a table or one of its units holds, by the
+//! names of FORMAT.md, as far as damage lets it be read.
 
 mod manifest;
+mod root;
 mod table;
 
 use std::path::Path;
@@ -33,7 +34,7 @@ which it names with the place, and with 2 if it could not look.";
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// A file, the name of an object below --dfs, or a handle in hexadecimal. A file is a table, a
-    /// manifest, the handle that a host kept, or a job file of the word count.
+    /// manifest, a root, the handle that a host kept, or a job file of the word count.
     #[arg(value_name = "PATH|NAME|HANDLE")]
     pub what: String,
     /// The root of the DFS, for names of objects and for what a handle names.
@@ -70,6 +71,7 @@ pub fn inspect(args: &Args) -> Result<bool> {
         match &subject {
             Subject::Handles(handles) => show_handles(page, args, handles, &mut flaws)?,
             Subject::Manifest(object) => manifest::show(page, object, &mut flaws).map(drop)?,
+            Subject::Root(object) => root::show(page, object, &mut flaws)?,
             Subject::Table(object) => table::show(page, object, args, &mut flaws)?,
         }
         flaws.show(page)
@@ -80,6 +82,7 @@ pub fn inspect(args: &Args) -> Result<bool> {
 enum Subject {
     Handles(Handles),
     Manifest(Object),
+    Root(Object),
     Table(Object),
 }
 
@@ -98,6 +101,9 @@ impl Subject {
         if head.starts_with(b"AQUIMAN1") {
             return Ok(Self::Manifest(object));
         }
+        if head.starts_with(b"AQUIROT1") {
+            return Ok(Self::Root(object));
+        }
         if object.last_page().is_ok_and(|page| page.starts_with(b"AQUISST1")) {
             return Ok(Self::Table(object));
         }
@@ -106,7 +112,7 @@ impl Subject {
             Some(kind) => Ok(Self::of_kind(kind, object)),
             None => {
                 let handles = handles::read(&args.what);
-                handles.map(Self::Handles).context("it is no table and no manifest")
+                handles.map(Self::Handles).context("it is no table, no manifest and no root")
             }
         }
     }
@@ -114,6 +120,7 @@ impl Subject {
     fn of_kind(kind: ObjectKind, object: Object) -> Self {
         match kind {
             ObjectKind::Manifest => Self::Manifest(object),
+            ObjectKind::Root => Self::Root(object),
             ObjectKind::Sst => Self::Table(object),
         }
     }
@@ -221,6 +228,7 @@ fn kind_of(kind: ObjectKind) -> &'static str {
     match kind {
         ObjectKind::Sst => "sorted table",
         ObjectKind::Manifest => "manifest",
+        ObjectKind::Root => "root",
     }
 }
 

@@ -7,6 +7,7 @@ use std::fmt;
 use std::io::Write;
 
 use anyhow::{Context, Result};
+use aquifer::io::trials::Outcome;
 use clap::Args as ClapArgs;
 use serde::Serialize;
 
@@ -30,18 +31,6 @@ pub struct Args {
     /// Print the table as JSON.
     #[arg(long)]
     pub json: bool,
-}
-
-/// What came of a trial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Outcome {
-    /// It was not found wanting.
-    Holds,
-    /// It does not hold.
-    Refuted,
-    /// The DFS or its client has no such thing.
-    Lacks,
 }
 
 /// A line of the table.

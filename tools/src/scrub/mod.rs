@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use aquifer::checkpoint::handle::Handle;
+use aquifer::checkpoint::newest;
 use aquifer::io::dfs::{Dfs, Listed};
 use aquifer::io::entropy;
-use aquifer::limits::MANIFEST_BYTES_MAX;
+use aquifer::limits::{MANIFEST_BYTES_MAX, ROOT_SPACING};
 use aquifer::lsm::manifest::Manifest;
 use aquifer::types::{Incarnation, ObjectKind, ObjectName};
 use clap::Args as ClapArgs;
@@ -28,7 +29,8 @@ Examples:
   aquifer scrub a.handle b.handle --dfs s3://BUCKET/PREFIX --grace 7d
 
 Name every handle that is still needed: of the stores whose objects these handles name, any object
-that none of them names and that is older than the grace is an orphan. Engines may go on writing
+that none of them names and that is older than the grace is an orphan. What a store keeps by roots
+of its own is needed without being named. Engines may go on writing
 there, as long as each store has a checkpoint among those named that began within the grace.
 
 It ends with 0 if no orphan is left, with 1 if some are, and with 2 if it could not find out.";
@@ -121,7 +123,9 @@ fn look(args: &Args, dfs: &Dfs) -> Result<BTreeMap<ObjectName, Listed>> {
         for object in dfs.list(store)? {
             seen += usize::from(kept.names.contains(&object.name));
             let old = object.modified_s.is_some_and(|written| now_s - written > grace_s);
-            if old && !kept.names.contains(&object.name) {
+            // Roots are the store's own to delete.
+            let orphan = object.name.kind != ObjectKind::Root && !kept.names.contains(&object.name);
+            if old && orphan {
                 orphans.insert(object.name, object);
             }
         }
@@ -146,17 +150,29 @@ fn kept(args: &Args, dfs: &Dfs) -> Result<Kept> {
             if bytes.is_empty() {
                 continue;
             }
-            let handle = Handle::decode(&bytes)?;
-            let bytes_max = handle.manifest_bytes.min(MANIFEST_BYTES_MAX);
-            let manifest = dfs.load(&handle.manifest, bytes_max)?;
-            handle.verify(&manifest)?;
-            let manifest = Manifest::decode(&handle.manifest, &manifest)?;
-            kept.names.insert(handle.manifest);
-            kept.names.extend(manifest.tables.iter().map(|table| table.name));
+            kept.keep(dfs, &Handle::decode(&bytes)?)?;
         }
     }
     kept.stores.extend(kept.names.iter().map(|name| name.store));
+    for store in kept.stores.clone() {
+        let newest = newest::find(dfs, store, ROOT_SPACING)?;
+        for handle in newest.iter().flat_map(|root| &root.kept) {
+            kept.keep(dfs, handle)?;
+        }
+    }
     Ok(kept)
+}
+
+impl Kept {
+    fn keep(&mut self, dfs: &Dfs, handle: &Handle) -> Result<()> {
+        let bytes_max = handle.manifest_bytes.min(MANIFEST_BYTES_MAX);
+        let manifest = dfs.load(&handle.manifest, bytes_max)?;
+        handle.verify(&manifest)?;
+        let manifest = Manifest::decode(&handle.manifest, &manifest)?;
+        self.names.insert(handle.manifest);
+        self.names.extend(manifest.tables.iter().map(|table| table.name));
+        Ok(())
+    }
 }
 
 /// What time it is where the objects are, seconds since 1970.

@@ -1,6 +1,8 @@
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 
+use aquifer::checkpoint::root::Root;
+
 use super::*;
 use crate::objects::testing::{Store, rows, table};
 use crate::page::hex;
@@ -41,6 +43,30 @@ fn what_is_old_and_unnamed_goes_and_nothing_else() {
     }
     assert!(scrub(&args(&store, true)).unwrap(), "none is left");
     assert_eq!(fs::read_dir(store.folder.path()).unwrap().count(), 2, "its clock, and the store");
+}
+
+#[test]
+fn what_a_store_keeps_by_roots_is_needed_without_being_named() {
+    let store = Store::new();
+    let dfs = Dfs::open(store.folder.path().to_str().unwrap()).unwrap();
+    // It keeps a checkpoint that is not named, with a table of its own.
+    let only = table(&store.folder, 8, &rows());
+    let name = ObjectName { seq: 90, ..store.handle.manifest };
+    let mut manifest = store.manifest.clone();
+    manifest.tables.push(only);
+    manifest.tablets[0].runs.push(manifest.tables.len() as u32 - 1);
+    let bytes = manifest.encode(&name);
+    dfs.put(&name, &bytes).unwrap();
+    let kept = vec![Handle::of(name, &bytes)];
+    let root = Root { store: name.store, number: 1, incarnation: name.incarnation, kept };
+    dfs.put(&root.name(), &root.encode()).unwrap();
+    for name in [only.name, name, root.name()] {
+        age(&store, &name, 2 * DAY);
+    }
+    assert!(scrub(&args(&store, true)).unwrap(), "none is an orphan");
+    for name in [only.name, name, root.name()] {
+        assert!(store.path(&name).exists(), "{name}");
+    }
 }
 
 #[test]
