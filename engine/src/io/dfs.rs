@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::io::entropy;
 use crate::io::faults::Faults;
 use crate::io::folder::Folder;
+use crate::io::host::credentials::Access;
 use crate::io::memory::Memory;
 use crate::io::objects::{OpenObject, Source};
 use crate::io::read_op;
@@ -90,6 +91,14 @@ impl Dfs {
     /// # Errors
     /// `Invalid` for a url that is not understood, or a place that takes no objects.
     pub fn open(url: &str) -> Result<Self> {
+        Self::open_as(url, &Access::Environment)
+    }
+
+    /// Opens the root that `url` names as whoever `access` says, which only stores ask for.
+    ///
+    /// # Errors
+    /// As `open`; `Invalid` for credentials that the store cannot take.
+    pub fn open_as(url: &str, access: &Access) -> Result<Self> {
         let parsed = url::parse(url)?;
         let seed = parsed.seed.map_or_else(entropy::seed, Ok)?;
         let faults = Faults::new(parsed.latency, parsed.fail, seed);
@@ -97,7 +106,7 @@ impl Dfs {
         let root = match parsed.place {
             Place::Folder(path) => Root::Folder(Arc::new(Folder::open(path)?)),
             Place::Memory(name) => Root::Memory(Memory::named(name)),
-            Place::Remote(place) => Root::Remote(Remote::open(&place, &counters.requests)?),
+            Place::Remote(place) => Root::Remote(Remote::open(&place, access, &counters.requests)?),
         };
         let faults = (!faults.is_none()).then(|| Arc::new(faults));
         Ok(Self { shared: Arc::new(Shared { root, faults, counters }) })
@@ -204,6 +213,18 @@ impl Dfs {
     pub fn open_object(&self, name: &ObjectName, bytes: u64) -> Result<OpenObject> {
         self.suffer("open")?;
         self.open_now(name, bytes)
+    }
+
+    /// Ends the use of what the host lends, a file system or credentials: it is called no more. Waits
+    /// for calls that run, for `patience` at most.
+    ///
+    /// # Errors
+    /// `Io` if some have not returned.
+    pub fn close(&self, patience: Duration) -> Result<()> {
+        match &self.shared.root {
+            Root::Folder(_) | Root::Memory(_) => Ok(()),
+            Root::Remote(remote) => remote.close(patience),
+        }
     }
 
     /// Operations so far.

@@ -10,6 +10,7 @@ pub mod entropy;
 pub mod faults;
 mod folder;
 pub(crate) mod handoff;
+pub mod host;
 pub mod http;
 mod memory;
 mod objects;

@@ -1,7 +1,7 @@
 //! The HTTP of all stores. A store that asks for patience gets it from everybody: who comes while
 //! it lasts waits. And here every request of them is counted.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,20 +15,17 @@ use crate::io::requests::{Operation, RequestCounts};
 use crate::limits::{REMOTE_CONNECT_MS, REMOTE_IDLE_MS, REMOTE_PATIENCE_MS_MAX};
 use crate::types::{Error, Nanos, Result};
 
-/// See the module; one for each root.
+/// What the requests of a root have in common, whoever sends them.
 #[derive(Debug)]
-pub(super) struct Transport {
-    client: ReqwestTransport,
+pub(super) struct Traffic {
     not_before: AtomicU64,
     counts: Arc<RequestCounts>,
 }
 
-impl Transport {
-    /// For a store that sends its clients elsewhere, as HDFS does to the hosts of the bytes, or
-    /// for others. Its requests are counted in `counts`.
-    pub(super) fn new(goes_elsewhere: bool, counts: Arc<RequestCounts>) -> Result<Self> {
-        let client = ReqwestTransport::new(client(goes_elsewhere)?);
-        Ok(Self { client, not_before: AtomicU64::new(0), counts })
+impl Traffic {
+    /// Counts its requests in `counts`.
+    pub(super) fn new(counts: Arc<RequestCounts>) -> Self {
+        Self { not_before: AtomicU64::new(0), counts }
     }
 
     async fn let_pass(&self) {
@@ -43,12 +40,33 @@ impl Transport {
     }
 }
 
+/// See the module; one for each client.
+#[derive(Debug)]
+pub(super) struct Transport {
+    client: ReqwestTransport,
+    traffic: Arc<Traffic>,
+    refused: Arc<AtomicBool>,
+}
+
+impl Transport {
+    /// For a store that sends its clients elsewhere, as HDFS does to the hosts of the bytes, or
+    /// for others. It notes in `refused` that the store may not know its credentials any more.
+    pub(super) fn new(
+        goes_elsewhere: bool,
+        traffic: Arc<Traffic>,
+        refused: Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let client = ReqwestTransport::new(client(goes_elsewhere)?);
+        Ok(Self { client, traffic, refused })
+    }
+}
+
 impl HttpTransport for Transport {
     async fn fetch(
         &self,
         request: http::Request<Buffer>,
     ) -> opendal::Result<http::Response<HttpBody>> {
-        self.let_pass().await;
+        self.traffic.let_pass().await;
         let operation = operation(request.method(), request.uri());
         let sent = request.body().len() as u64;
         let answered = self.client.fetch(request).await;
@@ -56,10 +74,14 @@ impl HttpTransport for Transport {
             (Ok(response), Operation::Get) => body_bytes(response),
             _ => 0,
         };
-        self.counts.count(operation, sent + brought);
+        self.traffic.counts.count(operation, sent + brought);
         let response = answered?;
+        // A token that ended is status 400 with Amazon S3.
+        if matches!(response.status().as_u16(), 400 | 401 | 403) {
+            self.refused.store(true, Ordering::Relaxed);
+        }
         if let Some(wait) = asked_patience(&response) {
-            self.not_before.fetch_max(clock::now() + wait, Ordering::Relaxed);
+            self.traffic.not_before.fetch_max(clock::now() + wait, Ordering::Relaxed);
         }
         Ok(response)
     }
