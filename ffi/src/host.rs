@@ -216,7 +216,10 @@ impl CredentialSource for Source {
 // A name that a host chose.
 //
 // SAFETY (for callers): as `bytes`.
-unsafe fn checked_name<'a>(name: *const c_char, len: usize) -> Result<&'a str, Failure> {
+unsafe fn checked_name<'a>(
+    name: *const c_char,
+    len: usize,
+) -> std::result::Result<&'a str, Failure> {
     if len > HOST_NAME_BYTES_MAX {
         let text = format!("a name of {len} bytes exceeds the limit of {HOST_NAME_BYTES_MAX}");
         return Err(Failure::invalid(text));

@@ -121,6 +121,12 @@ fn expected() -> BTreeMap<String, i64> {
         remove = "remove"
     );
     all.extend(numbers().map(|(name, number)| (name.to_owned(), number)));
+    all.extend(statuses());
+    all
+}
+
+fn statuses() -> BTreeMap<String, i64> {
+    let mut all = BTreeMap::new();
     for number in -40..40 {
         // SAFETY: the name is a static string.
         let name = unsafe { std::ffi::CStr::from_ptr(aquifer_ffi::aqf_status_name(number)) };

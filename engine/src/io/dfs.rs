@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::io::budget::Budget;
 use crate::io::entropy;
 use crate::io::faults::Faults;
 use crate::io::folder::Folder;
@@ -70,6 +71,8 @@ pub struct DfsCounters {
     pub deletes: u64,
     /// Operations tried again after they failed for the moment.
     pub retries: u64,
+    /// Operations, of shards too, that waited to be tried again because too much else failed.
+    pub retries_held: u64,
     /// The requests that all this took.
     pub requests: Requests,
 }
@@ -239,6 +242,7 @@ impl Dfs {
             get_bytes: get(&c.get_bytes),
             deletes: get(&c.deletes),
             retries: get(&c.retries),
+            retries_held: self.budget().map_or(0, Budget::held),
             requests: c.requests.read(),
         }
     }
@@ -281,6 +285,14 @@ impl Dfs {
     pub(crate) fn count_delete(&self) {
         self.count(Operation::Delete, 0);
         self.shared.counters.deletes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What bounds the retries, if it is a store.
+    pub(crate) fn budget(&self) -> Option<&Budget> {
+        match &self.shared.root {
+            Root::Folder(_) | Root::Memory(_) => None,
+            Root::Remote(remote) => Some(remote.budget()),
+        }
     }
 
     /// What it means that an object is missing which something names: a file system and memory

@@ -16,7 +16,6 @@ use crate::io::remote::error::plain;
 use crate::io::remote::open;
 use crate::io::remote::place::{Credentials, RemotePlace};
 use crate::io::remote::transport::Traffic;
-use crate::io::requests::RequestCounts;
 use crate::limits::{CREDENTIALS_PAUSE_MS, CREDENTIALS_SPARE_S};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos, Result};
@@ -68,12 +67,8 @@ struct State {
 }
 
 impl Clients {
-    pub(super) fn new(
-        place: &RemotePlace,
-        access: &Access,
-        counts: &Arc<RequestCounts>,
-    ) -> Result<Self> {
-        let (place, traffic) = (place.clone(), Arc::new(Traffic::new(counts.clone())));
+    pub(super) fn new(place: &RemotePlace, access: &Access, traffic: Traffic) -> Result<Self> {
+        let (place, traffic) = (place.clone(), Arc::new(traffic));
         let given = !matches!(access, Access::Environment);
         if given && place.credentials != Credentials::Environment {
             return Err(Error::invalid(format!(

@@ -25,6 +25,7 @@ use opendal::Buffer;
 pub(crate) use error::plain;
 pub(crate) use writer::RemoteWriter;
 
+use crate::io::budget::Budget;
 use crate::io::dfs::Listed;
 use crate::io::host::Host;
 use crate::io::host::credentials::Access;
@@ -38,6 +39,7 @@ use crate::types::{ObjectName, Result};
 #[derive(Clone, Debug)]
 pub struct Remote {
     client: Arc<Client>,
+    budget: Arc<Budget>,
 }
 
 #[cfg(test)]
@@ -61,13 +63,14 @@ impl Remote {
         counts: &Arc<RequestCounts>,
     ) -> Result<Self> {
         thread::start()?;
+        let budget = Arc::new(Budget::new());
         let client = match place.scheme {
             Scheme::Host => {
                 Client::Host(Host::open(&place.bucket, &place.root, place.label(), counts)?)
             }
-            _ => Client::Store(Box::new(Store::open(place, access, counts)?)),
+            _ => Client::Store(Box::new(Store::open(place, access, counts, &budget)?)),
         };
-        Ok(Self { client: Arc::new(client) })
+        Ok(Self { client: Arc::new(client), budget })
     }
 
     /// A host is not called any more; waits for calls that run for `patience` at most.
@@ -79,6 +82,11 @@ impl Remote {
             Client::Store(store) => store.close(patience),
             Client::Host(host) => host.close(patience),
         }
+    }
+
+    /// What may be tried again.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Waits for an operation, blocking the caller.

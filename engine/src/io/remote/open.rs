@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use opendal::layers::{RetryLayer, TimeoutLayer};
+use opendal::layers::{RetryEvent, RetryLayer, TimeoutLayer};
 use opendal::services::{Azblob, Gcs, S3, Webhdfs};
 use opendal::{Builder, HttpTransporter, OperationContext, Operator};
 
@@ -35,13 +35,17 @@ pub(super) fn operators(
     })?;
     let elsewhere = place.scheme == Scheme::WebHdfs;
     let transport = Transport::new(elsewhere, traffic.clone(), refused.clone())?;
-    let context = OperationContext::default().with_http_transport(HttpTransporter::new(transport));
+    let parts = transport.of_parts();
+    let context = |transport| {
+        OperationContext::default().with_http_transport(HttpTransporter::new(transport))
+    };
     let timeout = Duration::from_millis(REMOTE_TIMEOUT_MS);
     let limits = TimeoutLayer::new().with_timeout(timeout).with_io_timeout(timeout);
-    let operator = operator.with_context(context).layer(limits);
+    let again = traffic.clone();
     let retries = RetryLayer::new().with_max_times(REMOTE_PART_TRIES_MAX).with_jitter();
-    let patient = operator.clone().layer(retries);
-    Ok((operator, patient))
+    let retries = retries.with_notify(move |_: RetryEvent<'_>| again.part_failed());
+    let patient = operator.clone().with_context(context(parts)).layer(limits.clone());
+    Ok((operator.with_context(context(transport)).layer(limits), patient.layer(retries)))
 }
 
 fn build(builder: impl Builder) -> opendal::Result<Operator> {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use opendal::Buffer;
 
+use crate::io::budget::Budget;
 use crate::io::dfs::{Listed, check_size};
 use crate::io::host::credentials::Access;
 use crate::io::read_op;
@@ -14,6 +15,7 @@ use crate::io::remote::clients::{Client, Clients};
 use crate::io::remote::error::{self, Failed};
 use crate::io::remote::place::{RemotePlace, Scheme};
 use crate::io::remote::target::Endpoints;
+use crate::io::remote::transport::Traffic;
 use crate::io::requests::RequestCounts;
 use crate::types::{Error, ObjectName, Result};
 
@@ -32,8 +34,10 @@ impl Store {
         place: &RemotePlace,
         access: &Access,
         counts: &Arc<RequestCounts>,
+        budget: &Arc<Budget>,
     ) -> Result<Self> {
-        let clients = Clients::new(place, access, counts)?;
+        let traffic = Traffic::new(counts.clone(), budget.clone());
+        let clients = Clients::new(place, access, traffic)?;
         let (label, folders) = (place.label(), place.scheme == Scheme::WebHdfs);
         let endpoints = Endpoints::new();
         Ok(Self { clients, label, endpoints, folders })

@@ -9,10 +9,11 @@ use opendal::{Buffer, HttpBody, HttpTransport};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use reqwest::redirect::Policy;
 
+use crate::io::budget::Budget;
 use crate::io::clock;
 use crate::io::remote::operation::operation;
 use crate::io::requests::{Operation, RequestCounts};
-use crate::limits::{REMOTE_CONNECT_MS, REMOTE_IDLE_MS, REMOTE_PATIENCE_MS_MAX};
+use crate::limits::{REMOTE_CONNECT_MS, REMOTE_IDLE_MS, REMOTE_PATIENCE_MS_MAX, RETRY_LOOK_NS};
 use crate::types::{Error, Nanos, Result};
 
 /// What the requests of a root have in common, whoever sends them.
@@ -20,12 +21,36 @@ use crate::types::{Error, Nanos, Result};
 pub(super) struct Traffic {
     not_before: AtomicU64,
     counts: Arc<RequestCounts>,
+    budget: Arc<Budget>,
+    // Parts that are tried again, and whose requests did not come here yet.
+    parts_again: AtomicU64,
 }
 
 impl Traffic {
-    /// Counts its requests in `counts`.
-    pub(super) fn new(counts: Arc<RequestCounts>) -> Self {
-        Self { not_before: AtomicU64::new(0), counts }
+    /// Counts its requests in `counts`; `budget` says how often parts are tried again.
+    pub(super) fn new(counts: Arc<RequestCounts>, budget: Arc<Budget>) -> Self {
+        let (not_before, parts_again) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { not_before, counts, budget, parts_again }
+    }
+
+    /// A part failed, and will be tried again.
+    pub(super) fn part_failed(&self) {
+        self.parts_again.fetch_add(1, Ordering::Relaxed);
+    }
+
+    // Waits, for each part that is tried again, until it may be. The client's timeout ends it.
+    async fn let_parts_pass(&self) {
+        let less = |again: u64| again.checked_sub(1);
+        if self.parts_again.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_err() {
+            return;
+        }
+        let mut is_held = false;
+        while !self.budget.take(clock::now()) {
+            if !std::mem::replace(&mut is_held, true) {
+                self.budget.count_held();
+            }
+            tokio::time::sleep(Duration::from_nanos(RETRY_LOOK_NS)).await;
+        }
     }
 
     async fn let_pass(&self) {
@@ -46,6 +71,8 @@ pub(super) struct Transport {
     client: ReqwestTransport,
     traffic: Arc<Traffic>,
     refused: Arc<AtomicBool>,
+    // Its client tries again by itself.
+    of_parts: bool,
 }
 
 impl Transport {
@@ -57,7 +84,13 @@ impl Transport {
         refused: Arc<AtomicBool>,
     ) -> Result<Self> {
         let client = ReqwestTransport::new(client(goes_elsewhere)?);
-        Ok(Self { client, traffic, refused })
+        Ok(Self { client, traffic, refused, of_parts: false })
+    }
+
+    /// The same, for who sends parts and tries them again.
+    pub(super) fn of_parts(&self) -> Self {
+        let (client, traffic) = (self.client.clone(), self.traffic.clone());
+        Self { client, traffic, refused: self.refused.clone(), of_parts: true }
     }
 }
 
@@ -66,6 +99,9 @@ impl HttpTransport for Transport {
         &self,
         request: http::Request<Buffer>,
     ) -> opendal::Result<http::Response<HttpBody>> {
+        if self.of_parts {
+            self.traffic.let_parts_pass().await;
+        }
         self.traffic.let_pass().await;
         let operation = operation(request.method(), request.uri());
         let sent = request.body().len() as u64;
