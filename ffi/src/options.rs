@@ -47,7 +47,7 @@ pub const OPTIONS: [Described; 19] = [
         name: CREDENTIAL,
         type_: c"text, which is never shown",
         default: c"",
-        doc: c"Who the engine is to its store, by names as of the environment: AWS_ACCESS_KEY_ID, ...",
+        doc: c"Who the engine is to its store, by names as AWS_ACCESS_KEY_ID of the environment.",
     },
     Described {
         scope: SCOPE_ENGINE,
@@ -325,7 +325,8 @@ pub fn engine_text(config: &Config) -> String {
         Access::Environment | Access::Given(_) => "",
     };
     format!(
-        "dfs = {dfs}\ncredentials = {credentials}\nmemory = {memory_bytes}\nshards = {shards}\nthread = {thread}\nio = {io}\n\
+        "dfs = {dfs}\ncredentials = {credentials}\nmemory = {memory_bytes}\n\
+         shards = {shards}\nthread = {thread}\nio = {io}\n\
          statistics_page = {page}\nssd = {ssd_bytes}\nssd_dir = {folder}\nssd_spare = {spare}\n\
          hedge = {hedge}\ncompactors = {compactors}\ncompactor_secret_file = {secret}\n"
     )

@@ -36,7 +36,7 @@ fn what_is_wrong_is_named_with_a_hint() {
         ),
         (
             b"\nxyzzy = 1",
-            "line 2 of the options: no option is named `xyzzy`; there are dfs, memory",
+            "line 2 of the options: no option is named `xyzzy`; there are dfs, credential.NAME",
         ),
         (b"dfs", "`dfs` is not `name = value`"),
         (b"dfs = a\ndfs = b", "`dfs` stands twice"),
@@ -88,7 +88,8 @@ fn secrets_are_taken_and_not_repeated() {
 fn every_option_is_taken_and_its_default_is_what_is_left_out() {
     let names: BTreeSet<_> = OPTIONS.iter().map(|option| option.name).collect();
     assert_eq!(names.len(), OPTIONS.len());
-    let defaults = "credentials = \nmemory = 256M\nshards = 1\nthread = owned\nio = auto\nstatistics_page = \n\
+    let defaults = "credentials = \nmemory = 256M\n\
+                    shards = 1\nthread = owned\nio = auto\nstatistics_page = \n\
                     ssd = 0\nssd_dir = \nssd_spare = 256M\nhedge = false\n\
                     compactors = \ncompactor_secret_file = \n";
     for option in &OPTIONS[2..14] {

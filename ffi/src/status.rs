@@ -133,8 +133,8 @@ pub fn with_last_error<T>(read: impl FnOnce(&str) -> T) -> T {
     LAST_ERROR.with_borrow(|text| read(text))
 }
 
-/// The frame of every function that can fail: refuses forked children and functions of the host that
-/// call back, keeps panics inside, notes the failure.
+/// The frame of every function that can fail: refuses forked children and functions of the host
+/// that call back, keeps panics inside, notes the failure.
 pub fn call(body: impl FnOnce() -> Outcome) -> i32 {
     if fork::is_child() {
         // Nothing is noted: a thread that the child does not have may hold the allocator.

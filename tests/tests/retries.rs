@@ -89,7 +89,8 @@ impl Host {
 
 fn value(key: u64) -> Vec<u8> {
     let mut rng = Rng::new(key);
-    (0..40).flat_map(|_| rng.next_u64().to_be_bytes()).collect()
+    // Neighbours of a get lie farther apart than is read for nothing.
+    (0..250).flat_map(|_| rng.next_u64().to_be_bytes()).collect()
 }
 
 /// A proxy in front of a bucket of its own, and the url of a root there.
@@ -137,16 +138,17 @@ fn a_store_that_is_down_is_not_asked_by_everybody_again() {
     host.each((0..KEYS).step_by(500), false);
     proxy.rule(Rule::new(Fault::Answer { status: 503, retry_after: None }));
     let (before, begun) = (proxy.counts().requests_of("GET"), Instant::now());
-    let keys = || (7..KEYS).step_by(20);
+    let keys = || (7..KEYS).step_by(50);
     let failed = host.each(keys(), false);
     let asked = proxy.counts().requests_of("GET") - before;
     let held = host.engine.statistics().dfs.retries_held;
     println!("{failed} of {} failed, {asked} requests, {held} held", keys().count());
-    assert!(failed > 500, "memory has them");
-    // Two first tries, by the ring and by the thread of stores; and what may be tried again.
+    assert!(failed > 300, "memory has them");
+    // Their first tries, fewer where neighbours are read together; and what may be tried again. If
+    // all were, each would cost ten requests more.
     let floor = begun.elapsed().as_nanos() as u64 / RETRY_FLOOR_NS;
-    assert!(asked <= 2 * failed + RETRY_TRIES_MAX as u64 + floor + 10, "{asked}");
-    assert!(held > failed / 2, "{held}");
+    assert!(asked <= failed + RETRY_TRIES_MAX as u64 + floor + 10, "{asked}");
+    assert!(held > failed / 10, "{held}");
     proxy.clear();
     assert_eq!(host.each(keys(), false), 0);
     host.close();

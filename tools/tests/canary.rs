@@ -1,8 +1,8 @@
 //! What lets one into a store or a compactor is told nowhere, whatever goes wrong on the way: not
 //! in logs of any level, errors, handles, statistics, metrics, reports, or files in the root.
 //!
-//! Credentials come from the environment, so engines run in processes of their own; or from the host,
-//! by options or when it is asked.
+//! Credentials come from the environment, so engines run in processes of their own; or from the
+//! host, by options or when it is asked.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -39,7 +39,8 @@ const SIGNED: [&str; 2] = ["X-Amz-Signature", "X-Amz-Credential"];
 /// Set in the process of an engine: the server, and whether it lets the engine in.
 const SERVER: &str = "AQUIFER_CANARY_SERVER";
 const WELCOME: &str = "AQUIFER_CANARY_WELCOME";
-/// How the credentials come that `GIVEN` has: by options, or by a source; else as all tools read them.
+/// How the credentials come that `GIVEN` has: by options, or by a source; else as all tools read
+/// them.
 const WAY: &str = "AQUIFER_CANARY_WAY";
 const GIVEN: &str = "AQUIFER_CANARY_GIVEN";
 const WAYS: [&str; 3] = ["environment", "options", "source"];
@@ -76,7 +77,7 @@ impl CredentialSource for Vault {
         eprintln!("asked for {place}");
         let text = std::env::var(GIVEN).expect("set with the way");
         match self.0.fetch_add(1, Ordering::Relaxed) % 3 {
-            1 => Err(Error::invalid(format!("the vault is shut, secret_access_key={text}"))),
+            1 => Err(Error::invalid(format!("the vault is shut for token={TOKEN}"))),
             2 => Given::parse(format!("{text}\n{TOKEN}").as_bytes())
                 .map(|given| Lease { given, expires_s: None }),
             _ => {

@@ -118,7 +118,7 @@ fn counts_in_every_mode(extra: &[&str]) {
         let binary = build(source, extra, folder.path());
         for modes in [&[][..], &["-i"], &["-e"], &["-i", "-e"], &["-f"], &["-i", "-f"]] {
             let what = format!("{source} {modes:?} {extra:?}");
-            let dfs = folder.path().join(what.replace(['"', ' ', '/'], "_"));
+            let dfs = folder.path().join(what.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
             let mut command = Command::new(&binary);
             command.args(modes).arg(place(modes, &dfs)).args(&inputs).current_dir(folder.path());
             same(&run(&mut command), &expected, &what);

@@ -218,8 +218,8 @@ impl Dfs {
         self.open_now(name, bytes)
     }
 
-    /// Ends the use of what the host lends, a file system or credentials: it is called no more. Waits
-    /// for calls that run, for `patience` at most.
+    /// Ends the use of what the host lends, a file system or credentials: it is called no more.
+    /// Waits for calls that run, for `patience` at most.
     ///
     /// # Errors
     /// `Io` if some have not returned.

@@ -1,5 +1,5 @@
-//! Urls of a DFS: `file:///path`, a bare path, `memory://name`, and stores that are reached by HTTP or
-//! lent by the host (`remote/place.rs`), each with injected faults as query parameters.
+//! Urls of a DFS: `file:///path`, a bare path, `memory://name`, and stores that are reached by HTTP
+//! or lent by the host (`remote/place.rs`), each with injected faults as query parameters.
 
 use std::path::PathBuf;
 

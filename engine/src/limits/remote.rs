@@ -126,7 +126,7 @@ pub const RETRY_REGAINED_MILLI: i64 = 1_500;
 /// is over at once.
 pub const RETRY_TRIES_MAX: i64 = 256;
 
-/// Where none is left, one is let through in so long, nanoseconds, to see whether the store is back.
+/// Where none is left, one is let through in so long, nanoseconds, to see if the store is back.
 pub const RETRY_FLOOR_NS: u64 = 250_000_000;
 
 /// Who was not let through looks again after so long, nanoseconds.

@@ -335,8 +335,8 @@ impl Engine {
     /// get an error. Inline shards are their sessions', which the host drops.
     ///
     /// # Errors
-    /// `Io`: a thread has not ended, for the kernel does not answer it, or a call of the host's file
-    /// system has not returned. It is left to itself.
+    /// `Io`: a thread has not ended, for the kernel does not answer it, or a call of the host has
+    /// not returned. It is left to itself.
     pub fn close(self, patience: Duration) -> Result<()> {
         let Self { shards, source, .. } = self;
         let deadline = clock::now().saturating_add(patience.as_nanos() as Nanos);

@@ -1,5 +1,5 @@
-//! The calls of a root that are inside what a host lends: so many at once, each on a thread that may
-//! block, and none once the root is closed.
+//! The calls of a root that are inside what a host lends: so many at once, each on a thread that
+//! may block, and none once the root is closed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

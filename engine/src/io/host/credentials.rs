@@ -1,5 +1,5 @@
-//! Credentials that the host gives: by options, or when it is asked. They are called as the tools of
-//! a store call them in the environment. Nothing here is ever shown.
+//! Credentials that the host gives: by options, or when it is asked. They have the names by which
+//! the tools of a store know them in the environment. Nothing here is ever shown.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -22,8 +22,8 @@ use crate::types::Result;
 pub trait FileSystem: Send + Sync {
     /// Takes a piece of an object. Those of one object come in order, one call at a time; the
     /// object is durable and visible when the last was taken, whole or not at all, and stays as it
-    /// is. False if it was to be new and is there already. After an error, and for one that is given
-    /// up, the last call has `End::GivenUp`.
+    /// is. False if it was to be new and is there already. After an error, and for one that is
+    /// given up, the last call has `End::GivenUp`.
     ///
     /// # Errors
     /// `Unsupported` where `only_new` cannot be kept; else the refusal.

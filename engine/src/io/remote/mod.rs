@@ -62,7 +62,6 @@ impl Remote {
         access: &Access,
         counts: &Arc<RequestCounts>,
     ) -> Result<Self> {
-        thread::start()?;
         let budget = Arc::new(Budget::new());
         let client = match place.scheme {
             Scheme::Host => {
@@ -70,6 +69,7 @@ impl Remote {
             }
             _ => Client::Store(Box::new(Store::open(place, access, counts, &budget)?)),
         };
+        thread::start()?;
         Ok(Self { client: Arc::new(client), budget })
     }
 

@@ -1,5 +1,6 @@
 //! Which client speaks to a store, with which credentials.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -7,6 +8,8 @@ use std::time::Duration;
 use opendal::layers::{RetryEvent, RetryLayer, TimeoutLayer};
 use opendal::services::{Azblob, Gcs, S3, Webhdfs};
 use opendal::{Builder, HttpTransporter, OperationContext, Operator};
+use reqsign_aws_v4::Credential as AwsCredential;
+use reqsign_core::{Context, ProvideCredential, ProvideCredentialChain};
 
 use crate::io::host::credentials::Given;
 use crate::io::remote::error::plain;
@@ -59,6 +62,23 @@ fn remedy(place: &RemotePlace) -> &'static str {
     }
 }
 
+/// Keys that the host gave. The client's own would be logged with what they hold.
+struct Keys(AwsCredential);
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("keys of the host")
+    }
+}
+
+impl ProvideCredential for Keys {
+    type Credential = AwsCredential;
+
+    async fn provide_credential(&self, _: &Context) -> reqsign_core::Result<Option<AwsCredential>> {
+        Ok(Some(self.0.clone()))
+    }
+}
+
 // Credentials of a protocol that the host did not give all of.
 fn lacking(place: &RemotePlace, names: &str) -> Error {
     Error::invalid(format!("DFS url {}: the host gives {names}", place.label()))
@@ -85,9 +105,14 @@ fn s3(place: &RemotePlace, given: &Given) -> Result<S3> {
         let keys = given.get("AWS_ACCESS_KEY_ID").zip(given.get("AWS_SECRET_ACCESS_KEY"));
         let (id, secret) = keys
             .ok_or_else(|| lacking(place, "no AWS_ACCESS_KEY_ID with an AWS_SECRET_ACCESS_KEY"))?;
-        // They come before all that the client would look for.
-        builder = builder.access_key_id(id).secret_access_key(secret);
-        builder = builder.session_token(given.get("AWS_SESSION_TOKEN").unwrap_or_default());
+        let token = given.get("AWS_SESSION_TOKEN");
+        let keys = Keys(AwsCredential {
+            access_key_id: id.to_owned(),
+            secret_access_key: secret.to_owned(),
+            session_token: token.map(str::to_owned),
+            expires_in: None,
+        });
+        builder = builder.credential_provider_chain(ProvideCredentialChain::new().push(keys));
     }
     Ok(match place.credentials {
         Credentials::Environment => builder.disable_ec2_metadata(),
