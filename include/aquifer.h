@@ -35,6 +35,8 @@
  * Threads. Any thread may call any function. A session does one call at a time: a second thread
  *   meanwhile gets AQF_BUSY. aqf_session_wake, aqf_session_close and aqf_engine_close are the
  *   exceptions, which may be called while another thread polls.
+ * Callbacks. What a host registers is called from threads of the library, never from a shard's; none
+ *   of it may call the library, which answers AQF_INVALID then.
  * Order. Requests of one key take effect in the order of their submission, also inside a batch.
  * Fork. A child process of a process that opened an engine gets AQF_FORKED from every function that
  *   can fail, and cannot open an engine of its own; it may exec. aqf_abi_version, aqf_version,
@@ -66,6 +68,7 @@ typedef int32_t aqf_status;
 enum {
     AQF_OK = 0,               /* done; a value, if one was asked for, is there */
     AQF_ABSENT = 1,           /* nothing is there */
+    AQF_EXISTS = 2,           /* said by a host's aqf_file_system alone: the object is there already */
     AQF_INVALID = -1,         /* the call or the request is wrong: mend the program */
     AQF_TOO_LARGE = -2,       /* a key, a value or a batch exceeds its limit */
     AQF_CORRUPT = -3,         /* bytes do not carry their checksum: restore an older checkpoint */
@@ -273,6 +276,88 @@ typedef void (*aqf_log_fn)(void *context, int32_t level, const char *text, size_
  * the library logs nothing. */
 AQF_API aqf_status aqf_set_log(aqf_log_fn fn, void *context, int32_t level);
 
+/* ---- what a host lends ----------------------------------------------------------------------- */
+
+/* A file system of the host, in which state lives under `dfs = host://NAME/PATH`. The functions may
+ * block, and are called from many threads of the library at once (64 for an engine), which live for a
+ * minute after their last call and receive no signals. A path is UTF-8, ends with a NUL and begins
+ * with a slash: PATH, and below it the name of an object. Objects are never overwritten with other
+ * bytes; their folders are to be made as they come.
+ *
+ * The functions return AQF_OK or why not, with cause and remedy as text in `why` if they like, at
+ * most `why_size` bytes with the NUL. AQF_IO and AQF_BUSY: it may succeed in a moment, and is tried
+ * again for ten seconds; AQF_MISSING_OBJECT: it is not there (what must be there is asked for again
+ * for a minute); AQF_NO_SPACE; AQF_UNSUPPORTED; AQF_INVALID, AQF_CORRUPT and AQF_TOO_LARGE stand.
+ * Any other status is taken for AQF_INVALID. A call that takes longer than ten seconds has failed
+ * as with AQF_IO, whatever it returns later. */
+typedef struct aqf_file_system {
+    uint32_t struct_size;
+    uint32_t reserved;
+    void *context; /* passed to each function */
+
+    /* Takes `len` bytes of an object at `offset`, lent for the call. The pieces of an object come in
+     * order, one call at a time; a single piece is the rule for small objects. `flags`: see
+     * AQF_PUT_MORE. When the last piece was taken, the object is durable and visible to all readers,
+     * and before it is not to be seen. `*word` is the host's from the first piece of an object (where
+     * it is null) to the last call for it, which has no AQF_PUT_MORE. After an error the call with
+     * AQF_PUT_GIVEN_UP follows; the object may come again, from its beginning. */
+    aqf_status (*put)(void *context, void **word, const char *path, uint64_t offset,
+                      const void *bytes, size_t len, uint32_t flags, char *why, size_t why_size);
+
+    /* Fills `buffer` with up to `len` bytes at `offset`, and sets `*filled` to how many: it is called
+     * again for the rest, and 0 means that the object ends there. The buffer is the library's, and is
+     * not to be touched when the function has returned. */
+    aqf_status (*read)(void *context, const char *path, uint64_t offset, void *buffer, size_t len,
+                       size_t *filled, char *why, size_t why_size);
+
+    /* Sets `*bytes` to the length of an object. */
+    aqf_status (*size)(void *context, const char *path, uint64_t *bytes, char *why,
+                       size_t why_size);
+
+    /* Calls `add(to, ...)` for each object whose path begins with `prefix` (which ends with a slash),
+     * until that does not return 0. `modified_s`: seconds since 1970, or -1. A folder that is not
+     * there is AQF_OK with no objects. `add` is the one function of the library that may be called. */
+    aqf_status (*list)(void *context, const char *prefix,
+                       int (*add)(void *to, const char *path, size_t path_len, uint64_t bytes,
+                                  int64_t modified_s),
+                       void *to, char *why, size_t why_size);
+
+    /* Deletes an object; AQF_OK also if it is not there. */
+    aqf_status (*remove)(void *context, const char *path, char *why, size_t why_size);
+} aqf_file_system;
+
+/* flags of aqf_file_system.put. Without AQF_PUT_MORE the piece is the last; it may have no bytes. */
+enum {
+    AQF_PUT_MORE = 1,    /* other pieces follow, or one that gives up */
+    AQF_PUT_NEW = 2,     /* answer AQF_EXISTS, and change nothing, if the object is there already, with
+                          * one winner if several try at once; AQF_UNSUPPORTED if that cannot be
+                          * promised. Such an object comes in one piece */
+    AQF_PUT_GIVEN_UP = 4 /* no bytes: forget what came, and free what *word stands for. The status is
+                          * ignored */
+};
+
+/* Lends a file system under a name of 1 to 64 letters, digits, - _ and . to engines that are opened
+ * later; the struct is copied. A null `file_system` takes it back: AQF_OK says that no function runs
+ * or will run. AQF_INVALID: the name is taken, or an engine still uses it. An engine stops to use it
+ * when aqf_engine_close returns AQF_OK; with AQF_IO it still waits for a function to return, and the
+ * context must live until it can be taken back. */
+AQF_API aqf_status aqf_set_file_system(const char *name, size_t name_len,
+                                       const aqf_file_system *file_system);
+
+/* Gives credentials for a store (`place`, such as "s3://bucket/prefix/") as text with a NUL: lines
+ * `NAME = value`, with the names that the option credential.NAME takes, at most `size` bytes.
+ * `*expires_s`: when they end, seconds since 1970; leave it 0 if that is not known. Called before the
+ * first request, a minute before they end, and when the store refuses them; at most once a second,
+ * and one call at a time for an engine. Status and `why` as in aqf_file_system. If it fails, the last
+ * credentials serve on while they last. */
+typedef aqf_status (*aqf_credentials_fn)(void *context, const char *place, char *text, size_t size,
+                                         int64_t *expires_s, char *why, size_t why_size);
+
+/* Lends a source of credentials under a name, for engines with the option `credentials = NAME`. A
+ * null `fn` takes it back, as for aqf_set_file_system. */
+AQF_API aqf_status aqf_set_credentials(const char *name, size_t name_len, aqf_credentials_fn fn,
+                                       void *context);
+
 /* ---- engine ---------------------------------------------------------------------------------- */
 
 /* Opens an engine. `options` is text: a line `name = value` for each option; empty lines and those
@@ -282,10 +367,11 @@ AQF_API aqf_status aqf_engine_open(const char *options, size_t options_len, aqf_
 
 /* Ends the engine within about `timeout_ms`. What its sessions still wait for completes with
  * AQF_CLOSED; they can be polled for that, and are to be closed. AQF_IO: a disk does not answer,
- * and a thread was left to itself. The handle is void in any case. */
+ * or a function that the host lent, and a thread was left to itself. The handle is void in any
+ * case. */
 AQF_API aqf_status aqf_engine_close(aqf_engine engine, uint32_t timeout_ms);
 
-/* The effective options, as aqf_engine_open takes them. Writes at most `capacity` bytes with the
+/* The effective options, as aqf_engine_open takes them, without credentials. Writes at most `capacity` bytes with the
  * NUL; `length` (may be null) gets the length without it. AQF_BUFFER_TOO_SMALL: nothing whole was
  * written. */
 AQF_API aqf_status aqf_engine_options(aqf_engine engine, char *buffer, size_t capacity,

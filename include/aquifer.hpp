@@ -10,6 +10,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
+#include <functional>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -268,6 +270,136 @@ inline void put_item(std::string &bytes, std::string_view item) {
     bytes.resize(status == AQF_OK ? bytes.size() - left : before);
     check(status);
 }
+
+// A file system of the host, for `dfs = host://NAME/PATH`: see aqf_file_system. Many threads of the
+// library call it at once. What it throws does not cross the border: an Error has its status, another
+// std::exception is AQF_IO with its text.
+class FileSystem {
+public:
+    struct Piece {
+        const char *path;
+        std::uint64_t offset;
+        std::string_view bytes;
+        bool is_last;
+        bool only_new;
+        bool given_up;
+        void *&word;
+    };
+    // Calls it for each object, until it says false.
+    using Add = std::function<bool(std::string_view path, std::uint64_t bytes,
+                                   std::int64_t modified_s)>;
+
+    virtual ~FileSystem() = default;
+    // False if the object was to be new and is there.
+    virtual bool put(const Piece &piece) = 0;
+    // How many bytes it filled; 0 at the end of the object.
+    virtual std::size_t read(const char *path, std::uint64_t offset, void *buffer,
+                             std::size_t len) = 0;
+    virtual std::uint64_t size(const char *path) = 0;
+    virtual void list(const char *prefix, const Add &add) = 0;
+    virtual void remove(const char *path) = 0;
+};
+
+namespace detail {
+// Runs `act`, and turns what it throws into a status and a text.
+template <typename Act> aqf_status guarded(char *why, std::size_t why_size, const Act &act) {
+    const auto tell = [&](const char *text) {
+        if (why_size > 0) why[std::string_view(text).copy(why, why_size - 1)] = '\0';
+    };
+    try {
+        return act();
+    } catch (const Error &error) {
+        tell(error.what());
+        return error.status();
+    } catch (const std::exception &error) {
+        tell(error.what());
+        return AQF_IO;
+    } catch (...) {
+        tell("the host threw what is no exception");
+        return AQF_INVALID;
+    }
+}
+} // namespace detail
+
+// Lends a file system, which must outlive it. The engines that use it are closed before it goes.
+class LentFileSystem {
+public:
+    LentFileSystem(std::string_view name, FileSystem &file_system) : name_(name) {
+        aqf_file_system functions = AQF_INIT(aqf_file_system);
+        functions.context = &file_system;
+        functions.put = put;
+        functions.read = read;
+        functions.size = size;
+        functions.list = list;
+        functions.remove = remove;
+        check(aqf_set_file_system(name_.data(), name_.size(), &functions));
+    }
+    LentFileSystem(const LentFileSystem &) = delete;
+    LentFileSystem &operator=(const LentFileSystem &) = delete;
+    // An engine that still uses it would call what is gone.
+    ~LentFileSystem() {
+        if (!name_.empty() && aqf_set_file_system(name_.data(), name_.size(), nullptr) != AQF_OK)
+            std::terminate();
+    }
+    // The same, and throws.
+    void take_back() {
+        check(aqf_set_file_system(name_.data(), name_.size(), nullptr));
+        name_.clear();
+    }
+
+private:
+    static FileSystem &of(void *context) { return *static_cast<FileSystem *>(context); }
+
+    static aqf_status put(void *context, void **word, const char *path, std::uint64_t offset,
+                          const void *bytes, std::size_t len, std::uint32_t flags, char *why,
+                          std::size_t why_size) {
+        return detail::guarded(why, why_size, [&] {
+            const bool more = (flags & AQF_PUT_MORE) != 0, given_up = (flags & AQF_PUT_GIVEN_UP) != 0;
+            const FileSystem::Piece piece{path,
+                                          offset,
+                                          {static_cast<const char *>(bytes), len},
+                                          !more && !given_up,
+                                          (flags & AQF_PUT_NEW) != 0,
+                                          given_up,
+                                          *word};
+            return of(context).put(piece) ? AQF_OK : AQF_EXISTS;
+        });
+    }
+    static aqf_status read(void *context, const char *path, std::uint64_t offset, void *buffer,
+                           std::size_t len, std::size_t *filled, char *why, std::size_t why_size) {
+        return detail::guarded(why, why_size, [&] {
+            *filled = of(context).read(path, offset, buffer, len);
+            return AQF_OK;
+        });
+    }
+    static aqf_status size(void *context, const char *path, std::uint64_t *bytes, char *why,
+                           std::size_t why_size) {
+        return detail::guarded(why, why_size, [&] {
+            *bytes = of(context).size(path);
+            return AQF_OK;
+        });
+    }
+    static aqf_status list(void *context, const char *prefix,
+                           int (*add)(void *, const char *, std::size_t, std::uint64_t,
+                                      std::int64_t),
+                           void *to, char *why, std::size_t why_size) {
+        return detail::guarded(why, why_size, [&] {
+            of(context).list(prefix, [&](std::string_view path, std::uint64_t bytes,
+                                         std::int64_t modified_s) {
+                return add(to, path.data(), path.size(), bytes, modified_s) == 0;
+            });
+            return AQF_OK;
+        });
+    }
+    static aqf_status remove(void *context, const char *path, char *why, std::size_t why_size) {
+        return detail::guarded(why, why_size, [&] {
+            of(context).remove(path);
+            return AQF_OK;
+        });
+    }
+
+    std::string name_;
+};
 
 } // namespace aquifer
 #endif

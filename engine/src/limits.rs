@@ -2,11 +2,13 @@
 //! must hold between them.
 
 mod compactor;
+mod host;
 mod http;
 mod remote;
 mod ssd;
 
 pub use compactor::*;
+pub use host::*;
 pub use http::*;
 pub use remote::*;
 pub use ssd::*;

@@ -141,3 +141,119 @@ pub struct Option_ {
 /// The host passes the context that it registered, from any thread.
 pub type LogFn =
     unsafe extern "C" fn(context: *mut c_void, level: i32, text: *const c_char, text_len: usize);
+
+/// `AQF_PUT_MORE` and its siblings.
+pub mod put {
+    #![allow(missing_docs, reason = "the header has them")]
+    pub const MORE: u32 = 1;
+    pub const NEW: u32 = 2;
+    pub const GIVEN_UP: u32 = 4;
+}
+
+/// `add` of `aqf_file_system.list`.
+///
+/// # Safety
+/// The host passes what the call of `list` had.
+pub type AddFn = unsafe extern "C" fn(
+    to: *mut c_void,
+    path: *const c_char,
+    path_len: usize,
+    bytes: u64,
+    modified_s: i64,
+) -> i32;
+
+/// `put` of `aqf_file_system`.
+///
+/// # Safety
+/// The library passes what the header says, from any thread.
+pub type PutFn = unsafe extern "C" fn(
+    context: *mut c_void,
+    word: *mut *mut c_void,
+    path: *const c_char,
+    offset: u64,
+    bytes: *const c_void,
+    len: usize,
+    flags: u32,
+    why: *mut c_char,
+    why_size: usize,
+) -> i32;
+
+/// `read` of `aqf_file_system`.
+///
+/// # Safety
+/// The library passes what the header says, from any thread.
+pub type ReadFn = unsafe extern "C" fn(
+    context: *mut c_void,
+    path: *const c_char,
+    offset: u64,
+    buffer: *mut c_void,
+    len: usize,
+    filled: *mut usize,
+    why: *mut c_char,
+    why_size: usize,
+) -> i32;
+
+/// `size` of `aqf_file_system`.
+///
+/// # Safety
+/// The library passes what the header says, from any thread.
+pub type SizeFn = unsafe extern "C" fn(
+    context: *mut c_void,
+    path: *const c_char,
+    bytes: *mut u64,
+    why: *mut c_char,
+    why_size: usize,
+) -> i32;
+
+/// `list` of `aqf_file_system`.
+///
+/// # Safety
+/// The library passes what the header says, from any thread.
+pub type ListFn = unsafe extern "C" fn(
+    context: *mut c_void,
+    prefix: *const c_char,
+    add: AddFn,
+    to: *mut c_void,
+    why: *mut c_char,
+    why_size: usize,
+) -> i32;
+
+/// `remove` of `aqf_file_system`.
+///
+/// # Safety
+/// The library passes what the header says, from any thread.
+pub type RemoveFn = unsafe extern "C" fn(
+    context: *mut c_void,
+    path: *const c_char,
+    why: *mut c_char,
+    why_size: usize,
+) -> i32;
+
+/// `aqf_file_system`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the header has them")]
+pub struct FileSystem {
+    pub struct_size: u32,
+    pub reserved: u32,
+    pub context: *mut c_void,
+    pub put: Option<PutFn>,
+    pub read: Option<ReadFn>,
+    pub size: Option<SizeFn>,
+    pub list: Option<ListFn>,
+    pub remove: Option<RemoveFn>,
+}
+
+/// `aqf_credentials_fn`.
+///
+/// # Safety
+/// The library passes the context that the host registered, from any thread.
+pub type CredentialsFn = unsafe extern "C" fn(
+    context: *mut c_void,
+    place: *const c_char,
+    text: *mut c_char,
+    size: usize,
+    expires_s: *mut i64,
+    why: *mut c_char,
+    why_size: usize,
+) -> i32;

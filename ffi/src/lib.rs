@@ -13,9 +13,11 @@ use aquifer::limits::{KEY_BYTES_MAX, KEY_GROUPS_MAX, VALUE_BYTES_MAX};
 use aquifer::shard::session::Armed;
 use aquifer::types::key::too_large;
 
+mod callback;
 mod engine;
 mod fork;
 mod handles;
+mod host;
 pub mod layout;
 mod ledger;
 mod log;
@@ -25,6 +27,7 @@ mod session;
 mod status;
 
 use engine::ENGINES;
+pub use host::{aqf_set_credentials, aqf_set_file_system};
 use layout::{Completion, LogFn, Option_, Request};
 use requests::{bytes, value_too_large};
 use session::SESSIONS;

@@ -1,11 +1,11 @@
 //! What the engine logs, given to the host's function.
 
-use std::cell::Cell;
 use std::ffi::c_void;
 use std::sync::{PoisonError, RwLock};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use crate::callback;
 use crate::layout::LogFn;
 use crate::status::{Failure, Outcome, Status};
 
@@ -22,10 +22,6 @@ unsafe impl Sync for Sink {}
 // Held for reading during a call, so that a change waits until no call runs.
 static SINK: RwLock<Option<Sink>> = RwLock::new(None);
 
-thread_local! {
-    static CALLING: Cell<bool> = const { Cell::new(false) };
-}
-
 struct Forward;
 
 impl Log for Forward {
@@ -37,12 +33,11 @@ impl Log for Forward {
         let sink = SINK.read().unwrap_or_else(PoisonError::into_inner);
         let Some(sink) = sink.as_ref().filter(|_| self.enabled(record.metadata())) else { return };
         let text = record.args().to_string();
-        let _ending = CALLING.try_with(|calling| calling.set(true));
+        let level = number(record.level());
         // SAFETY: the host gave function and context for this call; the text lives through it.
-        unsafe {
-            (sink.function)(sink.context, number(record.level()), text.as_ptr().cast(), text.len());
-        }
-        let _ending = CALLING.try_with(|calling| calling.set(false));
+        let call =
+            || unsafe { (sink.function)(sink.context, level, text.as_ptr().cast(), text.len()) };
+        callback::inside(call);
     }
 
     fn flush(&self) {}
@@ -72,9 +67,6 @@ pub fn set(function: Option<LogFn>, context: *mut c_void, level: i32) -> Outcome
             return Err(Failure::invalid(text));
         }
     };
-    if CALLING.get() {
-        return Err(Failure::invalid("a log function may not call the library"));
-    }
     let mut sink = SINK.write().unwrap_or_else(PoisonError::into_inner);
     *sink = function.map(|function| Sink { function, context });
     drop(sink);

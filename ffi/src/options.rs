@@ -3,8 +3,9 @@
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 
+use aquifer::io::host::credentials::{Given, Secret};
 use aquifer::limits::{CHECKPOINTS_KEPT_MAX, KEY_GROUPS_MAX};
-use aquifer::shard::engine::{Config, IoMode, ShardThread, SsdConfig, StoreConfig};
+use aquifer::shard::engine::{Access, Config, IoMode, ShardThread, SsdConfig, StoreConfig};
 use aquifer::types::nearest::nearest;
 use aquifer::types::size;
 
@@ -24,14 +25,36 @@ const SIZE: &CStr = c"bytes, or a number with K, M, G or T";
 const SIZES: &str = "use bytes, or a number with K, M, G or T for KiB, MiB, GiB, TiB";
 const NUMBER: &CStr = c"a whole number";
 
+/// Stands for the options of this name with the name of a credential in place of NAME.
+const CREDENTIAL: &CStr = c"credential.NAME";
+/// What those begin with.
+const CREDENTIAL_PREFIX: &str = "credential.";
+
+/// A longer word is no name of an option, bytes.
+const SHOWN_BYTES_MAX: usize = 32;
+
 /// Every option.
-pub const OPTIONS: [Described; 18] = [
+pub const OPTIONS: [Described; 20] = [
     Described {
         scope: SCOPE_ENGINE,
         name: c"dfs",
-        type_: c"file:///path, a path, or memory://name",
+        type_: c"file:///path, a path, s3://, gs://, abfs://, webhdfs://, host://, memory://name",
         default: c"",
-        doc: c"Where the state lives: a folder of a file system that all hosts of the job mount.",
+        doc: c"Where the state lives: a folder that all hosts of the job mount, or a store.",
+    },
+    Described {
+        scope: SCOPE_ENGINE,
+        name: CREDENTIAL,
+        type_: c"text, which is never shown",
+        default: c"",
+        doc: c"Who the engine is to its store, by names as AWS_ACCESS_KEY_ID of the environment.",
+    },
+    Described {
+        scope: SCOPE_ENGINE,
+        name: c"credentials",
+        type_: c"a name of aqf_set_credentials",
+        default: c"",
+        doc: c"The source that the store's credentials come from; without, the environment.",
     },
     Described {
         scope: SCOPE_ENGINE,
@@ -155,10 +178,10 @@ pub const OPTIONS: [Described; 18] = [
 ];
 
 // Calls `set` with each option of the text, whose name is of `scope`.
-fn each(
-    text: &[u8],
+fn each<'a>(
+    text: &'a [u8],
     scope: u32,
-    mut set: impl FnMut(&str, &str) -> Result<(), String>,
+    mut set: impl FnMut(&'a str, &'a str) -> Result<(), String>,
 ) -> Result<(), Failure> {
     let text = std::str::from_utf8(text)
         .map_err(|error| Failure::invalid(format!("the options are not UTF-8: {error}")))?;
@@ -181,10 +204,14 @@ fn each(
         let wrong =
             |what: String| Failure::invalid(format!("line {number} of the options: {what}"));
         let Some((name, value)) = line.split_once('=') else {
-            return Err(wrong(format!("`{line}` is not `name = value`")));
+            // What follows may be a secret.
+            let shown = line.split_whitespace().next().unwrap_or_default();
+            let shown = if shown.len() > SHOWN_BYTES_MAX { "..." } else { shown };
+            return Err(wrong(format!("`{shown}` is not `name = value`")));
         };
         let (name, value) = (name.trim(), value.trim());
-        if !names.contains(&name) {
+        let is_secret = scope == SCOPE_ENGINE && name.starts_with(CREDENTIAL_PREFIX);
+        if !is_secret && !names.contains(&name) {
             let hint = match nearest(name, names.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("there are {}", names.join(", ")),
@@ -195,7 +222,8 @@ fn each(
             return Err(wrong(format!("`{name}` stands twice; say it once")));
         }
         seen.push(name);
-        set(name, value).map_err(|what| wrong(format!("{name} = {value}: {what}")))?;
+        let shown = if is_secret { "..." } else { value };
+        set(name, value).map_err(|what| wrong(format!("{name} = {shown}: {what}")))?;
     }
     Ok(())
 }
@@ -236,8 +264,13 @@ fn name_of<T: Copy + PartialEq>(of: T, choices: &[(&'static str, T)]) -> &'stati
 pub fn engine(text: &[u8]) -> Result<Config, Failure> {
     let mut config = Config::new("");
     let mut ssd = SsdConfig::new("", 0);
+    let (mut given, mut source) = (Given::default(), "");
     each(text, SCOPE_ENGINE, |name, value| {
+        if let Some(name) = name.strip_prefix(CREDENTIAL_PREFIX) {
+            return given.set(name, Secret::new(value)).map_err(|e| e.text.to_string());
+        }
         match name {
+            "credentials" => source = value,
             "dfs" => value.clone_into(&mut config.dfs),
             "memory" => {
                 config.memory_bytes = usize::try_from(bytes(value)?).map_err(|_| SIZES)?;
@@ -269,6 +302,15 @@ pub fn engine(text: &[u8]) -> Result<Config, Failure> {
         return Err(Failure::invalid(text));
     }
     config.ssd = (ssd.bytes > 0).then_some(ssd);
+    config.access = match (given.is_empty(), source) {
+        (true, "") => Access::Environment,
+        (true, source) => Access::Source(source.to_owned()),
+        (false, "") => Access::Given(given),
+        (false, _) => {
+            let text = "the options have credentials and a source of them: leave one out";
+            return Err(Failure::invalid(text));
+        }
+    };
     Ok(config)
 }
 
@@ -285,8 +327,13 @@ pub fn engine_text(config: &Config) -> String {
     let page = shown(config.statistics_page.as_deref());
     let secret = shown(config.compactor_secret_file.as_deref());
     let compactors = compactors.join(",");
+    let credentials = match &config.access {
+        Access::Source(name) => name,
+        Access::Environment | Access::Given(_) => "",
+    };
     format!(
-        "dfs = {dfs}\nmemory = {memory_bytes}\nshards = {shards}\nthread = {thread}\nio = {io}\n\
+        "dfs = {dfs}\ncredentials = {credentials}\nmemory = {memory_bytes}\n\
+         shards = {shards}\nthread = {thread}\nio = {io}\n\
          statistics_page = {page}\nssd = {ssd_bytes}\nssd_dir = {folder}\nssd_spare = {spare}\n\
          hedge = {hedge}\ncompactors = {compactors}\ncompactor_secret_file = {secret}\n"
     )

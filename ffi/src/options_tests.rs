@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use aquifer::shard::engine::ShardThread;
+use aquifer::shard::engine::{Access, ShardThread};
 
 use super::{OPTIONS, engine, engine_text, store};
 
@@ -19,6 +19,9 @@ fn text_becomes_a_configuration_and_text_again() {
     let config = engine(text).unwrap();
     assert_eq!(config.compactors, ["a:1", "b:2"]);
     assert!(engine_text(&config).ends_with("= a:1,b:2\ncompactor_secret_file = /run/secret\n"));
+    let source = engine(b"dfs = x\ncredentials = vault").unwrap();
+    assert!(engine_text(&source).contains("credentials = vault\n"));
+    assert!(matches!(source.access, Access::Source(name) if name == "vault"));
     let hedge = engine(b"dfs = x\nhedge = true").unwrap();
     assert!(hedge.hedge && engine(engine_text(&hedge).as_bytes()).unwrap().hedge);
     assert_eq!(store(b"key_groups = 64\nfirst_key_group = 7").unwrap().range, (7, 63));
@@ -33,7 +36,7 @@ fn what_is_wrong_is_named_with_a_hint() {
         ),
         (
             b"\nxyzzy = 1",
-            "line 2 of the options: no option is named `xyzzy`; there are dfs, memory",
+            "line 2 of the options: no option is named `xyzzy`; there are dfs, credential.NAME",
         ),
         (b"dfs", "`dfs` is not `name = value`"),
         (b"dfs = a\ndfs = b", "`dfs` stands twice"),
@@ -58,13 +61,40 @@ fn what_is_wrong_is_named_with_a_hint() {
 }
 
 #[test]
+fn secrets_are_taken_and_not_repeated() {
+    let text = "dfs = s3://b/x\ncredential.AWS_ACCESS_KEY_ID = hunter2\n\
+                credential.AWS_SECRET_ACCESS_KEY = hunter2=\n";
+    let config = engine(text.as_bytes()).unwrap();
+    let shown = format!("{config:?} {}", engine_text(&config));
+    assert!(shown.contains("AWS_SECRET_ACCESS_KEY") && !shown.contains("hunter2"), "{shown}");
+    let cases = [
+        ("credential.AWS_SECRET_ACCES_KEY = hunter2", "did you mean AWS_SECRET_ACCESS_KEY?"),
+        ("credential.AWS_SECRET_ACCESS_KEY hunter2", "is not `name = value`"),
+        ("wJalrXUtnFEMI/K7MDENG/hunter2/EXAMPLEKEY", "`...` is not `name = value`"),
+        ("credential.AWS_ACCESS_KEY_ID =", "is empty"),
+        ("AWS_SECRET_ACCESS_KEY = hunter2", "no option is named `AWS_SECRET_ACCESS_KEY`"),
+        ("credential.HADOOP_USER_NAME = hunter2\ncredentials = x", "leave one out"),
+        (
+            "credential.HADOOP_USER_NAME = hunter2\ncredential.HADOOP_USER_NAME = hunter2",
+            "stands twice",
+        ),
+    ];
+    for (text, message) in cases {
+        let failure = engine(format!("dfs = x\n{text}").as_bytes()).unwrap_err();
+        assert!(failure.text.contains(message), "{}", failure.text);
+        assert!(!failure.text.contains("hunter2"), "{}", failure.text);
+    }
+}
+
+#[test]
 fn every_option_is_taken_and_its_default_is_what_is_left_out() {
     let names: BTreeSet<_> = OPTIONS.iter().map(|option| option.name).collect();
     assert_eq!(names.len(), OPTIONS.len());
-    let defaults = "memory = 256M\nshards = 1\nthread = owned\nio = auto\nstatistics_page = \n\
+    let defaults = "credentials = \nmemory = 256M\n\
+                    shards = 1\nthread = owned\nio = auto\nstatistics_page = \n\
                     ssd = 0\nssd_dir = \nssd_spare = 256M\nhedge = false\n\
                     compactors = \ncompactor_secret_file = \n";
-    for option in &OPTIONS[1..12] {
+    for option in &OPTIONS[2..14] {
         let line =
             format!("{} = {}", option.name.to_str().unwrap(), option.default.to_str().unwrap());
         assert!(defaults.contains(&line), "{line}");

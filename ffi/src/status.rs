@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use aquifer::types::Error;
 use aquifer::types::error::ErrorKind;
 
-use crate::fork;
+use crate::{callback, fork};
 
 #[cfg(panic = "abort")]
 compile_error!("a panic must not end the host's process: build with panic = \"unwind\"");
@@ -19,6 +19,7 @@ pub enum Status {
     /// See the header for this and the others.
     Ok = 0,
     Absent = 1,
+    Exists = 2,
     Invalid = -1,
     TooLarge = -2,
     Corrupt = -3,
@@ -39,9 +40,10 @@ pub enum Status {
 }
 
 /// Every status with its name.
-pub const NAMES: [(Status, &CStr); 19] = [
+pub const NAMES: [(Status, &CStr); 20] = [
     (Status::Ok, c"AQF_OK"),
     (Status::Absent, c"AQF_ABSENT"),
+    (Status::Exists, c"AQF_EXISTS"),
     (Status::Invalid, c"AQF_INVALID"),
     (Status::TooLarge, c"AQF_TOO_LARGE"),
     (Status::Corrupt, c"AQF_CORRUPT"),
@@ -137,12 +139,17 @@ pub fn with_last_error<T>(read: impl FnOnce(&str) -> T) -> T {
     LAST_ERROR.with_borrow(|text| read(text))
 }
 
-/// The frame of every function that can fail: refuses forked children, keeps panics inside, notes
-/// the failure.
+/// The frame of every function that can fail: refuses forked children and functions of the host
+/// that call back, keeps panics inside, notes the failure.
 pub fn call(body: impl FnOnce() -> Outcome) -> i32 {
     if fork::is_child() {
         // Nothing is noted: a thread that the child does not have may hold the allocator.
         return Status::Forked as i32;
+    }
+    if callback::is_inside() {
+        let text = "a function of the host that the library calls may not call the library: let it \
+                    return first";
+        return fail(&Failure::invalid(text));
     }
     let outcome = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().copied();
@@ -155,12 +162,14 @@ pub fn call(body: impl FnOnce() -> Outcome) -> i32 {
     });
     match outcome {
         Ok(status) => status as i32,
-        Err(failure) => {
-            // A thread that is ending has no place for the text any more.
-            let _ending = LAST_ERROR.try_with(|last| last.borrow_mut().clone_from(&failure.text));
-            failure.status as i32
-        }
+        Err(failure) => fail(&failure),
     }
+}
+
+fn fail(failure: &Failure) -> i32 {
+    // A thread that is ending has no place for the text any more.
+    let _ending = LAST_ERROR.try_with(|last| last.borrow_mut().clone_from(&failure.text));
+    failure.status as i32
 }
 
 #[cfg(test)]

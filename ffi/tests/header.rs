@@ -7,7 +7,7 @@ use std::mem::offset_of;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use aquifer_ffi::layout::{self, Completion, Option_, Request, kind, op};
+use aquifer_ffi::layout::{self, Completion, FileSystem, Option_, Request, kind, op, put};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -21,12 +21,15 @@ fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn numbers() -> [(&'static str, i64); 25] {
+fn numbers() -> [(&'static str, i64); 28] {
     [
         ("AQF_ABI_VERSION", layout::ABI_VERSION.into()),
         ("AQF_ABI_OLDEST", layout::ABI_OLDEST.into()),
         ("AQF_KEY_GROUP_AUTO", layout::KEY_GROUP_AUTO.into()),
         ("AQF_MORE", layout::MORE.into()),
+        ("AQF_PUT_MORE", put::MORE.into()),
+        ("AQF_PUT_NEW", put::NEW.into()),
+        ("AQF_PUT_GIVEN_UP", put::GIVEN_UP.into()),
         ("AQF_SCOPE_ENGINE", layout::SCOPE_ENGINE.into()),
         ("AQF_SCOPE_STORE", layout::SCOPE_STORE.into()),
         ("AQF_GET", op::GET.into()),
@@ -105,7 +108,25 @@ fn expected() -> BTreeMap<String, i64> {
         default_value = "default_value",
         doc = "doc"
     );
+    layout!(
+        FileSystem,
+        "aqf_file_system",
+        struct_size = "struct_size",
+        reserved = "reserved",
+        context = "context",
+        put = "put",
+        read = "read",
+        size = "size",
+        list = "list",
+        remove = "remove"
+    );
     all.extend(numbers().map(|(name, number)| (name.to_owned(), number)));
+    all.extend(statuses());
+    all
+}
+
+fn statuses() -> BTreeMap<String, i64> {
+    let mut all = BTreeMap::new();
     for number in -40..40 {
         // SAFETY: the name is a static string.
         let name = unsafe { std::ffi::CStr::from_ptr(aquifer_ffi::aqf_status_name(number)) };

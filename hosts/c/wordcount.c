@@ -1,13 +1,15 @@
 /* Counts the words of files in an Aquifer store, and prints each with its count, sorted.
  *
- *     wordcount [-i] [-e] [-c WORDS] [-r] DFS FILE...
+ *     wordcount [-i] [-e] [-f] [-c WORDS] [-r] DFS FILE...
  *
  * -i: the shard runs in this thread, inside aqf_poll, instead of in one of its own.
  * -e: sleep in an event loop on the session's eventfd, instead of inside aqf_poll.
+ * -f: lend the engine a file system, in which DFS is host://files/PATH.
  * -c: cut a checkpoint every so many words; its handle and the place in the input go to the file
  *     wordcount-c.job, which is the commit.   -r: go on from there.
  * Build: cc -std=c11 wordcount.c $(pkg-config --cflags --libs aquifer) */
 #define _POSIX_C_SOURCE 200809L
+#include "files.h"
 #include <aquifer.h>
 #include <ctype.h>
 #include <poll.h>
@@ -171,19 +173,20 @@ static void find_job(size_t resume) {
 
 int main(int argc, char **argv) {
     const char *thread = "owned";
-    size_t every = 0, resume = 0;
-    for (int option; (option = getopt(argc, argv, "ierc:")) != -1;) {
+    size_t every = 0, resume = 0, lends = 0;
+    for (int option; (option = getopt(argc, argv, "ierfc:")) != -1;) {
         if (option == 'i') thread = "inline";
-        event_loop |= option == 'e', resume |= option == 'r';
+        event_loop |= option == 'e', resume |= option == 'r', lends |= option == 'f';
         if (option == 'c') every = strtoull(optarg, NULL, 10);
     }
-    if (argc - optind < 2) die("usage", "wordcount [-i] [-e] [-c WORDS] [-r] DFS FILE...");
+    if (argc - optind < 2) die("usage", "wordcount [-i] [-e] [-f] [-c WORDS] [-r] DFS FILE...");
     read_words(argc - optind - 1, argv + optind + 1);
     char options[8192], *format = "dfs = %s\nthread = %s\nmemory = 64M\n";
     int len = snprintf(options, sizeof options, format, argv[optind], thread);
     if (len >= (int)sizeof options) die(argv[optind], "is too long");
     aqf_engine engine;
     check(aqf_abi_check(AQF_ABI_VERSION), "the library");
+    if (lends) check(aqf_set_file_system("files", 5, &files), "lending the files");
     check(aqf_engine_open(options, (size_t)len, &engine), "opening the engine");
     check(aqf_session_open(engine, 0, &session), "opening a session");
     check(aqf_session_doorbell(session, &eventfd_number), "asking for the doorbell");
@@ -196,4 +199,5 @@ int main(int argc, char **argv) {
     print_counts();
     check(aqf_engine_close(engine, 10000), "closing the engine");
     check(aqf_session_close(session), "closing the session");
+    if (lends) check(aqf_set_file_system("files", 5, NULL), "taking the files back");
 }

@@ -1,10 +1,13 @@
 // Counts the words of files in an Aquifer store, and prints each with its count, sorted.
 //
-//     wordcount [-i] [-e] DFS FILE...
+//     wordcount [-i] [-e] [-f] DFS FILE...
 //
 // -i: the shard runs in this thread, inside poll, instead of in one of its own.
 // -e: sleep in an event loop on the session's eventfd, instead of inside poll.
+// -f: lend the engine a file system, in which DFS is host://files/PATH.
 // Build: c++ -std=c++17 wordcount.cpp $(pkg-config --cflags --libs aquifer)
+
+#include "files.hpp"
 
 #include <aquifer.hpp>
 
@@ -152,17 +155,21 @@ void count(const std::string &dfs, const std::string &thread, bool event_loop,
 } // namespace
 
 int main(int argc, char **argv) {
-    bool is_inline = false, event_loop = false;
+    bool is_inline = false, event_loop = false, lends = false;
     int at = 1;
     for (; at < argc && argv[at][0] == '-'; at++) {
         is_inline = is_inline || std::strcmp(argv[at], "-i") == 0;
         event_loop = event_loop || std::strcmp(argv[at], "-e") == 0;
+        lends = lends || std::strcmp(argv[at], "-f") == 0;
     }
     if (argc - at < 2) {
-        std::cerr << "usage: wordcount [-i] [-e] DFS FILE...\n";
+        std::cerr << "usage: wordcount [-i] [-e] [-f] DFS FILE...\n";
         return 2;
     }
     try {
+        Files files;
+        std::optional<aquifer::LentFileSystem> lent;
+        if (lends) lent.emplace("files", files);
         count(argv[at], is_inline ? "inline" : "owned", event_loop, {argv + at + 1, argv + argc});
         return 0;
     } catch (const std::exception &error) {

@@ -1,24 +1,28 @@
 //! What lets one into a store or a compactor is told nowhere, whatever goes wrong on the way: not
 //! in logs of any level, errors, handles, statistics, metrics, reports, or files in the root.
 //!
-//! Credentials come from the environment, so engines run in processes of their own.
+//! Credentials come from the environment, so engines run in processes of their own; or from the
+//! host, by options or when it is asked.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use aquifer::io::dfs::Dfs;
+use aquifer::io::host::credentials::{CredentialSource, Given, Lease, SOURCES};
 use aquifer::io::wire::SECRET_VARIABLE;
 use aquifer::limits::MEMORY_MIN_BYTES;
-use aquifer::shard::engine::{Config, Engine, StoreConfig};
+use aquifer::shard::engine::{Access, Config, Engine, StoreConfig};
 use aquifer::shard::session::Session;
 use aquifer::shard::values::{ControlOp, ControlResult};
 use aquifer::state::request::{Batch, Completions, StoreId};
 use aquifer::state::{Key, StateKind, StateTable, Target};
-use aquifer::types::ObjectName;
+use aquifer::types::{Error, ObjectName, Result};
 use aquifer_tests::io_mode;
 use aquifer_tests::proxy::{Fault, Proxy, Rule};
 use aquifer_tests::servers::{self, Kind, Server};
@@ -35,6 +39,11 @@ const SIGNED: [&str; 2] = ["X-Amz-Signature", "X-Amz-Credential"];
 /// Set in the process of an engine: the server, and whether it lets the engine in.
 const SERVER: &str = "AQUIFER_CANARY_SERVER";
 const WELCOME: &str = "AQUIFER_CANARY_WELCOME";
+/// How the credentials come that `GIVEN` has: by options, or by a source; else as all tools read
+/// them.
+const WAY: &str = "AQUIFER_CANARY_WAY";
+const GIVEN: &str = "AQUIFER_CANARY_GIVEN";
+const WAYS: [&str; 3] = ["environment", "options", "source"];
 const BUCKET: &str = "canary";
 const KEY_GROUPS: u32 = 16;
 const KEYS: u64 = 4_000;
@@ -58,6 +67,42 @@ impl Log for ToStderr {
 
 fn url(address: &str) -> String {
     format!("s3://{BUCKET}/state?endpoint=http://{address}")
+}
+
+/// Gives what it has, now and then a line too much, for less than the store may keep a request.
+struct Vault(AtomicU64);
+
+impl CredentialSource for Vault {
+    fn credentials(&self, place: &str) -> Result<Lease> {
+        eprintln!("asked for {place}");
+        let text = std::env::var(GIVEN).expect("set with the way");
+        match self.0.fetch_add(1, Ordering::Relaxed) % 3 {
+            1 => Err(Error::invalid(format!("the vault is shut for token={TOKEN}"))),
+            2 => Given::parse(format!("{text}\n{TOKEN}").as_bytes())
+                .map(|given| Lease { given, expires_s: None }),
+            _ => {
+                let lease = Lease { given: Given::parse(text.as_bytes())?, expires_s: None };
+                eprintln!("{lease:?}");
+                Ok(lease)
+            }
+        }
+    }
+}
+
+fn access() -> Access {
+    static LENT: Once = Once::new();
+    match std::env::var(WAY).as_deref() {
+        Ok("options") => {
+            let text = std::env::var(GIVEN).expect("set with the way");
+            Access::Given(Given::parse(text.as_bytes()).expect("credentials"))
+        }
+        Ok("source") => {
+            let vault = || Arc::new(Vault(AtomicU64::new(0)));
+            LENT.call_once(|| SOURCES.lend("vault", vault()).expect("a free name"));
+            Access::Source("vault".to_owned())
+        }
+        _ => Access::Environment,
+    }
 }
 
 /// Faults that speak: each says something else to the client.
@@ -106,12 +151,14 @@ struct Host {
 impl Host {
     fn open(address: &str, handle: Option<Vec<u8>>) -> Self {
         let config = Config {
+            access: access(),
             memory_bytes: MEMORY_MIN_BYTES,
             io: io_mode(),
             // Nobody is there.
             compactors: vec!["127.0.0.1:9".to_owned()],
             ..Config::new(url(address))
         };
+        eprintln!("{config:?}");
         let engine = Engine::open(config).expect("nothing is asked yet");
         let mut session = engine.session(0).expect("the first one");
         let mut states = StateTable::default();
@@ -191,7 +238,7 @@ fn fail(proxy: &Proxy, elsewhere: &str, names: &[ObjectName]) {
     for fault in faults(elsewhere) {
         proxy.clear();
         proxy.rule(Rule::new(fault));
-        let dfs = Dfs::open(&url(&proxy.address())).expect("nothing is asked yet");
+        let dfs = Dfs::open_as(&url(&proxy.address()), &access()).expect("nothing is asked yet");
         let name = &names[0];
         let other = ObjectName { seq: u64::MAX, ..*name };
         eprintln!("{:?}", dfs.load(name, 1 << 20).err());
@@ -216,7 +263,7 @@ fn speak(server: &str) {
     fail(&proxy, &elsewhere, &names);
     // Nothing is in the way, and the server itself may refuse.
     proxy.clear();
-    let dfs = Dfs::open(&url(&proxy.address())).expect("nothing is asked yet");
+    let dfs = Dfs::open_as(&url(&proxy.address()), &access()).expect("nothing is asked yet");
     eprintln!("{:?} {:?}", dfs.load(&names[0], 1 << 20).err(), dfs.list(1).err());
     eprintln!("all was said");
 }
@@ -230,10 +277,25 @@ fn with_credentials(mut command: Command, kind: Kind) -> Command {
 }
 
 /// What an engine says.
-fn engine(server: &Server, welcome: bool) -> String {
-    let mut command = with_credentials(Command::new(std::env::current_exe().unwrap()), server.kind);
+fn engine(server: &Server, welcome: bool, way: &str) -> String {
+    let program = || Command::new(std::env::current_exe().unwrap());
+    let mut command = if way == "environment" {
+        let mut command = with_credentials(program(), server.kind);
+        command.env("AWS_SESSION_TOKEN", TOKEN);
+        command
+    } else {
+        let servers::Credentials { user, secret } = server.kind.credentials();
+        let given = format!(
+            "AWS_ACCESS_KEY_ID = {user}\nAWS_SECRET_ACCESS_KEY = {secret}\n\
+             AWS_SESSION_TOKEN = {TOKEN}"
+        );
+        let mut command = program();
+        command.env(WAY, way).env(GIVEN, given);
+        command.env(SECRET_VARIABLE, COMPACTOR).env("RUST_BACKTRACE", "1");
+        command
+    };
     command.args(["--exact", "secrets_are_told_nowhere", "--nocapture"]);
-    command.env(SERVER, &server.address).env("AWS_SESSION_TOKEN", TOKEN);
+    command.env(SERVER, &server.address);
     if welcome {
         command.env(WELCOME, "1");
     }
@@ -340,14 +402,18 @@ fn check(kind: Kind) {
     let servers::Credentials { user, secret } = kind.credentials();
     let secrets = [&[user, secret, TOKEN, COMPACTOR, WRONG][..], &SIGNED].concat();
     let folder = tempfile::tempdir().unwrap();
-    let all = match kind {
-        // It takes any token.
-        Kind::S3s => vec![("an engine", engine(server, true))],
-        _ => vec![
-            ("an engine that is refused", engine(server, false)),
-            ("the command", command(server, folder.path())),
-        ],
-    };
+    let mut all = Vec::new();
+    for way in WAYS {
+        // One of them takes any token.
+        let welcome = kind == Kind::S3s;
+        let who = if welcome { "an engine" } else { "an engine that is refused" };
+        let said = engine(server, welcome, way);
+        assert_eq!(said.contains("asked for s3://canary/state/"), way == "source");
+        all.push((format!("{who}, by {way}"), said));
+    }
+    if kind == Kind::Minio {
+        all.push(("the command".to_owned(), command(server, folder.path())));
+    }
     for (who, said) in &all {
         println!("{}: {who} says {} bytes", kind.name(), said.len());
         for secret in &secrets {

@@ -104,17 +104,23 @@ fn same(counts: &str, expected: &str, what: &str) {
     assert_eq!(counts.lines().count(), expected.lines().count(), "{what}");
 }
 
+/// Where a host that lends its file system writes what others write to a folder.
+fn place(modes: &[&str], folder: &Path) -> String {
+    let lends = if modes.contains(&"-f") { "host://files" } else { "" };
+    format!("{lends}{}", folder.display())
+}
+
 fn counts_in_every_mode(extra: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let inputs = corpus(folder.path(), 60_000);
     let expected = expected(folder.path(), &inputs);
     for source in WORD_COUNTS {
         let binary = build(source, extra, folder.path());
-        for modes in [&[][..], &["-i"], &["-e"], &["-i", "-e"]] {
+        for modes in [&[][..], &["-i"], &["-e"], &["-i", "-e"], &["-f"], &["-i", "-f"]] {
             let what = format!("{source} {modes:?} {extra:?}");
-            let dfs = folder.path().join(what.replace(['"', ' ', '/'], "_"));
+            let dfs = folder.path().join(what.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
             let mut command = Command::new(&binary);
-            command.args(modes).arg(&dfs).args(&inputs).current_dir(folder.path());
+            command.args(modes).arg(place(modes, &dfs)).args(&inputs).current_dir(folder.path());
             same(&run(&mut command), &expected, &what);
         }
     }
@@ -200,7 +206,8 @@ fn a_killed_host_goes_on_from_its_commit() {
     let mut x = 11_u64;
     let (mut killed, mut resumed) = (0, 0);
     while killed < kills {
-        let mode: &[&str] = [&[][..], &["-i"], &["-e"], &["-i", "-e"]][(killed % 4) as usize];
+        let modes = [&[][..], &["-i"], &["-e"], &["-i", "-e"], &["-f"], &["-i", "-f"]];
+        let mode: &[&str] = modes[(killed % 6) as usize];
         let dfs = folder.path().join(format!("state-{killed}"));
         let job = folder.path().join("wordcount-c.job");
         let _none = fs::remove_file(&job);
@@ -212,7 +219,11 @@ fn a_killed_host_goes_on_from_its_commit() {
                 command.arg("-r");
                 resumed += 1;
             }
-            command.arg(&dfs).args(&inputs).stdout(Stdio::piped()).stderr(Stdio::piped());
+            command
+                .arg(place(mode, &dfs))
+                .args(&inputs)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
             let mut child = command.spawn().unwrap();
             x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             // Some are killed before they commit, others behind it, however slow the machine is.

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::io::budget::Budget;
 use crate::io::entropy;
 use crate::io::faults::Faults;
 use crate::io::folder::Folder;
 use crate::io::handoff::locked;
+use crate::io::host::credentials::Access;
 use crate::io::memory::Memory;
 use crate::io::objects::{OpenObject, Source};
 use crate::io::read_op;
@@ -73,6 +75,8 @@ pub struct DfsCounters {
     pub deletes: u64,
     /// Operations tried again after they failed for the moment.
     pub retries: u64,
+    /// Operations, of shards too, that waited to be tried again because too much else failed.
+    pub retries_held: u64,
     /// The requests that all this took.
     pub requests: Requests,
 }
@@ -94,6 +98,14 @@ impl Dfs {
     /// # Errors
     /// `Invalid` for a url that is not understood, or a place that takes no objects.
     pub fn open(url: &str) -> Result<Self> {
+        Self::open_as(url, &Access::Environment)
+    }
+
+    /// Opens the root that `url` names as whoever `access` says, which only stores ask for.
+    ///
+    /// # Errors
+    /// As `open`; `Invalid` for credentials that the store cannot take.
+    pub fn open_as(url: &str, access: &Access) -> Result<Self> {
         let parsed = url::parse(url)?;
         let seed = parsed.seed.map_or_else(entropy::seed, Ok)?;
         let faults = Faults::new(parsed.latency, parsed.fail, seed);
@@ -101,7 +113,7 @@ impl Dfs {
         let root = match parsed.place {
             Place::Folder(path) => Root::Folder(Arc::new(Folder::open(path)?)),
             Place::Memory(name) => Root::Memory(Memory::named(name)),
-            Place::Remote(place) => Root::Remote(Remote::open(&place, &counters.requests)?),
+            Place::Remote(place) => Root::Remote(Remote::open(&place, access, &counters.requests)?),
         };
         let faults = (!faults.is_none()).then(|| Arc::new(faults));
         let decides_races = Mutex::default();
@@ -230,6 +242,18 @@ impl Dfs {
         self.open_now(name, bytes)
     }
 
+    /// Ends the use of what the host lends, a file system or credentials: it is called no more.
+    /// Waits for calls that run, for `patience` at most.
+    ///
+    /// # Errors
+    /// `Io` if some have not returned.
+    pub fn close(&self, patience: Duration) -> Result<()> {
+        match &self.shared.root {
+            Root::Folder(_) | Root::Memory(_) => Ok(()),
+            Root::Remote(remote) => remote.close(patience),
+        }
+    }
+
     /// Operations so far.
     #[must_use]
     pub fn counters(&self) -> DfsCounters {
@@ -242,6 +266,7 @@ impl Dfs {
             get_bytes: get(&c.get_bytes),
             deletes: get(&c.deletes),
             retries: get(&c.retries),
+            retries_held: self.budget().map_or(0, Budget::held),
             requests: c.requests.read(),
         }
     }
@@ -284,6 +309,14 @@ impl Dfs {
     pub(crate) fn count_delete(&self) {
         self.count(Operation::Delete, 0);
         self.shared.counters.deletes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What bounds the retries, if it is a store.
+    pub(crate) fn budget(&self) -> Option<&Budget> {
+        match &self.shared.root {
+            Root::Folder(_) | Root::Memory(_) => None,
+            Root::Remote(remote) => Some(remote.budget()),
+        }
     }
 
     /// What it means that an object is missing which something names: a file system and memory

@@ -1,6 +1,7 @@
 //! Floor 2: requests to disk and DFS as plain values, and the drivers that carry them out.
 
 mod bell;
+mod budget;
 pub(crate) mod bulk;
 pub mod clock;
 pub mod dfs;
@@ -10,6 +11,7 @@ pub mod entropy;
 pub mod faults;
 mod folder;
 pub(crate) mod handoff;
+pub mod host;
 pub mod http;
 mod memory;
 mod objects;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
+use crate::io::budget::Budget;
 use crate::io::faults::Faults;
 use crate::io::http::target::Target;
 use crate::io::remote::Remote;
@@ -102,6 +103,14 @@ impl Route {
             | Self::Cache(_)
             | Self::Memory(_)
             | Self::Http(_, None) => Missing::Stays,
+        }
+    }
+
+    /// What bounds the retries at its store.
+    pub(crate) fn budget(&self) -> Option<&Budget> {
+        match self {
+            Self::Remote { remote, .. } | Self::Http(_, Some(remote)) => Some(remote.budget()),
+            _ => None,
         }
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Op {
     pub(crate) tries: u32,
     // How often the whole read failed.
     pub(crate) failures: u32,
+    // How often its next try was due, and its store was not to be asked.
+    pub(crate) looks: u32,
     // Injected latency: the answer is not delivered before this.
     pub(crate) due: Nanos,
     pub(crate) buf: Buf,

@@ -13,6 +13,7 @@ fn results_of_reads_are_judged_once() {
         filled,
         tries,
         failures: 0,
+        looks: 0,
         due: 0,
         buf: pool.take(3 * PAGE_BYTES).unwrap(),
     };

@@ -15,6 +15,7 @@ use crate::io::requests::Requests;
 use crate::io::retry;
 use crate::io::sys;
 use crate::io::values::{IoDone, ObjectSlot};
+use crate::limits::{RETRY_LOOK_NS, RETRY_LOOKS_MAX};
 use crate::mem::pool::Buf;
 use crate::mem::slab::Token;
 use crate::types::{Error, Nanos, Result};
@@ -138,8 +139,8 @@ struct Held {
 enum Late {
     /// An answer, for its injected latency to pass.
     Done(IoDone),
-    /// A read that failed, for its next try.
-    Again(Op),
+    /// A read that failed, for its next try, and why it did.
+    Again(Op, Error),
 }
 
 impl PartialEq for Held {
@@ -212,8 +213,9 @@ impl Reads {
 
     fn take(&mut self, read: Read, writes: bool, now: Nanos) {
         let Read { token, object, offset, buf, again } = read;
-        let (filled, tries, failures, due) = (0, 0, 0, 0);
-        let op = Op { token, object, offset, writes, again, filled, tries, failures, due, buf };
+        let (filled, tries, failures, looks, due) = (0, 0, 0, 0, 0);
+        let op =
+            Op { token, object, offset, writes, again, filled, tries, failures, looks, due, buf };
         match self.objects.get_mut(object) {
             Ok(entry) => {
                 entry.reads += 1;
@@ -307,11 +309,11 @@ impl Reads {
             Err(error) => {
                 op.failures += 1;
                 let missing = self.objects.of_read(op.object).route.missing();
-                match retry::wait_after(error, op.failures, missing) {
+                match retry::wait_after(error.clone(), op.failures, missing) {
                     Ok(wait) => {
                         self.counters.repeats += 1;
                         (op.filled, op.tries) = (0, 0);
-                        self.hold(op.due.max(now).saturating_add(wait), Late::Again(op));
+                        self.hold(op.due.max(now).saturating_add(wait), Late::Again(op, error));
                         return None;
                     }
                     Err(error) => Err(error),
@@ -322,6 +324,9 @@ impl Reads {
                 let bytes = op.buf.bytes().len() as u64;
                 self.counters.bytes += bytes;
                 let route = &self.objects.of_read(op.object).route;
+                if let Some(budget) = route.budget() {
+                    budget.served(op.failures > 0);
+                }
                 if matches!(route, Route::Registered | Route::Descriptor(_) | Route::Memory(_)) {
                     self.counters.gets += 1;
                     self.counters.get_bytes += bytes;
@@ -351,6 +356,24 @@ impl Reads {
         None
     }
 
+    // The next try of a read is due: it is begun, or waits until its store may be asked again.
+    fn again(&mut self, mut op: Op, error: Error, now: Nanos) -> Option<IoDone> {
+        let budget = self.objects.of_read(op.object).route.budget();
+        let Some(budget) = budget.filter(|budget| !budget.take(now)) else {
+            self.begin(op, now);
+            return None;
+        };
+        if op.looks == 0 {
+            budget.count_held();
+        }
+        op.looks += 1;
+        if op.looks > RETRY_LOOKS_MAX {
+            return self.answer(op, Err(retry::held_up(&error)), now);
+        }
+        self.hold(now.saturating_add(RETRY_LOOK_NS), Late::Again(op, error));
+        None
+    }
+
     fn hold(&mut self, due: Nanos, what: Late) {
         self.held_count += 1;
         self.held.push(Held { due, count: self.held_count, what });
@@ -375,7 +398,7 @@ impl Reads {
         while self.held.peek().is_some_and(|held| held.due <= now) {
             match self.held.pop().map(|held| held.what) {
                 Some(Late::Done(done)) => self.ready.push(done),
-                Some(Late::Again(op)) => self.begin(op, now),
+                Some(Late::Again(op, error)) => done.extend(self.again(op, error, now)),
                 None => {}
             }
         }

@@ -46,6 +46,16 @@ pub(crate) fn wait_after(error: Error, failures: u32, missing: Missing) -> Resul
     Ok(wait(failures))
 }
 
+/// The failure of an operation that was not tried again, for too much else failed.
+pub(crate) fn held_up(error: &Error) -> Error {
+    let what = format!(
+        "{}; the store fails for so many that not all are tried again: see that it can be reached \
+         and is healthy",
+        error.text
+    );
+    Error::new(error.kind, what)
+}
+
 /// Runs an operation, and tries it again while it fails for the moment; blocks meanwhile.
 ///
 /// # Errors

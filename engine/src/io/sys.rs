@@ -165,13 +165,17 @@ pub(crate) fn background_thread(nice: i32) {
     block_signals();
 }
 
-/// Lets the calling thread receive no signals, which belong to the host's threads. Best effort.
+/// Lets the calling thread receive no signals, which belong to the host's threads, but those that a
+/// thread brings on itself: a host that is called there may mean them. Best effort.
 pub(crate) fn block_signals() {
     // SAFETY: an all-zero sigset is a valid value for sigfillset to overwrite.
     let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: the pointers are to a live sigset, and null asks for no old mask.
     unsafe {
         libc::sigfillset(&raw mut all);
+        for own in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP] {
+            libc::sigdelset(&raw mut all, own);
+        }
         libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut());
     }
 }

@@ -1,5 +1,5 @@
 //! Urls of a DFS: `file:///path`, a bare path, `memory://name`, and stores that are reached by HTTP
-//! (`remote/place.rs`), each with injected faults as query parameters.
+//! or lent by the host (`remote/place.rs`), each with injected faults as query parameters.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::types::nearest::nearest;
 use crate::types::{Error, Nanos, Result};
 
 /// Schemes that `parse` knows.
-const SCHEMES: [&str; 6] = ["file", "memory", "s3", "gs", "abfs", "webhdfs"];
+const SCHEMES: [&str; 7] = ["file", "memory", "s3", "gs", "abfs", "webhdfs", "host"];
 /// Query parameters of every place.
 const PARAMETERS: [&str; 3] = ["latency", "fail", "seed"];
 
@@ -20,7 +20,7 @@ pub enum Place {
     Folder(PathBuf),
     /// Memory of this process, by name.
     Memory(String),
-    /// A store that is reached by HTTP.
+    /// A store that is reached by HTTP or lent by the host.
     Remote(Box<RemotePlace>),
 }
 

@@ -113,3 +113,24 @@ pub const HEDGE_WINDOW: u32 = 200;
 
 /// Requests of which one may be sent once more because it is late, as a divisor: five in a hundred.
 pub const HEDGE_BUDGET_DIVISOR: u64 = 20;
+
+/// What an operation earns that a store serves at its first try, in thousandths of a retry: where
+/// much fails, one is tried again for five that are served, and where little does, all are.
+pub const RETRY_EARNED_MILLI: i64 = 200;
+
+/// What one earns that was served at a later try, in the same unit: what it took, and half as much,
+/// so that those who wait for a store that is back come through within a second.
+pub const RETRY_REGAINED_MILLI: i64 = 1_500;
+
+/// Retries that may be saved up: a moment of trouble for as many reads as a session has in flight
+/// is over at once.
+pub const RETRY_TRIES_MAX: i64 = 256;
+
+/// Where none is left, one is let through in so long, nanoseconds, to see if the store is back.
+pub const RETRY_FLOOR_NS: u64 = 250_000_000;
+
+/// Who was not let through looks again after so long, nanoseconds.
+pub const RETRY_LOOK_NS: u64 = 50_000_000;
+
+/// And so often at most: ten seconds, as long as it would be tried again.
+pub const RETRY_LOOKS_MAX: u32 = 200;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::cache::ssd::Ssd;
 use crate::io::dfs::Dfs;
+pub use crate::io::host::credentials::Access;
 pub use crate::io::read_driver::IoKind;
 pub use crate::io::ssd_file::SsdConfig;
 use crate::io::uring::RingMode;
@@ -90,9 +91,12 @@ impl IoMode {
 pub struct Config {
     /// All memory the engine may use, bytes, shared evenly by its shards.
     pub memory_bytes: usize,
-    /// The DFS that is the home of the state: `file:///path`, a path, `memory://name`, with
-    /// `?latency=2ms&fail=0.01` for tests.
+    /// The DFS that is the home of the state: `file:///path`, a path, a store such as
+    /// `s3://bucket/prefix`, `host://name/path` in a file system that the host lends
+    /// (`io::host::FILE_SYSTEMS`), `memory://name`, with `?latency=2ms&fail=0.01` for tests.
     pub dfs: String,
+    /// Who the engine is to its store: by default whoever the environment says.
+    pub access: Access,
     /// Shards; one per core that the host gives the engine.
     pub shards: usize,
     /// Which thread runs them.
@@ -126,6 +130,7 @@ impl Config {
         Self {
             memory_bytes: MEMORY_DEFAULT_BYTES,
             dfs: dfs.into(),
+            access: Access::Environment,
             shards: 1,
             thread: ShardThread::Owned,
             io: IoMode::Auto,
@@ -300,7 +305,7 @@ impl Engine {
         if config.shards == 0 {
             return Err(Error::invalid("an engine has at least one shard"));
         }
-        let dfs = Dfs::open(&config.dfs)?;
+        let dfs = Dfs::open_as(&config.dfs, &config.access)?;
         let compactors = Arc::new(match &config.compactors[..] {
             [] => Compactors::default(),
             addresses => {
@@ -332,39 +337,27 @@ impl Engine {
         Ok(Self { io, _page: page, shards, source })
     }
 
-    /// Ends the engine's threads, and waits for that no longer than `patience`. Requests that are
-    /// in flight take effect or not; sessions that wait for them get an error. Inline shards are
-    /// their sessions', which the host drops.
+    /// Ends the engine's threads and its use of what the host lends, and waits for that no longer
+    /// than `patience`. Requests that are in flight take effect or not; sessions that wait for them
+    /// get an error. Inline shards are their sessions', which the host drops.
     ///
     /// # Errors
-    /// `Io`: a thread has not ended, for the kernel does not answer it. It is left to itself.
+    /// `Io`: a thread has not ended, for the kernel does not answer it, or a call of the host has
+    /// not returned. It is left to itself.
     pub fn close(self, patience: Duration) -> Result<()> {
-        let Shards::Owned(shards) = self.shards else {
-            log::info!("an engine is closed");
-            return Ok(());
-        };
+        let Self { shards, source, .. } = self;
         let deadline = clock::now().saturating_add(patience.as_nanos() as Nanos);
-        shards.iter().for_each(OwnedShard::stop);
-        while clock::now() < deadline && !shards.iter().all(OwnedShard::has_ended) {
-            std::thread::sleep(Duration::from_millis(CLOSE_LOOK_MS));
+        let ended = match shards {
+            Shards::Owned(shards) => end(shards, deadline, patience),
+            Shards::Inline(_) => Ok(()),
+        };
+        let left = Duration::from_nanos(deadline.saturating_sub(clock::now()));
+        let closed = ended.and(source.shared.dfs.close(left));
+        match &closed {
+            Ok(()) => log::info!("an engine is closed"),
+            Err(error) => log::error!("{}", error.text),
         }
-        let count = shards.len();
-        let stuck: Vec<_> = shards.into_iter().filter(|shard| !shard.has_ended()).collect();
-        if stuck.is_empty() {
-            log::info!("an engine is closed");
-            return Ok(());
-        }
-        let error = Error::new(
-            ErrorKind::Io,
-            format!(
-                "{} of {count} shards have not ended within {patience:?}: a disk or file system \
-                 does not answer them; their threads are left to themselves",
-                stuck.len()
-            ),
-        );
-        stuck.into_iter().for_each(OwnedShard::abandon);
-        log::error!("{}", error.text);
-        Err(error)
+        closed
     }
 
     /// What the engine did and holds; see [`StatisticsSource::statistics`].
@@ -413,6 +406,26 @@ impl Engine {
             }
         }
     }
+}
+
+// Ends shards, and leaves those to themselves that have not ended at the deadline.
+fn end(shards: Vec<OwnedShard>, deadline: Nanos, patience: Duration) -> Result<()> {
+    shards.iter().for_each(OwnedShard::stop);
+    while clock::now() < deadline && !shards.iter().all(OwnedShard::has_ended) {
+        std::thread::sleep(Duration::from_millis(CLOSE_LOOK_MS));
+    }
+    let count = shards.len();
+    let stuck: Vec<_> = shards.into_iter().filter(|shard| !shard.has_ended()).collect();
+    if stuck.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "{} of {count} shards have not ended within {patience:?}: a disk or file system does not \
+         answer them; their threads are left to themselves",
+        stuck.len()
+    );
+    stuck.into_iter().for_each(OwnedShard::abandon);
+    Err(Error::new(ErrorKind::Io, text))
 }
 
 /// The control request that opens a store, under names that were never used.

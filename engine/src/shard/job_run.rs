@@ -18,7 +18,7 @@ use crate::io::retry::{self, Missing};
 use crate::io::task::{self, Listener};
 use crate::io::values::{JobDone, JobIo, JobRequest, JobState};
 use crate::io::{OpenObject, clock};
-use crate::limits::{JOB_APPENDS_MAX, JOB_SLICE_NS};
+use crate::limits::{JOB_APPENDS_MAX, JOB_SLICE_NS, RETRY_LOOK_NS, RETRY_LOOKS_MAX};
 use crate::mem::pool::Buf;
 use crate::shard::executor::{Core, Reach};
 use crate::types::error::ErrorKind;
@@ -131,12 +131,29 @@ pub(crate) async fn patiently<T>(
     loop {
         let error = match operation().await {
             Err(error) => error,
-            ok => return ok,
+            ok => {
+                if let Some(budget) = dfs.budget() {
+                    budget.served(failures > 0);
+                }
+                return ok;
+            }
         };
         failures += 1;
-        let wait = retry::wait_after(error, failures, missing)?;
+        let wait = retry::wait_after(error.clone(), failures, missing)?;
         dfs.count_retry();
         task::sleep(wait).await;
+        let Some(budget) = dfs.budget() else { continue };
+        for look in 0.. {
+            if budget.take(clock::now()) {
+                break;
+            }
+            match look {
+                0 => budget.count_held(),
+                RETRY_LOOKS_MAX => return Err(retry::held_up(&error)),
+                _ => {}
+            }
+            task::sleep(RETRY_LOOK_NS).await;
+        }
     }
 }
 

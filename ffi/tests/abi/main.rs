@@ -11,6 +11,7 @@ use aquifer_ffi::*;
 
 mod bounds;
 mod host;
+mod lent;
 
 use host::*;
 

@@ -192,6 +192,8 @@ static const char *engine_options(thread *t, char *text, size_t size) {
     const char *latency = chance(t, 30) ? "?latency=300us" : "";
     if (chance(t, 15))
         snprintf(text, size, "dfs = file://%s%s\nthread = %s\n%s", folder, latency, thread, more);
+    else if (chance(t, 3))
+        snprintf(text, size, "dfs = host://none/x\ncredentials = none\nthread = %s\n%s", thread, more);
     else
         snprintf(text, size, "dfs = memory://fuzz%s\nthread = %s\n%s", latency, thread, more);
     if (!strstr(more, "memory")) strcat(text, "\nmemory = 48M");
@@ -435,6 +437,47 @@ static void change_log(thread *t) {
     pthread_mutex_unlock(&changing_log);
 }
 
+/* ---- what a host lends ----------------------------------------------------------------------- */
+
+/* No engine comes so far that it calls these. */
+static aqf_status no_put(void *c, void **w, const char *p, uint64_t o, const void *b, size_t l,
+                         uint32_t f, char *y, size_t s) {
+    return (void)c, (void)w, (void)p, (void)o, (void)b, (void)l, (void)f, (void)y, (void)s, AQF_IO;
+}
+static aqf_status no_read(void *c, const char *p, uint64_t o, void *b, size_t l, size_t *f, char *y,
+                          size_t s) {
+    return (void)c, (void)p, (void)o, (void)b, (void)l, (void)f, (void)y, (void)s, AQF_IO;
+}
+static aqf_status no_size(void *c, const char *p, uint64_t *b, char *y, size_t s) {
+    return (void)c, (void)p, (void)b, (void)y, (void)s, AQF_IO;
+}
+static aqf_status no_list(void *c, const char *p,
+                          int (*a)(void *, const char *, size_t, uint64_t, int64_t), void *t, char *y,
+                          size_t s) {
+    return (void)c, (void)p, (void)a, (void)t, (void)y, (void)s, AQF_IO;
+}
+static aqf_status no_remove(void *c, const char *p, char *y, size_t s) {
+    return (void)c, (void)p, (void)y, (void)s, AQF_IO;
+}
+static aqf_status no_credentials(void *c, const char *p, char *t, size_t z, int64_t *e, char *y,
+                                 size_t s) {
+    return (void)c, (void)p, (void)t, (void)z, (void)e, (void)y, (void)s, AQF_IO;
+}
+
+static void lend(thread *t) {
+    static const char *const names[] = {"one", "two", "", "a/b", "\xff"};
+    const char *name = names[chance(t, 80) ? below(t, 2) : below(t, 5)];
+    size_t len = strlen(name);
+    char *exact = memcpy(bytes(t, len), name, len);
+    if (chance(t, 3)) len = 65 + below(t, 1 << 20); /* must not be read */
+    aqf_file_system all = AQF_INIT(aqf_file_system);
+    all.put = no_put, all.read = no_read, all.size = no_size, all.list = no_list;
+    all.remove = chance(t, 90) ? no_remove : NULL;
+    if (chance(t, 5)) all.struct_size = (uint32_t)below(t, sizeof all);
+    if (chance(t, 50)) returned(aqf_set_file_system(exact, len, chance(t, 50) ? place(t, &all) : NULL));
+    else returned(aqf_set_credentials(exact, len, chance(t, 50) ? no_credentials : NULL, NULL));
+}
+
 /* ---- forks ----------------------------------------------------------------------------------- */
 
 static void fork_child(thread *t) {
@@ -468,11 +511,11 @@ static const struct { const char *name; void (*call)(thread *); size_t weight; }
     {"session_open", open_session, 30}, {"session_close", close_session, 4},
     {"engine_open", open_engine, 5}, {"engine_close", close_engine, 1},
     {"options", read_options, 20}, {"bytes", bytes_alone, 20}, {"set_log", change_log, 20},
-    {"fork", fork_child, 1},
+    {"lend", lend, 20}, {"fork", fork_child, 1},
 };
 
 static void one_call(thread *t) {
-    size_t at = below(t, 803), i = 0;
+    size_t at = below(t, 823), i = 0;
     for (; at >= ALL[i].weight; i++) at -= ALL[i].weight;
     t->calling = ALL[i].name;
     ALL[i].call(t);

@@ -94,6 +94,11 @@ impl Proxy {
         self.shared.state().rules.push(rule);
     }
 
+    /// From now on another server is behind it.
+    pub fn stand_before(&self, server: &str) {
+        self.shared.state().server = server.to_owned();
+    }
+
     /// Takes all rules away.
     pub fn clear(&self) {
         let mut state = self.shared.state();

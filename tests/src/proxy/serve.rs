@@ -44,7 +44,6 @@ pub(super) struct Gate {
 /// What the thread and its owner share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    server: String,
     address: SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
     state: Mutex<State>,
@@ -54,6 +53,8 @@ pub(super) struct Shared {
 pub(super) struct State {
     pub rules: Rules,
     pub counts: Counts,
+    /// Who is behind it.
+    pub server: String,
     /// Other hosts that the server redirected to.
     others: HashSet<String>,
     /// The first reply to each request that [`Fault::Stale`] met.
@@ -84,8 +85,9 @@ impl Shared {
         let client = Client::builder(TokioExecutor::new()).build(connector);
         let (rules, counts) = (Rules::new(seed), Counts::default());
         let (others, stale) = (HashSet::new(), HashMap::new());
-        let state = Mutex::new(State { rules, counts, others, stale });
-        Self { server: server.to_owned(), address, client, state }
+        let server = server.to_owned();
+        let state = Mutex::new(State { rules, counts, server, others, stale });
+        Self { address, client, state }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -150,13 +152,14 @@ impl Shared {
     }
 
     /// The host that is meant by a target, and its own target.
-    fn host_of<'a>(&'a self, target: &'a str) -> (&'a str, &'a str) {
+    fn host_of<'a>(&self, target: &'a str) -> (String, &'a str) {
+        let state = self.state();
         let other = target.strip_prefix("/@").and_then(|rest| rest.split_once('/'));
         match other {
-            Some((host, _)) if self.state().others.contains(host) => {
-                (host, &target["/@".len() + host.len()..])
+            Some((host, _)) if state.others.contains(host) => {
+                (host.to_owned(), &target["/@".len() + host.len()..])
             }
-            _ => (&self.server, target),
+            _ => (state.server.clone(), target),
         }
     }
 

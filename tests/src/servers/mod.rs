@@ -94,10 +94,9 @@ impl Kind {
         }
     }
 
-    fn command(self, servers: &Path, folder: &Path, port: u16) -> Command {
+    fn command(self, servers: &Path, data: PathBuf, who: Credentials, port: u16) -> Command {
         let program = |name: &str| Command::new(servers.join("bin").join(name));
-        let Credentials { user, secret } = self.credentials();
-        let (data, port) = (folder.join("data"), port.to_string());
+        let (Credentials { user, secret }, port) = (who, port.to_string());
         match self {
             Self::Azurite => {
                 let mut node = Command::new("node");
@@ -212,11 +211,23 @@ impl Server {
 pub fn start(kind: Kind) -> Result<Server, NotRun> {
     let servers = installed(kind)?;
     for _ in 0..STARTS_MAX {
-        if let Some(server) = attempt(kind, &servers) {
+        if let Some(server) = attempt(kind, &servers, None, kind.credentials()) {
             return Ok(server);
         }
     }
     panic!("{} does not start; what it said stands above", kind.name());
+}
+
+/// Starts a server on the data of another, which lets in somebody else.
+///
+/// # Panics
+/// If it does not start.
+#[must_use]
+pub fn start_beside(other: &Server, who: Credentials) -> Server {
+    let servers = installed(other.kind).expect("the other runs");
+    let data = other.folder.join("data");
+    let mut attempts = (0..STARTS_MAX).map(|_| attempt(other.kind, &servers, Some(&data), who));
+    attempts.find_map(|server| server).expect("it starts as the other did")
 }
 
 /// The server of its kind that all tests of this process share.
@@ -256,14 +267,15 @@ fn installed(kind: Kind) -> Result<PathBuf, NotRun> {
     found.ok_or_else(why)
 }
 
-fn attempt(kind: Kind, servers: &Path) -> Option<Server> {
+fn attempt(kind: Kind, servers: &Path, data: Option<&Path>, who: Credentials) -> Option<Server> {
     let folder = tempfile::Builder::new().prefix("data.").tempdir_in(servers).expect("a folder");
     std::fs::create_dir(folder.path().join("data")).expect("a folder");
     // Free until somebody takes it: this asks the system for one and lets it go.
     let port =
         TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
     let address = format!("127.0.0.1:{port}");
-    let command = kind.command(servers, folder.path(), port);
+    let data = data.map_or_else(|| folder.path().join("data"), Path::to_owned);
+    let command = kind.command(servers, data, who, port);
     // From here on the keeper removes the folder.
     let folder = folder.keep();
     let mut process = Process::start(&command, &folder).expect("a shell");

@@ -33,6 +33,7 @@ impl Rig {
             filled: 0,
             tries: 0,
             failures: 0,
+            looks: 0,
             due: 0,
             buf,
         };

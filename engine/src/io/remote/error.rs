@@ -57,7 +57,7 @@ pub(super) fn class(kind: opendal::ErrorKind) -> (ErrorKind, &'static str) {
 
 /// The text without what may be secret, on one line, and not too long: queries of urls, names and
 /// passwords before their hosts, and what is called a token, a signature and the like.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let ends = |c: char| c.is_whitespace() || "\"'<>(),;".contains(c);
     let mut out = String::new();
     let mut next = Next::Shown;

@@ -1,65 +1,92 @@
-//! A DFS that is reached by HTTP. Everything but the reads of shards goes through here: one thread
-//! for all stores of the process does it, and whoever asked waits for it in its own way, as a task
-//! or blocking.
+//! A DFS that is reached by HTTP or lent by the host. Everything but the reads of shards goes
+//! through here: one thread for all stores of the process does it, or waits for the threads that
+//! call the host; and whoever asked waits for it in its own way, as a task or blocking.
 //!
 //! Nothing is tried again here but the parts of an object that is being written: who asked decides
 //! that. Puts may be repeated, for a name never stands for other bytes.
 
+mod clients;
 mod error;
 mod open;
 mod operation;
 pub mod place;
+mod store;
 mod target;
 mod thread;
 mod transport;
 mod writer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
-use opendal::{Buffer, Operator};
+use opendal::Buffer;
 
+pub(crate) use error::plain;
 pub(crate) use writer::RemoteWriter;
 
-use crate::io::dfs::{Listed, check_size};
-use crate::io::read_op;
-use crate::io::remote::error::Failed;
+use crate::io::budget::Budget;
+use crate::io::dfs::Listed;
+use crate::io::host::Host;
+use crate::io::host::credentials::Access;
 use crate::io::remote::place::{RemotePlace, Scheme};
-use crate::io::remote::target::Endpoints;
+use crate::io::remote::store::Store;
 use crate::io::requests::RequestCounts;
 use crate::limits::REMOTE_PART_BYTES;
-use crate::types::{Error, ObjectName, Result};
+use crate::types::{ObjectName, Result};
 
 /// A root in a store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Remote {
-    shared: Arc<Shared>,
+    client: Arc<Client>,
+    budget: Arc<Budget>,
 }
 
+#[cfg(test)]
+pub(crate) use thread::wait as waited;
+
 #[derive(Debug)]
-struct Shared {
-    operator: Operator,
-    // Tries failed parts again.
-    patient: Operator,
-    label: String,
-    endpoints: Endpoints,
-    // It has folders, and they must be there before what is in them.
-    folders: bool,
+enum Client {
+    Store(Box<Store>),
+    Host(Host),
 }
 
 impl Remote {
     /// The root at `place`, whose requests are counted. Asks the store nothing.
     ///
     /// # Errors
-    /// `Invalid` for what the store's client refuses, such as a bucket without a region; `Io` if
-    /// the thread cannot be started.
-    pub(crate) fn open(place: &RemotePlace, counts: &Arc<RequestCounts>) -> Result<Self> {
+    /// `Invalid` for what the store's client refuses, such as a bucket without a region, and for a
+    /// file system that the host did not lend; `Io` if the thread cannot be started.
+    pub(crate) fn open(
+        place: &RemotePlace,
+        access: &Access,
+        counts: &Arc<RequestCounts>,
+    ) -> Result<Self> {
+        let budget = Arc::new(Budget::new());
+        let client = match place.scheme {
+            Scheme::Host => {
+                Client::Host(Host::open(&place.bucket, &place.root, place.label(), counts)?)
+            }
+            _ => Client::Store(Box::new(Store::open(place, access, counts, &budget)?)),
+        };
         thread::start()?;
-        let (operator, patient) = open::operators(place, counts)?;
-        let (label, folders) = (place.label(), place.scheme == Scheme::WebHdfs);
-        let endpoints = Endpoints::new();
-        Ok(Self { shared: Arc::new(Shared { operator, patient, label, endpoints, folders }) })
+        Ok(Self { client: Arc::new(client), budget })
+    }
+
+    /// A host is not called any more; waits for calls that run for `patience` at most.
+    ///
+    /// # Errors
+    /// `Io` if some have not returned.
+    pub(crate) fn close(&self, patience: Duration) -> Result<()> {
+        match &*self.client {
+            Client::Store(store) => store.close(patience),
+            Client::Host(host) => host.close(patience),
+        }
+    }
+
+    /// What may be tried again.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Waits for an operation, blocking the caller.
@@ -83,23 +110,21 @@ impl Remote {
         thread::spawn(operation);
     }
 
-    fn failed(&self, operation: &'static str, name: &ObjectName) -> Failed<'_> {
-        Failed { operation, label: &self.shared.label, name: *name }
-    }
-
     /// Writes a whole object, a large one in parts.
     pub(crate) fn put(
         &self,
         name: ObjectName,
         bytes: Bytes,
     ) -> impl Future<Output = Result<()>> + Send + 'static {
-        let this = self.clone();
+        let client = self.client.clone();
         async move {
-            if bytes.len() > REMOTE_PART_BYTES {
-                return writer::put(&this, name, bytes).await;
+            match &*client {
+                Client::Store(store) if bytes.len() > REMOTE_PART_BYTES => {
+                    writer::put(store, name, bytes).await
+                }
+                Client::Store(store) => store.put(name, bytes).await,
+                Client::Host(host) => host.put(name, bytes).await,
             }
-            let put = this.shared.operator.write(&name.to_string(), Buffer::from(bytes)).await;
-            put.map(drop).map_err(|e| this.failed("put", &name).error(&e))
         }
     }
 
@@ -109,17 +134,11 @@ impl Remote {
         name: ObjectName,
         bytes: Bytes,
     ) -> impl Future<Output = Result<bool>> + Send + 'static {
-        use opendal::ErrorKind as Kind;
-        let this = self.clone();
+        let client = self.client.clone();
         async move {
-            let path = name.to_string();
-            let created = this.shared.operator.write_with(&path, Buffer::from(bytes));
-            match created.if_not_exists(true).await {
-                Ok(_) => Ok(true),
-                Err(e) if matches!(e.kind(), Kind::ConditionNotMatch | Kind::AlreadyExists) => {
-                    Ok(false)
-                }
-                Err(e) => Err(this.failed("create", &name).error(&e)),
+            match &*client {
+                Client::Store(store) => store.create(name, bytes).await,
+                Client::Host(host) => host.create(name, bytes).await,
             }
         }
     }
@@ -129,31 +148,12 @@ impl Remote {
         &self,
         store: u64,
     ) -> impl Future<Output = Result<Vec<Listed>>> + Send + 'static {
-        let this = self.clone();
+        let client = self.client.clone();
         async move {
-            let folder = ObjectName::folder_of(store);
-            let failed = |e: opendal::Error| {
-                let (kind, remedy) = error::class(e.kind());
-                let cause = error::plain(e.message());
-                let label = &this.shared.label;
-                Error::new(kind, format!("listing {label}{folder}: {cause}{remedy}"))
-            };
-            let found = this.shared.operator.list_with(&folder).recursive(true).await;
-            let found = match found {
-                Err(e) if e.kind() == opendal::ErrorKind::NotFound => Vec::new(),
-                found => found.map_err(failed)?,
-            };
-            let listed = |entry: opendal::Entry| {
-                let metadata = entry.metadata();
-                let modified = metadata.last_modified();
-                Some(Listed {
-                    // What is no object is somebody else's.
-                    name: entry.path().parse().ok()?,
-                    bytes: metadata.content_length(),
-                    modified_s: modified.map(|time| time.into_inner().as_second()),
-                })
-            };
-            Ok(found.into_iter().filter_map(listed).collect())
+            match &*client {
+                Client::Store(client) => client.list(store).await,
+                Client::Host(host) => host.list(store).await,
+            }
         }
     }
 
@@ -163,17 +163,12 @@ impl Remote {
         name: ObjectName,
         bytes_max: u64,
     ) -> impl Future<Output = Result<Vec<u8>>> + Send + 'static {
-        let this = self.clone();
+        let client = self.client.clone();
         async move {
-            let failed = |e| this.failed("load", &name).error(&e);
-            let reader = this.shared.operator.reader(&name.to_string()).await.map_err(failed)?;
-            let mut stream = reader.into_stream(..).await.map_err(failed)?;
-            let mut whole = Vec::new();
-            while let Some(piece) = stream.try_next().await.map_err(failed)? {
-                check_size(&name, whole.len() as u64 + piece.len() as u64, bytes_max)?;
-                piece.for_each(|part| whole.extend_from_slice(&part));
+            match &*client {
+                Client::Store(store) => store.load(name, bytes_max).await,
+                Client::Host(host) => host.load(name, bytes_max).await,
             }
-            Ok(whole)
         }
     }
 
@@ -182,11 +177,12 @@ impl Remote {
         &self,
         name: ObjectName,
     ) -> impl Future<Output = Result<u64>> + Send + 'static {
-        let this = self.clone();
+        let client = self.client.clone();
         async move {
-            let found = this.shared.operator.stat(&name.to_string()).await;
-            let found = found.map_err(|e| this.failed("stat", &name).error(&e))?;
-            Ok(found.content_length())
+            match &*client {
+                Client::Store(store) => store.size(name).await,
+                Client::Host(host) => host.size(name).await,
+            }
         }
     }
 
@@ -195,10 +191,12 @@ impl Remote {
         &self,
         name: ObjectName,
     ) -> impl Future<Output = Result<()>> + Send + 'static {
-        let this = self.clone();
+        let client = self.client.clone();
         async move {
-            let deleted = this.shared.operator.delete(&name.to_string()).await;
-            deleted.map_err(|e| this.failed("delete", &name).error(&e))
+            match &*client {
+                Client::Store(store) => store.delete(name).await,
+                Client::Host(host) => host.delete(name).await,
+            }
         }
     }
 
@@ -209,28 +207,17 @@ impl Remote {
         offset: u64,
         len: usize,
     ) -> impl Future<Output = Result<Buffer>> + Send + 'static {
-        let this = self.clone();
+        let client = self.client.clone();
         async move {
-            let range = offset..offset + len as u64;
-            let read = this.shared.operator.read_with(&name.to_string()).range(range).await;
-            let bytes = match read {
-                Err(e) if e.kind() == opendal::ErrorKind::RangeNotSatisfied => {
-                    return Err(read_op::past_end(name, offset));
-                }
-                read => read.map_err(|e| this.failed("read", &name).error(&e))?,
-            };
-            match bytes.len() {
-                read if read < len => Err(read_op::past_end(name, offset + read as u64)),
-                read if read > len => Err(this
-                    .failed("read", &name)
-                    .answered(format!("with {read} bytes where {len} were asked for"))),
-                _ => Ok(bytes),
+            match &*client {
+                Client::Store(store) => store.read(name, offset, len).await,
+                Client::Host(host) => host.read(name, offset, len).await.map(Buffer::from),
             }
         }
     }
 
     /// Starts to write an object front to back.
     pub(crate) fn writer(&self, name: ObjectName) -> RemoteWriter {
-        RemoteWriter::start(self.clone(), name)
+        RemoteWriter::start(self.client.clone(), name)
     }
 }

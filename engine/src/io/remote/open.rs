@@ -1,43 +1,54 @@
 //! Which client speaks to a store, with which credentials.
 
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use opendal::layers::{RetryLayer, TimeoutLayer};
+use opendal::layers::{RetryEvent, RetryLayer, TimeoutLayer};
 use opendal::services::{Azblob, Gcs, S3, Webhdfs};
 use opendal::{Builder, HttpTransporter, OperationContext, Operator};
+use reqsign_aws_v4::Credential as AwsCredential;
+use reqsign_core::{Context, ProvideCredential, ProvideCredentialChain};
 
+use crate::io::host::credentials::Given;
 use crate::io::remote::error::plain;
 use crate::io::remote::place::{Credentials, RemotePlace, Scheme};
-use crate::io::remote::transport::Transport;
-use crate::io::requests::RequestCounts;
+use crate::io::remote::transport::{Traffic, Transport};
 use crate::limits::{REMOTE_PART_TRIES_MAX, REMOTE_TIMEOUT_MS};
 use crate::types::{Error, Result};
 
 /// The client of a root, and the same one that tries again what failed for the moment.
 pub(super) fn operators(
     place: &RemotePlace,
-    counts: &Arc<RequestCounts>,
+    traffic: &Arc<Traffic>,
+    given: &Given,
+    refused: &Arc<AtomicBool>,
 ) -> Result<(Operator, Operator)> {
     let built = match place.scheme {
-        Scheme::S3 => build(s3(place)),
-        Scheme::Gs => build(gs(place)),
-        Scheme::Abfs => build(abfs(place)?),
-        Scheme::WebHdfs => build(webhdfs(place)),
+        Scheme::S3 => build(s3(place, given)?),
+        Scheme::Gs => build(gs(place, given)?),
+        Scheme::Abfs => build(abfs(place, given)?),
+        Scheme::WebHdfs => build(webhdfs(place, given)),
+        Scheme::Host => return Err(Error::invalid("a host's file system is no store of HTTP")),
     };
     let operator = built.map_err(|e| {
         let cause = plain(e.message());
         Error::invalid(format!("DFS url {}: {cause}{}", place.label(), remedy(place)))
     })?;
     let elsewhere = place.scheme == Scheme::WebHdfs;
-    let transport = HttpTransporter::new(Transport::new(elsewhere, counts.clone())?);
-    let context = OperationContext::default().with_http_transport(transport);
+    let transport = Transport::new(elsewhere, traffic.clone(), refused.clone())?;
+    let parts = transport.of_parts();
+    let context = |transport| {
+        OperationContext::default().with_http_transport(HttpTransporter::new(transport))
+    };
     let timeout = Duration::from_millis(REMOTE_TIMEOUT_MS);
     let limits = TimeoutLayer::new().with_timeout(timeout).with_io_timeout(timeout);
-    let operator = operator.with_context(context).layer(limits);
+    let again = traffic.clone();
     let retries = RetryLayer::new().with_max_times(REMOTE_PART_TRIES_MAX).with_jitter();
-    let patient = operator.clone().layer(retries);
-    Ok((operator, patient))
+    let retries = retries.with_notify(move |_: RetryEvent<'_>| again.part_failed());
+    let patient = operator.clone().with_context(context(parts)).layer(limits.clone());
+    Ok((operator.with_context(context(transport)).layer(limits), patient.layer(retries)))
 }
 
 fn build(builder: impl Builder) -> opendal::Result<Operator> {
@@ -51,7 +62,29 @@ fn remedy(place: &RemotePlace) -> &'static str {
     }
 }
 
-fn s3(place: &RemotePlace) -> S3 {
+/// Keys that the host gave. The client's own would be logged with what they hold.
+struct Keys(AwsCredential);
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("keys of the host")
+    }
+}
+
+impl ProvideCredential for Keys {
+    type Credential = AwsCredential;
+
+    async fn provide_credential(&self, _: &Context) -> reqsign_core::Result<Option<AwsCredential>> {
+        Ok(Some(self.0.clone()))
+    }
+}
+
+// Credentials of a protocol that the host did not give all of.
+fn lacking(place: &RemotePlace, names: &str) -> Error {
+    Error::invalid(format!("DFS url {}: the host gives {names}", place.label()))
+}
+
+fn s3(place: &RemotePlace, given: &Given) -> Result<S3> {
     let mut builder = S3::default().bucket(&place.bucket).root(&place.root);
     match &place.endpoint {
         // What speaks the protocol elsewhere mostly has no name for each bucket, nor regions.
@@ -68,26 +101,51 @@ fn s3(place: &RemotePlace) -> S3 {
     if let Some(region) = &place.region {
         builder = builder.region(region);
     }
-    match place.credentials {
+    if !given.is_empty() {
+        let keys = given.get("AWS_ACCESS_KEY_ID").zip(given.get("AWS_SECRET_ACCESS_KEY"));
+        let (id, secret) = keys
+            .ok_or_else(|| lacking(place, "no AWS_ACCESS_KEY_ID with an AWS_SECRET_ACCESS_KEY"))?;
+        let token = given.get("AWS_SESSION_TOKEN");
+        let keys = Keys(AwsCredential {
+            access_key_id: id.to_owned(),
+            secret_access_key: secret.to_owned(),
+            session_token: token.map(str::to_owned),
+            expires_in: None,
+        });
+        builder = builder.credential_provider_chain(ProvideCredentialChain::new().push(keys));
+    }
+    Ok(match place.credentials {
         Credentials::Environment => builder.disable_ec2_metadata(),
         Credentials::Instance => builder,
         Credentials::Anonymous => builder.disable_ec2_metadata().skip_signature(),
-    }
+    })
 }
 
-fn gs(place: &RemotePlace) -> Gcs {
+fn gs(place: &RemotePlace, given: &Given) -> Result<Gcs> {
     let mut builder = Gcs::default().bucket(&place.bucket).root(&place.root);
     if let Some(endpoint) = &place.endpoint {
         builder = builder.endpoint(endpoint);
     }
-    match place.credentials {
+    if !given.is_empty() {
+        let token = given.get("GOOGLE_OAUTH_ACCESS_TOKEN");
+        let file = given.get("GOOGLE_APPLICATION_CREDENTIALS");
+        builder = match (token, file) {
+            (Some(token), _) => builder.token(token.to_owned()),
+            (None, Some(file)) => builder.credential_path(file),
+            (None, None) => {
+                let names = "neither GOOGLE_OAUTH_ACCESS_TOKEN nor GOOGLE_APPLICATION_CREDENTIALS";
+                return Err(lacking(place, names));
+            }
+        };
+    }
+    Ok(match place.credentials {
         Credentials::Environment => builder.disable_vm_metadata(),
         Credentials::Instance => builder,
         Credentials::Anonymous => builder.disable_vm_metadata().skip_signature(),
-    }
+    })
 }
 
-fn abfs(place: &RemotePlace) -> Result<Azblob> {
+fn abfs(place: &RemotePlace, given: &Given) -> Result<Azblob> {
     let account = &place.account;
     let endpoint = || format!("https://{account}.blob.core.windows.net");
     let endpoint = place.endpoint.clone().unwrap_or_else(endpoint);
@@ -96,8 +154,9 @@ fn abfs(place: &RemotePlace) -> Result<Azblob> {
         .account_name(account)
         .root(&place.root)
         .endpoint(&endpoint);
-    let key = variable("AZURE_STORAGE_ACCOUNT_KEY").or_else(|| variable("AZURE_STORAGE_KEY"));
-    Ok(match (place.credentials, key, variable("AZURE_STORAGE_SAS_TOKEN")) {
+    let find = |name| credential(given, name);
+    let key = find("AZURE_STORAGE_ACCOUNT_KEY").or_else(|| find("AZURE_STORAGE_KEY"));
+    Ok(match (place.credentials, key, find("AZURE_STORAGE_SAS_TOKEN")) {
         (Credentials::Anonymous, ..) => builder.skip_signature(),
         (Credentials::Instance, ..) => builder,
         (_, Some(key), _) => builder.account_key(&key),
@@ -113,20 +172,25 @@ fn abfs(place: &RemotePlace) -> Result<Azblob> {
     })
 }
 
-fn webhdfs(place: &RemotePlace) -> Webhdfs {
+fn webhdfs(place: &RemotePlace, given: &Given) -> Webhdfs {
     let endpoint = place.speaks_at().expect("HDFS is where its url says");
     let mut builder = Webhdfs::default()
         .endpoint(&endpoint)
         .root(&place.root)
         // Parts are joined there; nobody sees them before.
         .atomic_write_dir("tmp-parts/");
-    if let Some(user) = place.user.clone().or_else(|| variable("HADOOP_USER_NAME")) {
+    if let Some(user) = place.user.clone().or_else(|| credential(given, "HADOOP_USER_NAME")) {
         builder = builder.user_name(&user);
     }
-    if let Some(token) = variable("WEBHDFS_DELEGATION_TOKEN") {
+    if let Some(token) = credential(given, "WEBHDFS_DELEGATION_TOKEN") {
         builder = builder.delegation(&token);
     }
     builder
+}
+
+// Of those that are given, or of the environment if none is: never one with one of the other.
+fn credential(given: &Given, name: &str) -> Option<String> {
+    if given.is_empty() { variable(name) } else { given.get(name).map(str::to_owned) }
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -1,4 +1,4 @@
-//! Which store that is reached by HTTP, and where in it: what a url says of that.
+//! Which store, reached by HTTP or lent by the host, and where in it: what a url says of that.
 
 use std::net::IpAddr;
 
@@ -15,6 +15,8 @@ pub enum Scheme {
     Abfs,
     /// `webhdfs://host:port/prefix`: HDFS by its REST protocol.
     WebHdfs,
+    /// `host://name/prefix`: a file system that the host of this process lends (`io/host/`).
+    Host,
 }
 
 impl Scheme {
@@ -26,6 +28,7 @@ impl Scheme {
             "gs" => Self::Gs,
             "abfs" => Self::Abfs,
             "webhdfs" => Self::WebHdfs,
+            "host" => Self::Host,
             _ => return None,
         })
     }
@@ -38,6 +41,7 @@ impl Scheme {
             Self::Gs => "gs",
             Self::Abfs => "abfs",
             Self::WebHdfs => "webhdfs",
+            Self::Host => "host",
         }
     }
 }
@@ -59,7 +63,7 @@ pub enum Credentials {
 pub struct RemotePlace {
     /// The protocol.
     pub scheme: Scheme,
-    /// Bucket, container, or host and port of HDFS.
+    /// Bucket, container, host and port of HDFS, or the name of a host's file system.
     pub bucket: String,
     /// The account of a container; empty elsewhere.
     pub account: String,
@@ -104,6 +108,7 @@ impl RemotePlace {
         if bucket.is_empty() {
             return Err(wrong(match scheme {
                 Scheme::WebHdfs => "it names no host, as in webhdfs://namenode:9870/prefix",
+                Scheme::Host => "it names no file system, as in host://name/prefix",
                 _ => "it names no bucket, as in s3://bucket/prefix",
             }));
         }
@@ -141,6 +146,7 @@ impl RemotePlace {
             Scheme::S3 => &["endpoint", "region", "credentials", "plaintext"],
             Scheme::Gs | Scheme::Abfs => &["endpoint", "credentials", "plaintext"],
             Scheme::WebHdfs => &["endpoint", "user", "plaintext"],
+            Scheme::Host => &[],
         }
     }
 

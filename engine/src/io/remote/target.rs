@@ -11,8 +11,9 @@ use hyper_util::client::proxy::matcher::Matcher;
 use crate::io::clock;
 use crate::io::http::target::{Endpoint, Target};
 use crate::io::http::tls::{Tls, Trust};
-use crate::io::remote::Remote;
 use crate::io::remote::error::plain;
+use crate::io::remote::store::Store;
+use crate::io::remote::{Client, Remote};
 use crate::limits::{REMOTE_NAME_S, REMOTE_TARGET_S, REMOTE_TARGET_SPARE_S};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos, ObjectName, Result};
@@ -107,29 +108,35 @@ impl Remote {
         &self,
         name: ObjectName,
     ) -> impl Future<Output = Option<Arc<Target>>> + Send + 'static {
-        let this = self.clone();
+        let client = self.client.clone();
         async move {
-            let made = this.make_target(name).await;
+            let Client::Store(store) = &*client else { return None };
+            let made = store.target(name).await;
             if let Err(why) = &made
-                && !this.shared.endpoints.told.swap(true, Ordering::Relaxed)
+                && !store.endpoints.told.swap(true, Ordering::Relaxed)
             {
-                log::info!("{}: one thread reads for all shards: {why}", this.shared.label);
+                log::info!("{}: one thread reads for all shards: {why}", store.label);
             }
             made.ok().map(Arc::new)
         }
     }
+}
 
-    async fn make_target(&self, name: ObjectName) -> Result<Target> {
+impl Store {
+    async fn target(&self, name: ObjectName) -> Result<Target> {
+        let client = self.client().await?;
         let expires = clock::now() + (REMOTE_TARGET_S - REMOTE_TARGET_SPARE_S) * NS_PER_S;
+        // It ends with the credentials that signed it.
+        let expires = client.expires.map_or(expires, |end| end.min(expires));
         let valid = Duration::from_secs(REMOTE_TARGET_S);
-        let signed = self.shared.operator.presign_read(&name.to_string(), valid).await;
+        let signed = client.operator.presign_read(&name.to_string(), valid).await;
         let signed = signed.map_err(|e| {
             Error::new(ErrorKind::Unsupported, format!("no url is signed: {}", plain(e.message())))
         })?;
         if signed.header().keys().any(|header| header != http::header::HOST) {
             return Err(Error::new(ErrorKind::Unsupported, "its urls need headers beside them"));
         }
-        let endpoint = self.shared.endpoints.of(signed.uri()).await?;
+        let endpoint = self.endpoints.of(signed.uri()).await?;
         let path = signed.uri().path_and_query().map(ToString::to_string);
         Target::new(endpoint, path.unwrap_or_default(), expires)
     }

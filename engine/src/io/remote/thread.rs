@@ -2,10 +2,12 @@
 //! computes for a request takes microseconds.
 
 use std::sync::{OnceLock, mpsc};
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 
 use crate::io::sys;
+use crate::limits::HOST_THREAD_IDLE_S;
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Result};
 
@@ -17,13 +19,22 @@ pub(super) fn start() -> Result<()> {
 }
 
 fn begin() -> Result<Handle> {
-    let built = Builder::new_current_thread().enable_all().build();
+    let built = Builder::new_current_thread()
+        .enable_all()
+        // Of threads that look names up, and that call hosts.
+        .thread_name("aquifer-call")
+        .thread_keep_alive(Duration::from_secs(HOST_THREAD_IDLE_S))
+        .on_thread_start(sys::block_signals)
+        .build();
     let runtime = built.map_err(|e| sys::no_descriptor("starting the thread for stores", &e))?;
     let handle = runtime.handle().clone();
     std::thread::Builder::new()
         .name("aquifer-dfs".to_owned())
         // It lives as long as the process, like the executors of background jobs.
-        .spawn(move || runtime.block_on(std::future::pending::<()>()))
+        .spawn(move || {
+            sys::block_signals();
+            runtime.block_on(std::future::pending::<()>());
+        })
         .map_err(|e| Error::io("starting the thread for stores", &e))?;
     Ok(handle)
 }
@@ -45,7 +56,7 @@ pub(super) async fn run<T: Send + 'static>(
 }
 
 /// Runs `operation` on the thread and blocks until it ended.
-pub(super) fn wait<T: Send + 'static>(
+pub(crate) fn wait<T: Send + 'static>(
     operation: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
     let (sender, outcome) = mpsc::sync_channel(1);

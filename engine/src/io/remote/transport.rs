@@ -1,7 +1,7 @@
 //! The HTTP of all stores. A store that asks for patience gets it from everybody: who comes while
 //! it lasts waits. And here every request of them is counted.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,26 +9,48 @@ use opendal::{Buffer, HttpBody, HttpTransport};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use reqwest::redirect::Policy;
 
+use crate::io::budget::Budget;
 use crate::io::clock;
 use crate::io::remote::operation::operation;
 use crate::io::requests::{Operation, RequestCounts};
-use crate::limits::{REMOTE_CONNECT_MS, REMOTE_IDLE_MS, REMOTE_PATIENCE_MS_MAX};
+use crate::limits::{REMOTE_CONNECT_MS, REMOTE_IDLE_MS, REMOTE_PATIENCE_MS_MAX, RETRY_LOOK_NS};
 use crate::types::{Error, Nanos, Result};
 
-/// See the module; one for each root.
+/// What the requests of a root have in common, whoever sends them.
 #[derive(Debug)]
-pub(super) struct Transport {
-    client: ReqwestTransport,
+pub(super) struct Traffic {
     not_before: AtomicU64,
     counts: Arc<RequestCounts>,
+    budget: Arc<Budget>,
+    // Parts that are tried again, and whose requests did not come here yet.
+    parts_again: AtomicU64,
 }
 
-impl Transport {
-    /// For a store that sends its clients elsewhere, as HDFS does to the hosts of the bytes, or
-    /// for others. Its requests are counted in `counts`.
-    pub(super) fn new(goes_elsewhere: bool, counts: Arc<RequestCounts>) -> Result<Self> {
-        let client = ReqwestTransport::new(client(goes_elsewhere)?);
-        Ok(Self { client, not_before: AtomicU64::new(0), counts })
+impl Traffic {
+    /// Counts its requests in `counts`; `budget` says how often parts are tried again.
+    pub(super) fn new(counts: Arc<RequestCounts>, budget: Arc<Budget>) -> Self {
+        let (not_before, parts_again) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { not_before, counts, budget, parts_again }
+    }
+
+    /// A part failed, and will be tried again.
+    pub(super) fn part_failed(&self) {
+        self.parts_again.fetch_add(1, Ordering::Relaxed);
+    }
+
+    // Waits, for each part that is tried again, until it may be. The client's timeout ends it.
+    async fn let_parts_pass(&self) {
+        let less = |again: u64| again.checked_sub(1);
+        if self.parts_again.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_err() {
+            return;
+        }
+        let mut is_held = false;
+        while !self.budget.take(clock::now()) {
+            if !std::mem::replace(&mut is_held, true) {
+                self.budget.count_held();
+            }
+            tokio::time::sleep(Duration::from_nanos(RETRY_LOOK_NS)).await;
+        }
     }
 
     async fn let_pass(&self) {
@@ -43,12 +65,44 @@ impl Transport {
     }
 }
 
+/// See the module; one for each client.
+#[derive(Debug)]
+pub(super) struct Transport {
+    client: ReqwestTransport,
+    traffic: Arc<Traffic>,
+    refused: Arc<AtomicBool>,
+    // Its client tries again by itself.
+    of_parts: bool,
+}
+
+impl Transport {
+    /// For a store that sends its clients elsewhere, as HDFS does to the hosts of the bytes, or
+    /// for others. It notes in `refused` that the store may not know its credentials any more.
+    pub(super) fn new(
+        goes_elsewhere: bool,
+        traffic: Arc<Traffic>,
+        refused: Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let client = ReqwestTransport::new(client(goes_elsewhere)?);
+        Ok(Self { client, traffic, refused, of_parts: false })
+    }
+
+    /// The same, for who sends parts and tries them again.
+    pub(super) fn of_parts(&self) -> Self {
+        let (client, traffic) = (self.client.clone(), self.traffic.clone());
+        Self { client, traffic, refused: self.refused.clone(), of_parts: true }
+    }
+}
+
 impl HttpTransport for Transport {
     async fn fetch(
         &self,
         request: http::Request<Buffer>,
     ) -> opendal::Result<http::Response<HttpBody>> {
-        self.let_pass().await;
+        if self.of_parts {
+            self.traffic.let_parts_pass().await;
+        }
+        self.traffic.let_pass().await;
         let operation = operation(request.method(), request.uri());
         let sent = request.body().len() as u64;
         let answered = self.client.fetch(request).await;
@@ -56,10 +110,14 @@ impl HttpTransport for Transport {
             (Ok(response), Operation::Get) => body_bytes(response),
             _ => 0,
         };
-        self.counts.count(operation, sent + brought);
+        self.traffic.counts.count(operation, sent + brought);
         let response = answered?;
+        // A token that ended is status 400 with Amazon S3.
+        if matches!(response.status().as_u16(), 400 | 401 | 403) {
+            self.refused.store(true, Ordering::Relaxed);
+        }
         if let Some(wait) = asked_patience(&response) {
-            self.not_before.fetch_max(clock::now() + wait, Ordering::Relaxed);
+            self.traffic.not_before.fetch_max(clock::now() + wait, Ordering::Relaxed);
         }
         Ok(response)
     }

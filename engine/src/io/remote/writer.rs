@@ -2,12 +2,16 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use opendal::Writer;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::io::remote::Remote;
+use crate::io::host::{Host, Upload};
+use crate::io::remote::Client;
+use crate::io::remote::store::Store;
+use crate::io::remote::thread;
 use crate::limits::{REMOTE_PART_BYTES, REMOTE_PARTS_MAX};
 use crate::types::{Error, ObjectName, Result};
 
@@ -29,9 +33,9 @@ fn gone() -> Error {
 }
 
 impl RemoteWriter {
-    pub(super) fn start(remote: Remote, name: ObjectName) -> Self {
+    pub(super) fn start(client: Arc<Client>, name: ObjectName) -> Self {
         let (orders, given) = mpsc::unbounded_channel();
-        remote.clone().spawn(write(remote, name, given));
+        thread::spawn(write(client, name, given));
         Self { orders, bytes: Cell::new(0) }
     }
 
@@ -55,10 +59,9 @@ impl RemoteWriter {
 }
 
 /// Carries the orders of one object out.
-async fn write(remote: Remote, name: ObjectName, mut orders: mpsc::UnboundedReceiver<Order>) {
-    let failed = |e| remote.failed("write", &name).error(&e);
-    let mut writer = match open(&remote, name).await {
-        Ok(writer) => writer,
+async fn write(client: Arc<Client>, name: ObjectName, mut orders: mpsc::UnboundedReceiver<Order>) {
+    let mut sink = match Sink::open(&client, name).await {
+        Ok(sink) => sink,
         Err(error) => return refuse(orders, &error).await,
     };
     let mut early = BTreeMap::new();
@@ -69,56 +72,101 @@ async fn write(remote: Remote, name: ObjectName, mut orders: mpsc::UnboundedRece
                 early.insert(offset, (bytes, taken));
             }
             Order::Seal { sealed } => {
-                let closed = close(&remote, name, writer, end).await;
                 // Who asked may have gone; then nobody names the object.
-                let _unheard = sealed.send(closed);
+                let _unheard = sealed.send(sink.close(name, end).await);
                 return;
             }
         }
         while let Some((bytes, taken)) = early.remove(&end) {
             end += bytes.len() as u64;
-            let written = writer.write(bytes).await.map_err(failed);
-            let _unheard = taken.send(written);
+            let _unheard = taken.send(sink.write(name, bytes).await);
         }
     }
-    // Given up. Parts that stay are for the store's own rules to remove.
-    let _left = writer.abort().await;
+    sink.give_up().await;
 }
 
-async fn open(remote: &Remote, name: ObjectName) -> Result<Writer> {
+/// Where the pieces of one object go.
+enum Sink<'a> {
+    Store(&'a Store, Box<Writer>),
+    // None once a piece failed: it was given up then.
+    Host(&'a Host, Option<Upload>),
+}
+
+impl<'a> Sink<'a> {
+    async fn open(client: &'a Client, name: ObjectName) -> Result<Self> {
+        Ok(match client {
+            Client::Store(store) => Self::Store(store, Box::new(open(store, name).await?)),
+            Client::Host(host) => Self::Host(host, Some(host.upload(&name))),
+        })
+    }
+
+    async fn write(&mut self, name: ObjectName, bytes: Bytes) -> Result<()> {
+        match self {
+            Self::Store(store, writer) => {
+                writer.write(bytes).await.map_err(|e| store.failed("write", &name).error(&e))
+            }
+            Self::Host(host, upload) => {
+                let begun = upload.take().ok_or_else(gone)?;
+                *upload = Some(host.write(begun, bytes).await?);
+                Ok(())
+            }
+        }
+    }
+
+    async fn close(self, name: ObjectName, bytes: u64) -> Result<()> {
+        match self {
+            Self::Store(store, writer) => close(store, name, *writer, bytes).await,
+            Self::Host(host, upload) => host.seal(upload.ok_or_else(gone)?).await,
+        }
+    }
+
+    // Parts that stay are for the store's own rules to remove.
+    async fn give_up(self) {
+        match self {
+            Self::Store(_, mut writer) => {
+                let _left = writer.abort().await;
+            }
+            Self::Host(host, Some(upload)) => host.give_up(upload).await,
+            Self::Host(_, None) => {}
+        }
+    }
+}
+
+async fn open(store: &Store, name: ObjectName) -> Result<Writer> {
     let path = name.to_string();
-    let opened = remote.shared.patient.writer_with(&path);
+    let client = store.client().await?;
+    let opened = client.patient.writer_with(&path);
     let opened = opened.chunk(REMOTE_PART_BYTES).concurrent(REMOTE_PARTS_MAX).await;
-    opened.map_err(|e| remote.failed("write", &name).error(&e))
+    opened.map_err(|e| store.failed("write", &name).error(&e))
 }
 
 /// Writes a whole object in parts.
-pub(super) async fn put(remote: &Remote, name: ObjectName, bytes: Bytes) -> Result<()> {
-    let mut writer = open(remote, name).await?;
+pub(super) async fn put(store: &Store, name: ObjectName, bytes: Bytes) -> Result<()> {
+    let mut writer = open(store, name).await?;
     let count = bytes.len() as u64;
     match writer.write(bytes).await {
-        Ok(()) => close(remote, name, writer, count).await,
+        Ok(()) => close(store, name, writer, count).await,
         Err(e) => {
             let _left = writer.abort().await;
-            Err(remote.failed("write", &name).error(&e))
+            Err(store.failed("write", &name).error(&e))
         }
     }
 }
 
 /// Joins the parts, and looks whether the object is there: some stores say yes and have done
 /// nothing, as HDFS does where a folder is missing.
-async fn close(remote: &Remote, name: ObjectName, mut writer: Writer, bytes: u64) -> Result<()> {
-    let failed = |e| remote.failed("write", &name).error(&e);
-    let path = name.to_string();
-    if remote.shared.folders {
+async fn close(store: &Store, name: ObjectName, mut writer: Writer, bytes: u64) -> Result<()> {
+    let failed = |e| store.failed("write", &name).error(&e);
+    let (path, client) = (name.to_string(), store.client().await?);
+    if store.folders {
         let folder = &path[..=path.rfind('/').expect("an object's name has folders")];
-        remote.shared.patient.create_dir(folder).await.map_err(failed)?;
+        client.patient.create_dir(folder).await.map_err(failed)?;
     }
     writer.close().await.map_err(failed)?;
-    let there = remote.shared.patient.stat(&path).await.map_err(failed)?.content_length();
+    let there = client.patient.stat(&path).await.map_err(failed)?.content_length();
     if there != bytes {
         let what = format!("with {there} bytes of the {bytes} that were written");
-        return Err(remote.failed("write", &name).answered(what));
+        return Err(store.failed("write", &name).answered(what));
     }
     Ok(())
 }

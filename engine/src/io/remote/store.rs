@@ -1,0 +1,153 @@
+//! A root in a store that is reached by HTTP, by opendal as the client of its protocol.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use opendal::Buffer;
+
+use crate::io::budget::Budget;
+use crate::io::dfs::{Listed, check_size};
+use crate::io::host::credentials::Access;
+use crate::io::read_op;
+use crate::io::remote::clients::{Client, Clients};
+use crate::io::remote::error::{self, Failed};
+use crate::io::remote::place::{RemotePlace, Scheme};
+use crate::io::remote::target::Endpoints;
+use crate::io::remote::transport::Traffic;
+use crate::io::requests::RequestCounts;
+use crate::types::{Error, ObjectName, Result};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Store {
+    clients: Clients,
+    pub(super) label: String,
+    pub(super) endpoints: Endpoints,
+    // It has folders, and they must be there before what is in them.
+    pub(super) folders: bool,
+}
+
+impl Store {
+    pub(super) fn open(
+        place: &RemotePlace,
+        access: &Access,
+        counts: &Arc<RequestCounts>,
+        budget: &Arc<Budget>,
+    ) -> Result<Self> {
+        let traffic = Traffic::new(counts.clone(), budget.clone());
+        let clients = Clients::new(place, access, traffic)?;
+        let (label, folders) = (place.label(), place.scheme == Scheme::WebHdfs);
+        let endpoints = Endpoints::new();
+        Ok(Self { clients, label, endpoints, folders })
+    }
+
+    /// The host is asked for credentials no more; see `Remote::close`.
+    pub(super) fn close(&self, patience: Duration) -> Result<()> {
+        self.clients.close(patience)
+    }
+
+    pub(super) fn failed(&self, operation: &'static str, name: &ObjectName) -> Failed<'_> {
+        Failed { operation, label: &self.label, name: *name }
+    }
+
+    /// Who speaks to it at the moment.
+    pub(super) async fn client(&self) -> Result<Arc<Client>> {
+        self.clients.client().await
+    }
+
+    /// Writes a whole object that is no larger than a part.
+    pub(super) async fn put(&self, name: ObjectName, bytes: Bytes) -> Result<()> {
+        let put = self.client().await?.operator.write(&name.to_string(), Buffer::from(bytes)).await;
+        put.map(drop).map_err(|e| self.failed("put", &name).error(&e))
+    }
+
+    /// Writes a whole object unless there is one of its name: false if there was.
+    pub(super) async fn create(&self, name: ObjectName, bytes: Bytes) -> Result<bool> {
+        use opendal::ErrorKind as Kind;
+        let path = name.to_string();
+        let client = self.client().await?;
+        let created = client.operator.write_with(&path, Buffer::from(bytes));
+        match created.if_not_exists(true).await {
+            Ok(_) => Ok(true),
+            Err(e) if matches!(e.kind(), Kind::ConditionNotMatch | Kind::AlreadyExists) => {
+                Ok(false)
+            }
+            Err(e) => Err(self.failed("create", &name).error(&e)),
+        }
+    }
+
+    /// The objects of a store's number.
+    pub(super) async fn list(&self, store: u64) -> Result<Vec<Listed>> {
+        let folder = ObjectName::folder_of(store);
+        let failed = |e: opendal::Error| {
+            let (kind, remedy) = error::class(e.kind());
+            let cause = error::plain(e.message());
+            let label = &self.label;
+            Error::new(kind, format!("listing {label}{folder}: {cause}{remedy}"))
+        };
+        let found = self.client().await?.operator.list_with(&folder).recursive(true).await;
+        let found = match found {
+            Err(e) if e.kind() == opendal::ErrorKind::NotFound => Vec::new(),
+            found => found.map_err(failed)?,
+        };
+        let listed = |entry: opendal::Entry| {
+            let metadata = entry.metadata();
+            let modified = metadata.last_modified();
+            Some(Listed {
+                // What is no object is somebody else's.
+                name: entry.path().parse().ok()?,
+                bytes: metadata.content_length(),
+                modified_s: modified.map(|time| time.into_inner().as_second()),
+            })
+        };
+        Ok(found.into_iter().filter_map(listed).collect())
+    }
+
+    /// Reads a whole object of at most `bytes_max`.
+    pub(super) async fn load(&self, name: ObjectName, bytes_max: u64) -> Result<Vec<u8>> {
+        let failed = |e| self.failed("load", &name).error(&e);
+        let reader =
+            self.client().await?.operator.reader(&name.to_string()).await.map_err(failed)?;
+        let mut stream = reader.into_stream(..).await.map_err(failed)?;
+        let mut whole = Vec::new();
+        while let Some(piece) = stream.try_next().await.map_err(failed)? {
+            check_size(&name, whole.len() as u64 + piece.len() as u64, bytes_max)?;
+            piece.for_each(|part| whole.extend_from_slice(&part));
+        }
+        Ok(whole)
+    }
+
+    /// Bytes of an object.
+    pub(super) async fn size(&self, name: ObjectName) -> Result<u64> {
+        let found = self.client().await?.operator.stat(&name.to_string()).await;
+        let found = found.map_err(|e| self.failed("stat", &name).error(&e))?;
+        Ok(found.content_length())
+    }
+
+    /// Deletes an object; one that does not exist is as good as deleted.
+    pub(super) async fn delete(&self, name: ObjectName) -> Result<()> {
+        let deleted = self.client().await?.operator.delete(&name.to_string()).await;
+        deleted.map_err(|e| self.failed("delete", &name).error(&e))
+    }
+
+    /// Reads `len` bytes at `offset`.
+    pub(super) async fn read(&self, name: ObjectName, offset: u64, len: usize) -> Result<Buffer> {
+        let range = offset..offset + len as u64;
+        let read = self.client().await?.operator.read_with(&name.to_string()).range(range).await;
+        let bytes = match read {
+            Err(e) if e.kind() == opendal::ErrorKind::RangeNotSatisfied => {
+                return Err(read_op::past_end(name, offset));
+            }
+            read => read.map_err(|e| self.failed("read", &name).error(&e))?,
+        };
+        match bytes.len() {
+            read if read < len => Err(read_op::past_end(name, offset + read as u64)),
+            read if read > len => Err(self
+                .failed("read", &name)
+                .answered(format!("with {read} bytes where {len} were asked for"))),
+            _ => Ok(bytes),
+        }
+    }
+}
