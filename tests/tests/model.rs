@@ -1,14 +1,19 @@
 //! Random programs on the simulated engine. `AQUIFER_SEEDS=n` runs n seeds (from `AQUIFER_FIRST`
 //! on), `AQUIFER_SEED=s` runs one and tells what it did.
 
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
 use aquifer_tests::model::report::{Report, reached};
 use aquifer_tests::model::run::{describe, run};
 use aquifer_tests::sim::driver::Sabotage;
 
-/// Seeds of an ordinary test run: about a minute on two busy cores.
-const SEEDS: u64 = 200;
-/// Requests that they serve at least.
-const REQUESTS_MIN: u64 = 1_000_000;
+/// Seeds of an ordinary test run, a few minutes on two cores.
+const SEEDS: u64 = 2_000;
+/// Requests that they serve at least: 5,000 each.
+const REQUESTS_MIN: u64 = 10_000_000;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a seed is a number"))
@@ -22,6 +27,35 @@ fn replay(seed: u64) -> Result<Report, String> {
         return Err("two runs of it differ".to_owned());
     }
     Ok(first)
+}
+
+/// Runs seeds on all cores: what the good ones did, and the bad ones.
+fn replay_all(seeds: Range<u64>) -> (Vec<Report>, Vec<u64>) {
+    let next = AtomicU64::new(seeds.start);
+    let ended = Mutex::new((Vec::new(), Vec::new()));
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                break;
+            }
+            let replayed = replay(seed);
+            let mut ended = ended.lock().unwrap();
+            match replayed {
+                Ok(report) => ended.0.push(report),
+                Err(failure) => {
+                    eprintln!("seed {seed}: {failure}");
+                    ended.1.push(seed);
+                }
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    ended.into_inner().unwrap()
 }
 
 /// What only seeds with faults and small tables reach.
@@ -51,16 +85,7 @@ fn random_programs_agree_with_the_model() {
     }
     let first = number("AQUIFER_FIRST").unwrap_or(1);
     let count = number("AQUIFER_SEEDS").unwrap_or(SEEDS);
-    let (mut reports, mut failed) = (Vec::new(), Vec::new());
-    for seed in first..first + count {
-        match replay(seed) {
-            Ok(report) => reports.push(report),
-            Err(failure) => {
-                eprintln!("seed {seed}: {failure}");
-                failed.push(seed);
-            }
-        }
-    }
+    let (reports, failed) = replay_all(first..first + count);
     assert!(
         failed.is_empty(),
         "seeds {failed:?} failed; replay one with AQUIFER_SEED=<seed> cargo test -p \
