@@ -128,8 +128,9 @@ enum {
                           * file system or object store does not let one of several writers of a name
                           * win. */
     AQF_CHECKPOINT = 18, /* Completes with a handle, at most 1 KiB: to keep it is the commit. With
-                          * keep_checkpoints the store commits it, deletes what it does not keep any
-                          * more, and completes then. AQF_FENCED: it was not committed.
+                          * keep_checkpoints the store commits it, and deletes what it does not keep any
+                          * more behind it; what a process leaves that ends before is for
+                          * `aquifer scrub`. AQF_FENCED: it was not committed.
                           * AQF_UNKNOWN_COMMIT: that is not known. After either the store answers
                           * nothing any more: close it, and open it again. */
     AQF_RELEASE = 19,    /* value: a handle that is not kept any more; what only it needs is

@@ -195,7 +195,7 @@ fn each<'a>(
         .filter(|option| option.scope == scope)
         .filter_map(|option| option.name.to_str().ok())
         .collect();
-    let mut seen = Vec::new();
+    let (mut seen, mut after_secret) = (Vec::new(), false);
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
@@ -204,20 +204,24 @@ fn each<'a>(
         let wrong =
             |what: String| Failure::invalid(format!("line {number} of the options: {what}"));
         let Some((name, value)) = line.split_once('=') else {
-            // What follows may be a secret.
-            let shown = line.split_whitespace().next().unwrap_or_default();
-            let shown = if shown.len() > SHOWN_BYTES_MAX { "..." } else { shown };
+            let shown = harmless(line.split_whitespace().next().unwrap_or_default(), after_secret);
             return Err(wrong(format!("`{shown}` is not `name = value`")));
         };
         let (name, value) = (name.trim(), value.trim());
         let is_secret = scope == SCOPE_ENGINE && name.starts_with(CREDENTIAL_PREFIX);
+        if is_secret && harmless(name, false) != name {
+            let what = "a line that begins with `credential.` is no `credential.NAME = value`";
+            return Err(wrong(what.to_owned()));
+        }
         if !is_secret && !names.contains(&name) {
             let hint = match nearest(name, names.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("there are {}", names.join(", ")),
             };
-            return Err(wrong(format!("no option is named `{name}`; {hint}")));
+            let shown = harmless(name, after_secret);
+            return Err(wrong(format!("no option is named `{shown}`; {hint}")));
         }
+        after_secret |= is_secret;
         if seen.contains(&name) {
             return Err(wrong(format!("`{name}` stands twice; say it once")));
         }
@@ -226,6 +230,15 @@ fn each<'a>(
         set(name, value).map_err(|what| wrong(format!("{name} = {shown}: {what}")))?;
     }
     Ok(())
+}
+
+// A word of a line for an error. It may be a part of a secret: one that was broken into lines, or
+// stands behind another sign than `=`.
+fn harmless(word: &str, after_secret: bool) -> &str {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    let name = word.strip_prefix(CREDENTIAL_PREFIX).unwrap_or(word);
+    let shows = !after_secret && name.len() <= SHOWN_BYTES_MAX && name.chars().all(is_name);
+    if shows { word } else { "..." }
 }
 
 fn bytes(value: &str) -> Result<u64, String> {

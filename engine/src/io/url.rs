@@ -98,9 +98,11 @@ fn place(base: &str) -> Result<Place> {
         // `file:/path` is how Java prints a file url.
         let path =
             base.strip_prefix("file:").map_or_else(|| Ok(base.to_owned()), |p| decode(base, p))?;
-        if let Some(name) = base.strip_prefix("memory:") {
+        let scheme = base.split_once(':').map(|(scheme, _)| scheme);
+        if let Some(scheme) = scheme.filter(|s| *s != "file" && SCHEMES.contains(s)) {
             return Err(Error::invalid(format!(
-                "DFS url {base}: write memory://{name}; a path that begins so is ./{base}"
+                "DFS url {scheme}:...: two slashes follow the colon, as in {scheme}://; a path \
+                 that begins so is ./{scheme}:..."
             )));
         }
         return folder(base, &path);
