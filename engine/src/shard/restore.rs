@@ -27,7 +27,7 @@ pub(super) struct Gathering {
     what_for: Purpose,
     handles: Vec<Handle>,
     // By handle; a manifest that is not there yet is none.
-    manifests: Vec<Option<Manifest>>,
+    manifests: Vec<Option<Result<Manifest>>>,
 }
 
 impl Gathering {
@@ -86,7 +86,10 @@ impl Shard {
     ) {
         let Some(PendingControl::Gather(whole)) = self.controls.get_mut(token) else { return };
         let read = manifest_of(&whole.handles[at], loaded);
-        let failure = read.map(|manifest| whole.manifests[at] = Some(manifest)).err();
+        // A root keeps older checkpoints beside the one that the store begins with.
+        let is_spare = at > 0 && matches!(whole.what_for, Purpose::OpenRoot(..));
+        let failure = read.as_ref().err().filter(|_| !is_spare).cloned();
+        whole.manifests[at] = Some(read);
         if failure.is_none() && whole.manifests.iter().any(Option::is_none) {
             return;
         }
@@ -94,20 +97,21 @@ impl Shard {
         let Gathering { session, user_data, what_for, handles, manifests } = whole;
         let manifests = manifests.into_iter().flatten();
         let result = match (failure, what_for) {
-            (None, Purpose::Open(open)) => {
-                let names = handles.iter().map(|handle| handle.manifest);
-                let number = open.number;
-                let restored = self.restore(*open, names.zip(manifests).collect());
-                restored.inspect_err(|error| failed(number, error))
-            }
             (None, Purpose::OpenRoot(open, root)) => {
                 let number = open.number;
                 let kept = handles.into_iter().zip(manifests).collect();
                 let restored = self.restore_root(*open, root, kept);
                 restored.inspect_err(|error| failed(number, error))
             }
+            (None, Purpose::Open(open)) => {
+                let manifests = manifests.flatten();
+                let names = handles.iter().map(|handle| handle.manifest);
+                let number = open.number;
+                let restored = self.restore(*open, names.zip(manifests).collect());
+                restored.inspect_err(|error| failed(number, error))
+            }
             (None, Purpose::Claim(store)) => {
-                self.claim(store, handles.into_iter().zip(manifests).collect())
+                self.claim(store, handles.into_iter().zip(manifests.flatten()).collect())
             }
             (Some(error), Purpose::Open(open) | Purpose::OpenRoot(open, _)) => {
                 failed(open.number, &error);

@@ -249,13 +249,26 @@ impl Shard {
     }
 
     /// The manifests arrived of what a root keeps: the newest is what the store holds, and all of
-    /// them are its own from here on.
+    /// them are its own from here on. Where an older one cannot be read, nobody knows what it
+    /// needs: then none is, and what they leave is for a scrub.
     pub(super) fn restore_root(
         &mut self,
         open: OpenStore,
         root: Root,
-        kept: Vec<(Handle, Manifest)>,
+        kept: Vec<(Handle, Result<Manifest>)>,
     ) -> Result<ControlResult> {
+        let bad = kept.iter().find_map(|(_, manifest)| manifest.as_ref().err());
+        if let Some(error) = bad {
+            log::warn!(
+                "store {}: an older checkpoint that it keeps cannot be read: {}; it begins with \
+                 the newest, and deletes nothing of those before it: scrub the DFS later",
+                open.number,
+                error.text
+            );
+        }
+        let takes_over = bad.is_none();
+        let kept = kept.into_iter().filter_map(|(handle, read)| Some((handle, read.ok()?)));
+        let kept: Vec<(Handle, Manifest)> = kept.collect();
         let (groups, range, keep) = (open.key_groups, open.range, open.keep);
         if let Some((handle, other)) =
             kept.iter().find(|(_, m)| (m.key_groups, m.range) != (groups, range))
@@ -274,7 +287,7 @@ impl Shard {
         if let ControlResult::Opened(id, _) = &opened
             && let Some(store) = self.store_mut(*id)
         {
-            for (handle, manifest) in &kept {
+            for (handle, manifest) in kept.iter().filter(|_| takes_over) {
                 store.claim(*handle, manifest.tables.iter().map(|table| table.name));
             }
             store.lineage = Some(Lineage { root, keep, commits: false });

@@ -7,8 +7,8 @@ mod fight;
 mod servers;
 
 use aquifer::shard::values::ControlOp;
-use aquifer::types::Error;
 use aquifer::types::error::ErrorKind;
+use aquifer::types::{Error, ObjectKind, ObjectName};
 use aquifer_tests::sim::rng::Rng;
 use aquifer_tests::sim::strike::{Call, FATES, Fate};
 use fight::{Doing, Fight, Opening, Seen};
@@ -160,6 +160,33 @@ fn a_commit_that_is_not_known_is_found_by_the_next_opening_or_never_was() {
     fight.openings.pop().into_iter().for_each(|opening| fight.die(opening));
     // And now comes too late.
     fight.finish();
+}
+
+/// How many tables and manifests of the opening before it one deletes that begins behind three
+/// checkpoints, of which it keeps two, and cuts others.
+fn deleted(older_is_gone: bool) -> usize {
+    let mut fight = Fight::calm(2);
+    fight.open();
+    fight.commit(3);
+    fight.openings.pop().into_iter().for_each(|opening| fight.die(opening));
+    if older_is_gone {
+        let newest = fight.dfs.roots.newest();
+        let older = fight.dfs.roots.chain[&newest].kept[1].manifest;
+        fight.dfs.delete(&older);
+    }
+    let is_data = |name: &&ObjectName| name.kind != ObjectKind::Root;
+    let before: Vec<ObjectName> = fight.dfs.names().filter(is_data).copied().collect();
+    fight.open();
+    fight.commit(6);
+    assert_eq!((fight.seen.committed, fight.found.last().unwrap().1), (9, 3));
+    fight.openings.pop().into_iter().for_each(|opening| fight.die(opening));
+    before.iter().filter(|name| fight.dfs.object(name).is_err()).count()
+}
+
+#[test]
+fn a_store_begins_with_its_newest_checkpoint_though_an_older_one_is_gone() {
+    assert!(deleted(false) > 0);
+    assert_eq!(deleted(true), 0, "nobody knows what the older one needs");
 }
 
 #[test]
