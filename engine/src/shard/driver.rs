@@ -12,7 +12,7 @@ use crate::io::read_driver::{IoKind, ReadDriver};
 use crate::io::reads::{Read, ReadCounters, Wait};
 use crate::io::ssd_file::{self, OpenSsd, SsdConfig};
 use crate::io::uring::RingMode;
-use crate::io::values::{IoDone, IoRequest};
+use crate::io::values::IoRequest;
 use crate::limits::{ERRAND_BYTES_MIN, EXECUTOR_SILENT_NS_MAX, SSD_REGION_BYTES, TIMED_TICKS};
 use crate::lsm::job::{Job, Left, Unfinished};
 use crate::shard::compactors::Compactors;
@@ -61,8 +61,6 @@ pub struct Driver {
     /// What the last tick made for sessions.
     pub(super) outbox: Outbox,
     slot: Arc<Slot>,
-    // Whether its DFS is a store.
-    of_store: bool,
     // Whether a parked turn holds up a session.
     inline: bool,
     // Ticks with requests since the last one that was timed.
@@ -109,7 +107,6 @@ impl Driver {
                 Err(error) => log::warn!("no cache on the SSD, the DFS serves: {}", error.text),
             }
         }
-        let of_store = dfs.is_store();
         let reach = Reach { dfs, compactors: compactors.clone(), cache };
         let link = EXECUTORS.of(kind).link(&reads.doorbell(), &reach)?;
         let slot = Slot::new(index, reads.doorbell(), clock::now(), shard.statistics());
@@ -123,7 +120,6 @@ impl Driver {
             inbox: Inbox::default(),
             outbox: Outbox::default(),
             slot: Arc::new(slot),
-            of_store,
             inline: mode == RingMode::Inline,
             untimed: 0,
         })
@@ -243,14 +239,7 @@ impl Driver {
                 };
                 self.inbox.jobs.push(JobReport { token, through, result, opened });
             }
-            Finished::Put { token, result } => {
-                self.inbox.io.push(IoDone::Put { token, result });
-            }
-            Finished::Room { result } => self.inbox.io.push(IoDone::Room { result }),
-            Finished::Load { token, result } => {
-                let of_store = self.of_store;
-                self.inbox.io.push(IoDone::Load { token, result, of_store });
-            }
+            Finished::Io(done) => self.inbox.io.push(done),
         }
     }
 
@@ -265,18 +254,7 @@ impl Driver {
                     self.reads.submit_write(write, now);
                 }
                 IoRequest::Close { object } => self.reads.close_object(object),
-                IoRequest::Room { end } => self.backlog.push_back(Order::Room { end }),
-                IoRequest::Put { token, name, bytes } => {
-                    self.backlog.push_back(Order::Put { token, name, bytes });
-                }
-                IoRequest::Create { token, name, bytes } => {
-                    self.backlog.push_back(Order::Create { token, name, bytes });
-                }
-                IoRequest::Probe { token } => self.backlog.push_back(Order::Probe { token }),
-                IoRequest::Load { token, name, bytes_max, expected } => {
-                    self.backlog.push_back(Order::Load { token, name, bytes_max, expected });
-                }
-                IoRequest::Delete { name } => self.backlog.push_back(Order::Delete { name }),
+                elsewhere => self.backlog.push_back(Order::Io(elsewhere)),
             }
         }
         for order in self.outbox.jobs.drain(..) {

@@ -26,7 +26,7 @@ use crate::io::read_driver::IoKind;
 use crate::io::retry::Missing;
 use crate::io::ssd_file::SsdWriter;
 use crate::io::task::{self, Listener, Runtime};
-use crate::io::values::{JobIo, JobState};
+use crate::io::values::{IoDone, IoRequest, JobIo, JobState};
 use crate::io::{OpenObject, clock, sys};
 use crate::limits::{
     EXECUTOR_NICE, EXECUTOR_SILENT_NS_MAX, EXECUTOR_TIDY_NS, LANES, LINK_ORDERS_MAX,
@@ -61,50 +61,8 @@ pub enum Order<J> {
         /// The job.
         job: J,
     },
-    /// `IoRequest::Put`.
-    Put {
-        /// Names the order in its answer.
-        token: Token,
-        /// A name that was never used before.
-        name: ObjectName,
-        /// All its bytes.
-        bytes: Vec<u8>,
-    },
-    /// `IoRequest::Create`.
-    Create {
-        /// Names the order in its answer.
-        token: Token,
-        /// A name that may be taken.
-        name: ObjectName,
-        /// All its bytes.
-        bytes: Vec<u8>,
-    },
-    /// `IoRequest::Probe`.
-    Probe {
-        /// Names the order in its answer.
-        token: Token,
-    },
-    /// `IoRequest::Load`.
-    Load {
-        /// Names the order in its answer.
-        token: Token,
-        /// The object.
-        name: ObjectName,
-        /// More bytes than this is an error.
-        bytes_max: u64,
-        /// Something names it.
-        expected: bool,
-    },
-    /// `IoRequest::Room`.
-    Room {
-        /// Where the file of the cache is to end, bytes.
-        end: Option<u64>,
-    },
-    /// `IoRequest::Delete`: best effort, no answer.
-    Delete {
-        /// The object.
-        name: ObjectName,
-    },
+    /// What is neither a read nor a write of an open file. A delete gets no answer.
+    Io(IoRequest),
 }
 
 /// What comes back.
@@ -119,25 +77,8 @@ pub enum Finished<J> {
         /// The objects it sealed or opened, open for reading.
         opened: Vec<(ObjectName, OpenObject)>,
     },
-    /// A put, a create or a probe ended.
-    Put {
-        /// Of the order.
-        token: Token,
-        /// Durable, or why not.
-        result: Result<()>,
-    },
-    /// The cache was shortened, and its file system looked at.
-    Room {
-        /// What is free, bytes.
-        result: Result<u64>,
-    },
-    /// A load ended.
-    Load {
-        /// Of the order.
-        token: Token,
-        /// The object's bytes.
-        result: Result<Vec<u8>>,
-    },
+    /// Another order ended.
+    Io(IoDone),
 }
 
 /// Threads that run jobs. Any thread may link shards.
@@ -306,7 +247,7 @@ impl<J> ExecutorLink<J> {
 
 impl<J> Lane<J> {
     fn start(&mut self, order: Order<J>) -> std::result::Result<(), Order<J>> {
-        let answered = !matches!(order, Order::Delete { .. });
+        let answered = !matches!(order, Order::Io(IoRequest::Delete { .. }));
         // Every answer owed has a place in the ring that brings it.
         if answered && self.owed == LINK_ORDERS_MAX {
             return Err(order);
@@ -504,7 +445,6 @@ async fn watch<J>(core: Arc<Core<J>>) {
 }
 
 async fn carry_out<J: Send + 'static>(link: Rc<Link<J>>, order: Order<J>) {
-    let dfs = link.reach.dfs.clone();
     match order {
         Order::Job { token, job } => {
             let (core, reach) = (link.core.clone(), link.reach.clone());
@@ -515,50 +455,63 @@ async fn carry_out<J: Send + 'static>(link: Rc<Link<J>>, order: Order<J>) {
             }
             link.answer(Finished::Job { token, job, opened });
         }
-        Order::Put { token, name, bytes } => {
-            let bytes = Bytes::from(bytes);
-            let put = async || bulk::put(&dfs, name, bytes.clone()).await;
-            // What a put misses is no object: a bucket, say.
-            let result = ask(&dfs, Missing::Stays, "put", put).await;
-            link.answer(Finished::Put { token, result });
-        }
-        Order::Create { token, name, bytes } => {
-            let bytes = Bytes::from(bytes);
-            let create = async || bulk::create(&dfs, name, bytes.clone()).await;
-            let result = ask(&dfs, Missing::Stays, "create", create).await;
-            link.answer(Finished::Put { token, result });
-        }
-        Order::Probe { token } => {
-            let probe = async || {
-                let probed = dfs.clone();
-                task::blocking(move || probed.decides_races()).await
-            };
-            let result = job_run::patiently(&dfs, Missing::Stays, probe).await;
-            link.answer(Finished::Put { token, result });
-        }
-        Order::Load { token, name, bytes_max, expected } => {
-            let load = async || bulk::load(&dfs, name, bytes_max).await;
-            let missing = if expected { dfs.missing() } else { Missing::Stays };
-            let result = ask(&dfs, missing, "load", load).await;
-            link.answer(Finished::Load { token, result });
-        }
-        Order::Room { end } => {
-            let result = match link.reach.cache.clone() {
-                Some(cache) => task::blocking(move || cache.room(end)).await,
-                None => Err(Error::invalid("a shard asks for the room of a cache it has not")),
-            };
-            link.answer(Finished::Room { result });
-        }
-        Order::Delete { name } => {
-            if job_run::suffer(&dfs, "delete").await.is_ok() {
-                // Best effort: what remains is found by scrubbing.
-                let _orphan = bulk::delete(&dfs, name).await;
+        Order::Io(request) => {
+            if let Some(done) = perform(&link.reach, request).await {
+                link.answer(Finished::Io(done));
             }
         }
     }
     link.active.set(link.active.get() - 1);
     // Orders may wait for this one's place.
     link.core.bell.ring();
+}
+
+/// Performs a request of a shard.
+async fn perform(Reach { dfs, cache, .. }: &Reach, request: IoRequest) -> Option<IoDone> {
+    Some(match request {
+        IoRequest::Put { token, name, bytes } => {
+            let bytes = Bytes::from(bytes);
+            let put = async || bulk::put(dfs, name, bytes.clone()).await;
+            // What a put misses is no object: a bucket, say.
+            IoDone::Put { token, result: ask(dfs, Missing::Stays, "put", put).await }
+        }
+        IoRequest::Create { token, name, bytes } => {
+            let bytes = Bytes::from(bytes);
+            let create = async || bulk::create(dfs, name, bytes.clone()).await;
+            IoDone::Put { token, result: ask(dfs, Missing::Stays, "create", create).await }
+        }
+        IoRequest::Probe { token } => {
+            let probe = async || {
+                let probed = dfs.clone();
+                task::blocking(move || probed.decides_races()).await
+            };
+            let result = job_run::patiently(dfs, Missing::Stays, probe).await;
+            IoDone::Put { token, result }
+        }
+        IoRequest::Load { token, name, bytes_max, expected } => {
+            let load = async || bulk::load(dfs, name, bytes_max).await;
+            let missing = if expected { dfs.missing() } else { Missing::Stays };
+            let result = ask(dfs, missing, "load", load).await;
+            IoDone::Load { token, result, of_store: dfs.is_store() }
+        }
+        IoRequest::Room { end } => {
+            let result = match cache.clone() {
+                Some(cache) => task::blocking(move || cache.room(end)).await,
+                None => Err(Error::invalid("a shard asks for the room of a cache it has not")),
+            };
+            IoDone::Room { result }
+        }
+        IoRequest::Delete { name } => {
+            if job_run::suffer(dfs, "delete").await.is_ok() {
+                // Best effort: what remains is found by scrubbing.
+                let _orphan = bulk::delete(dfs, name).await;
+            }
+            return None;
+        }
+        IoRequest::Read { .. } | IoRequest::Write { .. } | IoRequest::Close { .. } => {
+            unreachable!("files that are open are the driver's")
+        }
+    })
 }
 
 /// Asks a DFS until it answers, within reason: loads and puts may be repeated.

@@ -7,7 +7,7 @@ use crate::io::read_driver::ReadDriver;
 use crate::io::reads::{Read, Wait};
 use crate::io::test_support::{Folder, name};
 use crate::io::uring::RingMode;
-use crate::io::values::{IoDone, JobDone, JobRequest};
+use crate::io::values::{IoDone, IoRequest, JobDone, JobRequest};
 use crate::limits::PAGE_BYTES;
 use crate::mem::pool::Buf;
 use crate::mem::pool::Pool;
@@ -223,29 +223,40 @@ fn control_orders_are_carried_out() {
         let folder = Folder::new();
         for url in urls(&folder) {
             let (mut link, _bell) = link(kind, &url);
-            let load = |bytes_max| Order::Load {
-                token: token(),
-                name: name(3),
-                bytes_max,
-                expected: true,
+            let load = |bytes_max| {
+                Order::Io(IoRequest::Load {
+                    token: token(),
+                    name: name(3),
+                    bytes_max,
+                    expected: true,
+                })
             };
             let bytes = b"manifest".to_vec();
-            assert!(link.start(Order::Put { token: token(), name: name(3), bytes }).is_ok());
-            let Finished::Put { result, .. } = answer(&mut link) else { panic!("a put") };
+            assert!(
+                link.start(Order::Io(IoRequest::Put { token: token(), name: name(3), bytes }))
+                    .is_ok()
+            );
+            let Finished::Io(IoDone::Put { result, .. }) = answer(&mut link) else {
+                panic!("a put")
+            };
             result.unwrap();
             for (bytes_max, expected) in
                 [(100, Ok(b"manifest".to_vec())), (3, Err(ErrorKind::TooLarge))]
             {
                 assert!(link.start(load(bytes_max)).is_ok());
-                let Finished::Load { result, .. } = answer(&mut link) else { panic!("a load") };
+                let Finished::Io(IoDone::Load { result, .. }) = answer(&mut link) else {
+                    panic!("a load")
+                };
                 assert_eq!(result.map_err(|e| e.kind), expected);
             }
-            assert!(link.start(Order::Delete { name: name(3) }).is_ok());
+            assert!(link.start(Order::Io(IoRequest::Delete { name: name(3) })).is_ok());
             assert_eq!(link.owed(), 0);
             let deadline = Instant::now() + Duration::from_secs(10);
             loop {
                 assert!(link.start(load(100)).is_ok());
-                let Finished::Load { result, .. } = answer(&mut link) else { panic!("a load") };
+                let Finished::Io(IoDone::Load { result, .. }) = answer(&mut link) else {
+                    panic!("a load")
+                };
                 if result.is_err_and(|e| e.kind == ErrorKind::MissingObject) {
                     break;
                 }
@@ -331,20 +342,23 @@ fn reads_loads_and_puts_are_tried_again() {
             let (mut link, _bell) = link(kind, &format!("{url}?fail=0.5&seed=7"));
             for round in 0..8 {
                 let (token, bytes_max) = (Token(round), 1 << 20);
-                let order = Order::Put { token, name: name(100 + round), bytes: piece(2) };
+                let order =
+                    Order::Io(IoRequest::Put { token, name: name(100 + round), bytes: piece(2) });
                 assert!(link.start(order).is_ok());
-                let Finished::Put { result, .. } = answer(&mut link) else { panic!("a put ends") };
+                let Finished::Io(IoDone::Put { result, .. }) = answer(&mut link) else {
+                    panic!("a put ends")
+                };
                 result.unwrap();
                 assert!(
-                    link.start(Order::Load {
+                    link.start(Order::Io(IoRequest::Load {
                         token,
                         name: name(100 + round),
                         bytes_max,
                         expected: true
-                    })
+                    }))
                     .is_ok()
                 );
-                let Finished::Load { result, .. } = answer(&mut link) else {
+                let Finished::Io(IoDone::Load { result, .. }) = answer(&mut link) else {
                     panic!("a load ends")
                 };
                 assert!(result.unwrap() == piece(2));
@@ -423,9 +437,16 @@ fn computing_jobs_do_not_starve_the_others() {
             }),
         );
         for _ in 0..20 {
-            let load = Order::Load { token: token(), name: name(1), bytes_max: 1, expected: true };
+            let load = Order::Io(IoRequest::Load {
+                token: token(),
+                name: name(1),
+                bytes_max: 1,
+                expected: true,
+            });
             assert!(link.start(load).is_ok());
-            let Finished::Load { result, .. } = answer(&mut link) else { panic!("a load") };
+            let Finished::Io(IoDone::Load { result, .. }) = answer(&mut link) else {
+                panic!("a load")
+            };
             result.unwrap();
         }
         enough.store(true, Ordering::Relaxed);
@@ -470,7 +491,14 @@ fn the_chosen_preempt_timer_does_not_hang() {
 fn a_full_link_gives_the_order_back() {
     for kind in KINDS {
         let (mut link, _bell) = link(kind, "memory://full?latency=50ms");
-        let load = || Order::Load { token: token(), name: name(1), bytes_max: 1, expected: true };
+        let load = || {
+            Order::Io(IoRequest::Load {
+                token: token(),
+                name: name(1),
+                bytes_max: 1,
+                expected: true,
+            })
+        };
         let taken = (0..).take_while(|_| link.start(load()).is_ok()).count();
         assert_eq!(taken, LINK_ORDERS_MAX * link.lanes.len());
         answer(&mut link);
@@ -490,12 +518,12 @@ fn a_parked_shard_and_its_executor_wake_each_other() {
         let mut link = executor(kind).link(&ring.doorbell(), &reach(dfs)).unwrap();
         for _ in 0..2_000 {
             assert!(
-                link.start(Order::Load {
+                link.start(Order::Io(IoRequest::Load {
                     token: token(),
                     name: name(1),
                     bytes_max: 1,
                     expected: true
-                })
+                }))
                 .is_ok()
             );
             // No deadline and no nudge: a lost wake-up hangs the test.
