@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use aquifer::limits::{MEMORY_FIXED_BYTES, ROOT_SPACING};
 use aquifer::shard::values::{ControlOp, ControlResult, OpenStore};
 use aquifer::shard::{ShardCounters, ShardLimits};
 use aquifer::state::request::{Batch, StoreId};
@@ -154,6 +155,20 @@ impl Client {
         self.crash();
         self.next_number += 1;
         (self.store, self.states) = open(&mut self.sim, self.next_number, Some(handle));
+    }
+}
+
+/// A shard whose merges and tables are small, so that few rows make many of them.
+#[must_use]
+pub fn small_limits() -> ShardLimits {
+    ShardLimits {
+        memory_bytes: MEMORY_FIXED_BYTES,
+        rows_bytes_min: 12 << 20,
+        flush_bytes: 8 << 10,
+        job_bytes_max: 64 << 20,
+        table_bytes_target: 16 << 10,
+        errand_bytes_min: None,
+        root_spacing: ROOT_SPACING,
     }
 }
 

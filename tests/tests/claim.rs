@@ -3,13 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use aquifer::limits::{MEMORY_FIXED_BYTES, ROOT_SPACING};
 use aquifer::shard::ShardLimits;
 use aquifer::shard::values::{ControlOp, ControlResult, OpenStore};
 use aquifer::state::request::StoreId;
 use aquifer::types::error::ErrorKind;
 use aquifer::types::{Incarnation, ObjectName, Result};
-use aquifer_tests::client::Client;
+use aquifer_tests::client::{Client, small_limits};
 use aquifer_tests::model::oracle::{KEY_GROUPS, Op, RowKey, State, States, declared};
 use aquifer_tests::sim::driver::Answer;
 
@@ -24,13 +23,9 @@ struct Host {
 impl Host {
     fn new() -> Self {
         let client = Client::new(ShardLimits {
-            memory_bytes: MEMORY_FIXED_BYTES,
             rows_bytes_min: 3 << 20,
             flush_bytes: 4 << 10,
-            job_bytes_max: 64 << 20,
-            table_bytes_target: 16 << 10,
-            errand_bytes_min: None,
-            root_spacing: ROOT_SPACING,
+            ..small_limits()
         });
         Self { client, nonce: 1 }
     }

@@ -7,12 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use aquifer::limits::{MEMORY_FIXED_BYTES, ROOT_SPACING};
 use aquifer::shard::ShardLimits;
 use aquifer::shard::values::{ControlOp, ControlResult, OpenStore};
 use aquifer::state::request::StoreId;
 use aquifer::types::{Incarnation, ObjectName};
-use aquifer_tests::client::Client;
+use aquifer_tests::client::{Client, small_limits};
 use aquifer_tests::model::mixture::{everything, group_of, write};
 use aquifer_tests::model::oracle::{KEY_GROUPS, Model, Op, States, compare, declared};
 use aquifer_tests::sim::driver::Answer;
@@ -58,15 +57,8 @@ struct Host {
 
 impl Host {
     fn new(seed: u64, at: Option<(usize, Fate)>) -> Self {
-        let limits = ShardLimits {
-            memory_bytes: MEMORY_FIXED_BYTES,
-            rows_bytes_min: 12 << 20,
-            flush_bytes: 2 << 10,
-            job_bytes_max: 64 << 20,
-            table_bytes_target: 8 << 10,
-            errand_bytes_min: None,
-            root_spacing: ROOT_SPACING,
-        };
+        let limits =
+            ShardLimits { flush_bytes: 2 << 10, table_bytes_target: 8 << 10, ..small_limits() };
         let mut client = Client::seeded(limits, seed);
         client.sim.strike.at = at;
         let (model, rng) = (Model::default(), Rng::new(seed));

@@ -2,9 +2,9 @@
 //! goes through one of them, in every combination, and then answers as if nothing had happened.
 
 use aquifer::codec::varint;
-use aquifer::limits::{MEMORY_FIXED_BYTES, ROOT_SPACING, RUNS_MAX};
+use aquifer::limits::RUNS_MAX;
 use aquifer::shard::ShardLimits;
-use aquifer_tests::client::Client;
+use aquifer_tests::client::{Client, small_limits};
 use aquifer_tests::model::oracle::{Op, RowKey, State};
 use aquifer_tests::sim::driver::Answer;
 use aquifer_tests::sim::rng::Rng;
@@ -22,13 +22,11 @@ const STAGES: [Stage; 4] = [Stage::Memory, Stage::Flush, Stage::Merge, Stage::Re
 
 fn limits() -> ShardLimits {
     ShardLimits {
-        memory_bytes: MEMORY_FIXED_BYTES,
         rows_bytes_min: 8 << 20,
         flush_bytes: 1 << 20,
         job_bytes_max: 16 << 20,
         table_bytes_target: 1 << 20,
-        errand_bytes_min: None,
-        root_spacing: ROOT_SPACING,
+        ..small_limits()
     }
 }
 

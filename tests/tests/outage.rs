@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use aquifer::limits::{JOB_FAILURES_MAX, MEMORY_FIXED_BYTES, ROOT_SPACING};
+use aquifer::limits::JOB_FAILURES_MAX;
 use aquifer::shard::ShardLimits;
 use aquifer::shard::values::ControlOp;
 use aquifer::types::error::ErrorKind;
-use aquifer_tests::client::Client;
+use aquifer_tests::client::{Client, small_limits};
 use aquifer_tests::model::oracle::{Op, RowKey, State};
 use aquifer_tests::sim::driver::Answer;
 
@@ -23,13 +23,11 @@ fn put(key: u8) -> Op {
 
 fn client() -> Client {
     Client::new(ShardLimits {
-        memory_bytes: MEMORY_FIXED_BYTES,
         rows_bytes_min: 3 << 20,
         flush_bytes: 4 << 10,
         job_bytes_max: 1 << 20,
         table_bytes_target: 48 << 10,
-        errand_bytes_min: None,
-        root_spacing: ROOT_SPACING,
+        ..small_limits()
     })
 }
 

@@ -5,9 +5,7 @@
 use std::collections::BTreeSet;
 
 use aquifer::checkpoint::handle::Handle;
-use aquifer::limits::{MEMORY_FIXED_BYTES, ROOT_SPACING};
 use aquifer::lsm::manifest::Manifest;
-use aquifer::shard::ShardLimits;
 use aquifer::shard::values::{ControlOp, ControlResult, OpenStore};
 use aquifer::sst::Table;
 use aquifer::state::request::StoreId;
@@ -15,7 +13,7 @@ use aquifer::state::{StateKind, StateTable};
 use aquifer::types::error::ErrorKind;
 use aquifer::types::key::key_parts;
 use aquifer::types::{Error, Incarnation, ObjectKind, ObjectName};
-use aquifer_tests::client::Client;
+use aquifer_tests::client::{Client, small_limits};
 use aquifer_tests::model::mixture::{everything, group_of, run_parts, write};
 use aquifer_tests::model::oracle::{KEY_GROUPS, Model, Op, States, compare, declared};
 use aquifer_tests::sim::driver::Answer;
@@ -33,18 +31,6 @@ const WRITES: usize = 120;
 const LAST_GROUP: u16 = (KEY_GROUPS - 1) as u16;
 
 type Range = (u16, u16);
-
-fn limits() -> ShardLimits {
-    ShardLimits {
-        memory_bytes: MEMORY_FIXED_BYTES,
-        rows_bytes_min: 12 << 20,
-        flush_bytes: 8 << 10,
-        job_bytes_max: 64 << 20,
-        table_bytes_target: 16 << 10,
-        errand_bytes_min: None,
-        root_spacing: ROOT_SPACING,
-    }
-}
 
 fn opening(nonce: u64, range: Range, handles: &[Vec<u8>]) -> OpenStore {
     OpenStore {
@@ -84,7 +70,7 @@ struct Job {
 
 impl Job {
     fn new(seed: u64) -> Self {
-        let (client, rng) = (Client::new(limits()), Rng::new(seed));
+        let (client, rng) = (Client::new(small_limits()), Rng::new(seed));
         let (model, parts, borrowed) = (Model::default(), Vec::new(), Vec::new());
         let (complete, losses) = ((Vec::new(), Model::default()), 0);
         let mut job = Self { client, rng, model, parts, borrowed, complete, losses, nonces: 100 };
@@ -412,7 +398,7 @@ fn a_manifest_that_is_damaged_is_named_and_nothing_is_opened() {
 
 #[test]
 fn states_must_agree() {
-    let mut client = Client::new(limits());
+    let mut client = Client::new(small_limits());
     let half = |at: u16| if at == 0 { (0, 7) } else { (8, LAST_GROUP) };
     let mut cut = |nonce: u64, at: u16, states: &[(&str, StateKind)]| {
         let mut table = StateTable::default();

@@ -1,10 +1,10 @@
 //! A restored store serves before its tables are open. Those that cannot be opened hold up what
 //! needs them, and nothing else.
 
-use aquifer::limits::{MEMORY_FIXED_BYTES, ROOT_SPACING, RUNS_MAX, RUNS_PACE};
+use aquifer::limits::{RUNS_MAX, RUNS_PACE};
 use aquifer::shard::ShardLimits;
 use aquifer::shard::values::ControlOp;
-use aquifer_tests::client::Client;
+use aquifer_tests::client::{Client, small_limits};
 use aquifer_tests::model::oracle::{Op, RowKey, State};
 use aquifer_tests::sim::driver::Answer;
 
@@ -21,13 +21,10 @@ fn put(key: u8) -> Op {
 /// A store of the keys 0 to 19 that was just restored, and whose tables cannot be opened.
 fn restored() -> Client {
     let mut client = Client::new(ShardLimits {
-        memory_bytes: MEMORY_FIXED_BYTES,
         rows_bytes_min: 3 << 20,
         flush_bytes: 4 << 10,
-        job_bytes_max: 64 << 20,
         table_bytes_target: 48 << 10,
-        errand_bytes_min: None,
-        root_spacing: ROOT_SPACING,
+        ..small_limits()
     });
     let puts: Vec<Op> = (0..OLD).map(put).collect();
     assert!(client.run(&puts).iter().all(|answer| *answer == Answer::Done));

@@ -6,9 +6,8 @@ use std::path::Path;
 
 use aquifer::checkpoint::handle::Handle;
 use aquifer::io::dfs::Dfs;
-use aquifer::limits::{MEMORY_FIXED_BYTES, MEMORY_MIN_BYTES, ROOT_SPACING};
+use aquifer::limits::MEMORY_MIN_BYTES;
 use aquifer::lsm::manifest::Manifest;
-use aquifer::shard::ShardLimits;
 use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
 use aquifer::shard::values::{ControlOp, ControlResult, OpenStore};
 use aquifer::state::decode::{Entries, Items, number};
@@ -16,7 +15,7 @@ use aquifer::state::request::{Batch, Completions, Status, StoreId};
 use aquifer::state::{Key, StateTable, Target};
 use aquifer::types::error::ErrorKind;
 use aquifer::types::{Incarnation, ObjectName};
-use aquifer_tests::client::Client;
+use aquifer_tests::client::{Client, small_limits};
 use aquifer_tests::model::mixture::{everything, run_parts, write};
 use aquifer_tests::model::oracle::{KEY_GROUPS, Model, Op, States, declared};
 use aquifer_tests::sim::rng::Rng;
@@ -30,18 +29,6 @@ const WRITES: usize = 400;
 
 /// A table every block or two.
 const SIZES: Sizes = Sizes { table_bytes: 12 << 10, tables_kept: 3 };
-
-fn limits() -> ShardLimits {
-    ShardLimits {
-        memory_bytes: MEMORY_FIXED_BYTES,
-        rows_bytes_min: 12 << 20,
-        flush_bytes: 8 << 10,
-        job_bytes_max: 64 << 20,
-        table_bytes_target: 16 << 10,
-        errand_bytes_min: None,
-        root_spacing: ROOT_SPACING,
-    }
-}
 
 /// A store with its part of the key groups.
 struct Part {
@@ -61,7 +48,7 @@ struct Job {
 
 impl Job {
     fn new(seed: u64) -> Self {
-        let (client, rng) = (Client::new(limits()), Rng::new(seed));
+        let (client, rng) = (Client::new(small_limits()), Rng::new(seed));
         let (model, parts) = (Model::default(), Vec::new());
         let mut job = Self { client, rng, model, parts, openings: 100 };
         job.open(1, &[]);

@@ -1,9 +1,8 @@
 //! Reads that bring a part of their bytes, failing or not: nothing of their buffers is used.
 
-use aquifer::limits::{MEMORY_FIXED_BYTES, ROOT_SPACING};
 use aquifer::shard::ShardLimits;
 use aquifer::types::error::ErrorKind;
-use aquifer_tests::client::Client;
+use aquifer_tests::client::{Client, small_limits};
 use aquifer_tests::model::oracle::{Op, RowKey, State};
 use aquifer_tests::sim::driver::Answer;
 use aquifer_tests::sim::rng::Rng;
@@ -37,13 +36,11 @@ fn fill(client: &mut Client) {
 
 fn client() -> Client {
     Client::new(ShardLimits {
-        memory_bytes: MEMORY_FIXED_BYTES,
         rows_bytes_min: 3 << 20,
         flush_bytes: 64 << 10,
         job_bytes_max: 1 << 20,
         table_bytes_target: 256 << 10,
-        errand_bytes_min: None,
-        root_spacing: ROOT_SPACING,
+        ..small_limits()
     })
 }
 

@@ -1,9 +1,8 @@
 //! What a write that must wait holds up: what is ordered behind it, and nothing else.
 
-use aquifer::limits::{MEMORY_FIXED_BYTES, ROOT_SPACING};
 use aquifer::shard::ShardLimits;
 use aquifer::shard::values::{ControlOp, ControlResult};
-use aquifer_tests::client::Client;
+use aquifer_tests::client::{Client, small_limits};
 use aquifer_tests::model::oracle::{Op, RowKey, State};
 use aquifer_tests::sim::driver::Answer;
 
@@ -12,13 +11,11 @@ const TURNS: usize = 20;
 
 fn limits() -> ShardLimits {
     ShardLimits {
-        memory_bytes: MEMORY_FIXED_BYTES,
         rows_bytes_min: 3 << 20,
         flush_bytes: 4 << 10,
         job_bytes_max: 1 << 20,
         table_bytes_target: 48 << 10,
-        errand_bytes_min: None,
-        root_spacing: ROOT_SPACING,
+        ..small_limits()
     }
 }
 

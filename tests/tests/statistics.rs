@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use aquifer::limits::{MEMORY_FIXED_BYTES, MEMORY_MIN_BYTES, ROOT_SPACING};
+use aquifer::limits::{MEMORY_FIXED_BYTES, MEMORY_MIN_BYTES};
 use aquifer::shard::ShardLimits;
 use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
 use aquifer::shard::session::Session;
@@ -14,7 +14,7 @@ use aquifer::shard::statistics::{
 use aquifer::state::request::{Batch, Completions};
 use aquifer::state::{Key, StateKind, StateTable, Target, ValueState};
 use aquifer::types::error::ErrorKind;
-use aquifer_tests::client::Client;
+use aquifer_tests::client::{Client, small_limits};
 use aquifer_tests::io_mode;
 use aquifer_tests::model::oracle::{Op, RowKey, State};
 use aquifer_tests::sim::driver::Answer;
@@ -72,13 +72,11 @@ fn a_script_is_counted_to_the_request() {
 #[test]
 fn what_waits_is_seen_waiting_and_then_timed() {
     let limits = ShardLimits {
-        memory_bytes: MEMORY_FIXED_BYTES,
         rows_bytes_min: 3 << 20,
         flush_bytes: 4 << 10,
         job_bytes_max: 1 << 20,
         table_bytes_target: 48 << 10,
-        errand_bytes_min: None,
-        root_spacing: ROOT_SPACING,
+        ..small_limits()
     };
     let mut client = Client::new(limits);
     client.sim.faults.job_steps_max = 0;

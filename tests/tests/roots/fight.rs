@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use aquifer::checkpoint::handle::Handle;
-use aquifer::limits::MEMORY_FIXED_BYTES;
 use aquifer::shard::ShardLimits;
 use aquifer::shard::values::{ControlOp, ControlResult, OpenStore};
 use aquifer::state::request::{Batch, StoreId};
 use aquifer::types::error::ErrorKind;
 use aquifer::types::{Incarnation, Result};
+use aquifer_tests::client::small_limits;
 use aquifer_tests::model::oracle::{KEY_GROUPS, Op, RowKey, State, States, declared};
 use aquifer_tests::sim::dfs::Dfs;
 use aquifer_tests::sim::driver::{Answer, Arrived, Sim};
@@ -23,13 +23,10 @@ const OPENINGS_MAX: usize = 3;
 
 fn limits(root_spacing: u64) -> ShardLimits {
     ShardLimits {
-        memory_bytes: MEMORY_FIXED_BYTES,
-        rows_bytes_min: 12 << 20,
         flush_bytes: 2 << 10,
-        job_bytes_max: 64 << 20,
         table_bytes_target: 8 << 10,
-        errand_bytes_min: None,
         root_spacing,
+        ..small_limits()
     }
 }
 
