@@ -3,88 +3,19 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use aquifer::io::dfs::Dfs;
 use aquifer::io::host::credentials::{CredentialSource, Given, Lease, SOURCES, Secret};
-use aquifer::limits::MEMORY_MIN_BYTES;
-use aquifer::shard::engine::{Access, Config, Engine, StoreConfig};
-use aquifer::shard::session::Session;
-use aquifer::state::request::{Batch, Completions, Status, StoreId};
-use aquifer::state::{Key, StateKind, StateTable, Target};
+use aquifer::shard::engine::{Access, Config};
 use aquifer::types::error::ErrorKind;
 use aquifer::types::{Error, ObjectName, Result};
-use aquifer_tests::io_mode;
+use aquifer_tests::host::{self, Host, PATIENCE};
 use aquifer_tests::proxy::Proxy;
-use aquifer_tests::servers::{self, Credentials, Kind, start_beside};
+use aquifer_tests::servers::{self, Credentials, Kind, Server, start_beside};
 
-const KEY_GROUPS: u32 = 16;
 const KEYS: u64 = 20_000;
-/// An answer takes a millisecond: who waits for this long waits for ever.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// Whom the second server lets in.
 const SECOND: Credentials = Credentials { user: "second-user", secret: "second-secret-of-tests" };
-
-fn given(who: Credentials) -> Given {
-    let mut given = Given::default();
-    given.set("AWS_ACCESS_KEY_ID", Secret::new(who.user)).unwrap();
-    given.set("AWS_SECRET_ACCESS_KEY", Secret::new(who.secret)).unwrap();
-    given
-}
-
-struct Host {
-    session: Session,
-    store: StoreId,
-    states: StateTable,
-    engine: Engine,
-}
-
-impl Host {
-    fn open(url: &str, access: Access, handle: Option<Vec<u8>>) -> Self {
-        let config =
-            Config { access, memory_bytes: MEMORY_MIN_BYTES, io: io_mode(), ..Config::new(url) };
-        let engine = Engine::open(config).unwrap();
-        let mut session = engine.session(0).unwrap();
-        let mut states = StateTable::default();
-        states.declare("v", StateKind::Value).unwrap();
-        let handles = handle.into_iter().collect();
-        let config = StoreConfig { states, handles, ..StoreConfig::new(1, KEY_GROUPS) };
-        let (store, states) = session.open_store(config).unwrap();
-        Self { session, store, states, engine }
-    }
-
-    /// Puts a value under each key, or gets each; then all must be what was put.
-    fn each(&mut self, puts: bool) {
-        let (mut batch, mut done) = (Batch::default(), Completions::default());
-        for key in 0..KEYS {
-            let bytes = key.to_be_bytes();
-            let key_of = Key::new(&bytes, KEY_GROUPS);
-            let target = Target { key: key_of, namespace: &[], user_data: key };
-            let state = self.states.value(self.store, "v").unwrap();
-            if puts {
-                state.request_put(&mut batch, &target, &value(key)).unwrap();
-            } else {
-                state.request_get(&mut batch, &target).unwrap();
-            }
-        }
-        let mut seen = 0;
-        while seen < KEYS {
-            self.session.submit(&mut batch).unwrap();
-            assert!(self.session.poll(Some(PATIENCE), &mut done).unwrap() > 0, "requests hang");
-            for item in &done.items {
-                seen += 1;
-                let status = if puts { Status::Done } else { Status::Value };
-                assert_eq!(item.status, status, "{:?}", done.errors);
-                assert!(puts || done.value(item) == value(item.user_data), "{}", item.user_data);
-            }
-        }
-    }
-
-    fn close(self) {
-        drop(self.session);
-        self.engine.close(PATIENCE).unwrap();
-    }
-}
 
 fn value(key: u64) -> Vec<u8> {
     (0..40_u64).flat_map(|word| (key * 977 + word * word).to_be_bytes()).collect()
@@ -96,20 +27,71 @@ fn name() -> ObjectName {
     path.parse().unwrap()
 }
 
-#[test]
-fn options_alone_let_an_engine_in() {
-    let kind = Kind::Minio;
-    let Some(server) = servers::told(servers::shared(kind)) else { return };
+fn open(url: &str, access: Access, handle: Option<Vec<u8>>) -> Host {
+    Host::open(Config { access, ..host::config(url) }, handle)
+}
+
+fn put(host: &mut Host) {
+    assert_eq!(host.each(0..KEYS, true, value), 0);
+}
+
+fn get(host: &mut Host) {
+    assert_eq!(host.each(0..KEYS, false, value), 0);
+}
+
+/// The url of a root in a bucket; it names nobody.
+fn url(kind: Kind, server: &Server, bucket: &str) -> String {
+    let endpoint = server.endpoint();
+    match kind {
+        Kind::Azurite => {
+            let user = kind.credentials().user;
+            format!("abfs://{bucket}@{user}/state?endpoint={endpoint}/{user}")
+        }
+        Kind::FakeGcs => format!("gs://{bucket}/state?endpoint={endpoint}"),
+        Kind::Hdfs => format!("webhdfs://{}/{bucket}/state", server.address),
+        Kind::Minio | Kind::S3s => format!("s3://{bucket}/state?endpoint={endpoint}"),
+    }
+}
+
+fn options_let_in(kind: Kind) -> Option<String> {
+    let server = servers::told(servers::shared(kind))?;
     server.create_bucket("options");
-    let url = format!("s3://options/state?endpoint={}", server.endpoint());
-    let access = Access::Given(given(kind.credentials()));
-    let mut host = Host::open(&url, access.clone(), None);
-    host.each(true);
-    let handle = host.session.checkpoint(host.store).unwrap();
+    let url = url(kind, server, "options");
+    let access = Access::Given(kind.given(kind.credentials()));
+    let mut host = open(&url, access.clone(), None);
+    put(&mut host);
+    let handle = host.checkpoint();
     host.close();
-    let mut host = Host::open(&url, access, Some(handle));
-    host.each(false);
+    let mut host = open(&url, access, Some(handle));
+    get(&mut host);
     host.close();
+    Some(url)
+}
+
+#[test]
+fn options_alone_let_an_engine_into_google_cloud_storage() {
+    options_let_in(Kind::FakeGcs);
+}
+
+#[test]
+fn options_alone_let_an_engine_into_hdfs() {
+    options_let_in(Kind::Hdfs);
+}
+
+#[test]
+fn options_alone_let_an_engine_into_azure_blob_storage() {
+    let Some(url) = options_let_in(Kind::Azurite) else { return };
+    let strangers = Credentials { secret: "c3RyYW5nZXJz", ..Kind::Azurite.credentials() };
+    let strangers = Access::Given(Kind::Azurite.given(strangers));
+    let error = Dfs::open_as(&url, &strangers).unwrap().size(&name()).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Io, "{error}");
+    assert!(!error.text.contains("c3RyYW5nZXJz"), "{error}");
+}
+
+#[test]
+fn options_alone_let_an_engine_into_s3() {
+    let Some(url) = options_let_in(Kind::Minio) else { return };
+    let given = |who| Kind::Minio.given(who);
     let strangers = Dfs::open_as(&url, &Access::Given(given(SECOND))).unwrap();
     let error = strangers.size(&name()).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Io);
@@ -138,7 +120,7 @@ impl CredentialSource for Vault {
         if self.fails.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Io, "the vault is closed, token=hunter2"));
         }
-        Ok(Lease { given: given(*self.who.lock().unwrap()), expires_s: None })
+        Ok(Lease { given: Kind::Minio.given(*self.who.lock().unwrap()), expires_s: None })
     }
 }
 
@@ -155,20 +137,20 @@ fn an_engine_goes_on_when_its_credentials_were_exchanged() {
     SOURCES.lend("vault", vault.clone()).unwrap();
     let access = Access::Source("vault".to_owned());
 
-    let mut host = Host::open(&url, access.clone(), None);
-    host.each(true);
-    let handle = host.session.checkpoint(host.store).unwrap();
+    let mut host = open(&url, access.clone(), None);
+    put(&mut host);
+    let handle = host.checkpoint();
     host.close();
-    let mut host = Host::open(&url, access.clone(), Some(handle));
-    host.each(false);
+    let mut host = open(&url, access.clone(), Some(handle));
+    get(&mut host);
     let before = vault.asked.load(Ordering::Relaxed);
     assert!(before > 0);
     // Nobody who was let in before is let in now.
     *vault.who.lock().unwrap() = SECOND;
     proxy.stand_before(&second.address);
-    host.each(false);
-    host.each(true);
-    let handle = host.session.checkpoint(host.store).unwrap();
+    get(&mut host);
+    put(&mut host);
+    let handle = host.checkpoint();
     assert!(vault.asked.load(Ordering::Relaxed) > before, "it was asked for others");
     host.close();
 
@@ -182,8 +164,8 @@ fn an_engine_goes_on_when_its_credentials_were_exchanged() {
     vault.fails.store(false, Ordering::Relaxed);
     assert_eq!(dfs.size(&name()).unwrap_err().kind, ErrorKind::MissingObject);
     dfs.close(PATIENCE).unwrap();
-    let mut host = Host::open(&url, access, Some(handle));
-    host.each(false);
+    let mut host = open(&url, access, Some(handle));
+    get(&mut host);
     host.close();
     SOURCES.take_back("vault").unwrap();
 }

@@ -16,14 +16,12 @@ use std::time::{Duration, Instant};
 use aquifer::io::dfs::Dfs;
 use aquifer::io::host::credentials::{CredentialSource, Given, Lease, SOURCES};
 use aquifer::io::wire::SECRET_VARIABLE;
-use aquifer::limits::MEMORY_MIN_BYTES;
-use aquifer::shard::engine::{Access, Config, Engine, StoreConfig};
-use aquifer::shard::session::Session;
+use aquifer::shard::engine::{Access, Config};
 use aquifer::shard::values::{ControlOp, ControlResult};
-use aquifer::state::request::{Batch, Completions, StoreId};
-use aquifer::state::{Key, StateKind, StateTable, Target};
+use aquifer::state::request::{Batch, Completions};
+
 use aquifer::types::{Error, ObjectName, Result};
-use aquifer_tests::io_mode;
+use aquifer_tests::host::{self, Host, PATIENCE};
 use aquifer_tests::proxy::{Fault, Proxy, Rule};
 use aquifer_tests::servers::{self, Kind, Server};
 use aquifer_tests::sim::rng::Rng;
@@ -45,9 +43,7 @@ const WAY: &str = "AQUIFER_CANARY_WAY";
 const GIVEN: &str = "AQUIFER_CANARY_GIVEN";
 const WAYS: [&str; 3] = ["environment", "options", "source"];
 const BUCKET: &str = "canary";
-const KEY_GROUPS: u32 = 16;
 const KEYS: u64 = 4_000;
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Says all that anybody logs.
 struct ToStderr;
@@ -140,69 +136,41 @@ fn elsewhere() -> String {
     address
 }
 
-/// A store of one state.
-struct Host {
-    session: Session,
-    store: StoreId,
-    states: StateTable,
-    engine: Engine,
+fn open(address: &str, handle: Option<Vec<u8>>) -> Host {
+    // Nobody is there.
+    let compactors = vec!["127.0.0.1:9".to_owned()];
+    let config = Config { access: access(), compactors, ..host::config(&url(address)) };
+    eprintln!("{config:?}");
+    Host::open(config, handle)
 }
 
-impl Host {
-    fn open(address: &str, handle: Option<Vec<u8>>) -> Self {
-        let config = Config {
-            access: access(),
-            memory_bytes: MEMORY_MIN_BYTES,
-            io: io_mode(),
-            // Nobody is there.
-            compactors: vec!["127.0.0.1:9".to_owned()],
-            ..Config::new(url(address))
-        };
-        eprintln!("{config:?}");
-        let engine = Engine::open(config).expect("nothing is asked yet");
-        let mut session = engine.session(0).expect("the first one");
-        let mut states = StateTable::default();
-        states.declare("v", StateKind::Value).expect("a free name");
-        let handles = handle.into_iter().collect();
-        let config = StoreConfig { states, handles, ..StoreConfig::new(1, KEY_GROUPS) };
-        let (store, states) = session.open_store(config).expect("its checkpoint is there");
-        Self { session, store, states, engine }
-    }
-
-    /// Puts all keys, or gets them. What fails is told.
-    fn each(&mut self, round: Option<u64>) {
-        let (mut batch, mut done) = (Batch::default(), Completions::default());
-        for key in 0..KEYS {
-            let bytes = key.to_be_bytes();
-            let target = Target { key: Key::new(&bytes, KEY_GROUPS), namespace: &[], user_data: 0 };
-            let state = self.states.value(self.store, "v").expect("declared");
-            match round {
-                // No compression makes nothing of it.
-                Some(round) => {
-                    let mut rng = Rng::new(key << 4 | round);
-                    let value: Vec<u8> = (0..300).map(|_| rng.next_u64() as u8).collect();
-                    state.request_put(&mut batch, &target, &value).expect("within the limits");
-                }
-                None => state.request_get(&mut batch, &target).expect("within the limits"),
-            }
-        }
-        while self.session.in_flight() > 0 || !batch.requests.is_empty() {
-            self.session.submit(&mut batch).expect("the shard lives");
-            let some = self.session.poll(Some(PATIENCE), &mut done).expect("the shard lives");
-            assert!(some > 0, "requests hang");
-            done.errors.iter().for_each(|error| eprintln!("{error} {error:?}"));
-        }
-    }
-
-    fn checkpoint(&mut self) -> Vec<u8> {
-        let cut = (0..10).find_map(|_| {
-            let cut = self.session.checkpoint(self.store);
-            cut.inspect_err(|error| eprintln!("{error} {error:?}")).ok()
+/// Puts all keys, or gets them. What fails is told.
+fn each(host: &mut Host, round: Option<u64>) {
+    let (mut batch, mut done) = (Batch::default(), Completions::default());
+    for key in 0..KEYS {
+        let value = round.map(|round| {
+            // No compression makes nothing of it.
+            let mut rng = Rng::new(key << 4 | round);
+            (0..300).map(|_| rng.next_u64() as u8).collect::<Vec<u8>>()
         });
-        let handle = cut.expect("ten times");
-        eprintln!("{}", String::from_utf8_lossy(&handle));
-        handle
+        host.ask(&mut batch, key, value.as_deref());
     }
+    while host.session.in_flight() > 0 || !batch.requests.is_empty() {
+        host.session.submit(&mut batch).expect("the shard lives");
+        let some = host.session.poll(Some(PATIENCE), &mut done).expect("the shard lives");
+        assert!(some > 0, "requests hang");
+        done.errors.iter().for_each(|error| eprintln!("{error} {error:?}"));
+    }
+}
+
+fn checkpoint(host: &mut Host) -> Vec<u8> {
+    let cut = (0..10).find_map(|_| {
+        let cut = host.session.checkpoint(host.store);
+        cut.inspect_err(|error| eprintln!("{error} {error:?}")).ok()
+    });
+    let handle = cut.expect("ten times");
+    eprintln!("{}", String::from_utf8_lossy(&handle));
+    handle
 }
 
 /// The life of a store, on a way that breaks now and then. The objects of its last checkpoint.
@@ -214,19 +182,19 @@ fn live(proxy: &Proxy, elsewhere: &str) -> Vec<ObjectName> {
         let rule = Rule::new(fault).chance(100);
         proxy.rule(if of_bodies { rule.method("GET") } else { rule });
     }
-    let mut host = Host::open(&address, None);
+    let mut host = open(&address, None);
     let mut handle = Vec::new();
     for round in 0..3 {
-        host.each(Some(round));
+        each(&mut host, Some(round));
         let drained = host.session.run_control(ControlOp::Drain(host.store));
         eprintln!("{drained:?}");
-        handle = host.checkpoint();
+        handle = checkpoint(&mut host);
     }
     eprintln!("{:?}", host.engine.statistics());
     drop(host);
     proxy.clear();
-    let mut host = Host::open(&address, Some(handle.clone()));
-    host.each(None);
+    let mut host = open(&address, Some(handle.clone()));
+    each(&mut host, None);
     let listed = host.session.run_control(ControlOp::List(handle)).expect("it is there");
     eprintln!("{listed:?} {:?}", host.engine.statistics());
     let ControlResult::Objects(objects) = listed else { panic!("{listed:?}") };

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 mod process;
 
+use aquifer::io::host::credentials::{Given, Secret};
+
 use crate::http;
 use process::Process;
 
@@ -92,6 +94,25 @@ impl Kind {
                 Credentials { user: "aquifer-tests", secret: "only-for-tests-on-loopback" }
             }
         }
+    }
+
+    /// The same, as a host gives it to an engine.
+    #[must_use]
+    pub fn given(self, who: Credentials) -> Given {
+        let names = match self {
+            Self::Azurite => &[("AZURE_STORAGE_KEY", who.secret)][..],
+            // It lets everybody in who says something that its protocol knows.
+            Self::FakeGcs => &[("GOOGLE_OAUTH_ACCESS_TOKEN", "a-token")],
+            Self::Hdfs => &[("HADOOP_USER_NAME", who.user)],
+            Self::Minio | Self::S3s => {
+                &[("AWS_ACCESS_KEY_ID", who.user), ("AWS_SECRET_ACCESS_KEY", who.secret)]
+            }
+        };
+        let mut given = Given::default();
+        for (name, value) in names {
+            given.set(name, Secret::new(*value)).expect("a name that stores know");
+        }
+        given
     }
 
     fn command(self, servers: &Path, data: PathBuf, who: Credentials, port: u16) -> Command {
