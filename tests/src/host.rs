@@ -7,6 +7,7 @@ use aquifer::shard::engine::{Config, Engine, StoreConfig};
 use aquifer::shard::session::Session;
 use aquifer::state::request::{Batch, Completions, Status, StoreId};
 use aquifer::state::{Key, StateKind, StateTable, Target};
+use aquifer::types::Error;
 use aquifer::types::error::ErrorKind;
 
 use crate::io_mode;
@@ -65,7 +66,7 @@ impl Host {
         }
     }
 
-    /// Puts the values of keys, or gets them. How many failed, all for the moment.
+    /// Puts the values of keys, or gets them. What failed of it, all for the moment.
     ///
     /// # Panics
     /// If another value comes, if something fails for good, and if no answer comes.
@@ -74,28 +75,28 @@ impl Host {
         keys: impl Iterator<Item = u64>,
         puts: bool,
         value: fn(u64) -> Vec<u8>,
-    ) -> u64 {
+    ) -> Vec<Error> {
         let (mut batch, mut done) = (Batch::default(), Completions::default());
         let mut waiting = 0;
         for key in keys {
             self.ask(&mut batch, key, puts.then(|| value(key)).as_deref());
             waiting += 1;
         }
-        let mut failed = 0;
+        let mut failed = Vec::new();
         while waiting > 0 {
             self.session.submit(&mut batch).expect("the shard lives");
             let some = self.session.poll(Some(PATIENCE), &mut done).expect("the shard lives");
             assert!(some > 0, "requests hang");
-            assert!(done.errors.iter().all(|e| e.kind == ErrorKind::Io), "{:?}", done.errors);
             for item in &done.items {
                 waiting -= 1;
                 match item.status {
-                    Status::Failed { .. } => failed += 1,
+                    Status::Failed { index } => failed.push(done.errors[index as usize].clone()),
                     Status::Value => assert!(done.value(item) == value(item.user_data)),
                     status => assert!(puts && status == Status::Done, "{status:?}"),
                 }
             }
         }
+        assert!(failed.iter().all(|error| error.kind == ErrorKind::Io), "{failed:?}");
         failed
     }
 

@@ -1,8 +1,9 @@
 //! Tests of the engine as a whole: the simulated driver (`sim`), the model and the random programs
 //! that compare it with the simulated and with the real engine (`model`), a client for tests that
-//! go step by step (`client`), a host of the real engine (`host`), a checkpoint to damage (`victim`), the bodies of the
-//! fuzz targets (`fuzz`), real object stores (`servers`) and what breaks the way to them (`proxy`,
-//! `http`), the rules of the source tree (`rules`); see the files in `tests/`.
+//! go step by step (`client`), a host of the real engine (`host`), a checkpoint to damage
+//! (`victim`), the bodies of the fuzz targets (`fuzz`), real object stores (`servers`) and what
+//! breaks the way to them (`proxy`, `http`), the rules of the source tree (`rules`); see the files
+//! in `tests/`.
 
 use aquifer::shard::engine::IoMode;
 

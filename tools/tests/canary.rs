@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use aquifer::io::dfs::Dfs;
 use aquifer::io::host::credentials::{CredentialSource, Given, Lease, SOURCES};

@@ -77,6 +77,10 @@ pub struct DfsCounters {
     pub retries: u64,
     /// Operations, of shards too, that waited to be tried again because too much else failed.
     pub retries_held: u64,
+    /// Reads by the thread of stores that were asked for once more because they took long.
+    pub hedges: u64,
+    /// Of these, those that were answered first.
+    pub hedges_won: u64,
     /// The requests that all this took.
     pub requests: Requests,
 }
@@ -248,10 +252,7 @@ impl Dfs {
     /// # Errors
     /// `Io` if some have not returned.
     pub fn close(&self, patience: Duration) -> Result<()> {
-        match &self.shared.root {
-            Root::Folder(_) | Root::Memory(_) => Ok(()),
-            Root::Remote(remote) => remote.close(patience),
-        }
+        self.remote().map_or(Ok(()), |remote| remote.close(patience))
     }
 
     /// Operations so far.
@@ -259,6 +260,7 @@ impl Dfs {
     pub fn counters(&self) -> DfsCounters {
         let c = &self.shared.counters;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (hedges, hedges_won) = self.remote().map_or((0, 0), Remote::hedges);
         DfsCounters {
             puts: get(&c.puts),
             put_bytes: get(&c.put_bytes),
@@ -267,6 +269,8 @@ impl Dfs {
             deletes: get(&c.deletes),
             retries: get(&c.retries),
             retries_held: self.budget().map_or(0, Budget::held),
+            hedges,
+            hedges_won,
             requests: c.requests.read(),
         }
     }
@@ -285,7 +289,7 @@ impl Dfs {
 
     // Counts a request of a DFS that is no store; those of stores are counted as they are sent.
     fn count(&self, operation: Operation, bytes: u64) {
-        if !matches!(self.shared.root, Root::Remote(_)) {
+        if self.remote().is_none() {
             self.shared.counters.requests.count(operation, bytes);
         }
     }
@@ -313,9 +317,20 @@ impl Dfs {
 
     /// What bounds the retries, if it is a store.
     pub(crate) fn budget(&self) -> Option<&Budget> {
+        self.remote().map(Remote::budget)
+    }
+
+    /// Reads that take long are asked for once more from now on, if it is a store.
+    pub(crate) fn set_hedge(&self) {
+        if let Some(remote) = self.remote() {
+            remote.set_hedge();
+        }
+    }
+
+    fn remote(&self) -> Option<&Remote> {
         match &self.shared.root {
             Root::Folder(_) | Root::Memory(_) => None,
-            Root::Remote(remote) => Some(remote.budget()),
+            Root::Remote(remote) => Some(remote),
         }
     }
 
@@ -330,7 +345,7 @@ impl Dfs {
 
     /// As of an open object: true if a network is between it and here, or is simulated.
     pub(crate) fn is_store(&self) -> bool {
-        matches!(self.shared.root, Root::Remote(_)) || self.shared.faults.is_some()
+        self.remote().is_some() || self.shared.faults.is_some()
     }
 
     /// Where the objects are.

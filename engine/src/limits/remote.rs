@@ -107,6 +107,10 @@ const _: () = assert!(
 /// at once. Each further shard makes the share of all smaller.
 pub const ENDPOINT_IN_FLIGHT_MAX: usize = 4 * super::HTTP_CONNECTIONS_MAX;
 
+/// Reads of an engine that the thread of stores has under way at one store: one core's worth, which
+/// is what that thread has.
+pub const REMOTE_READS_MAX: usize = super::READS_IN_FLIGHT_MAX;
+
 /// Answers of a server from which it is learned when a request is late: of fewer, the slowest
 /// hundredth is an accident.
 pub const HEDGE_WINDOW: u32 = 200;

@@ -112,8 +112,8 @@ pub struct Config {
     /// serves. Where it cannot be opened, the engine goes without, and says so in the log.
     pub ssd: Option<SsdConfig>,
     /// Has GETs of a store that take longer than 99 of 100 sent once more, on another connection,
-    /// for the first answer to count: at most one request in twenty, by rings alone. Each costs
-    /// what a request costs.
+    /// for the first answer to count: at most one request in twenty. Each costs what a request
+    /// costs.
     pub hedge: bool,
     /// Compactors, `host:port` each, that merges are sent to; what none of them does is merged
     /// here. Their DFS is the engine's, under any url.
@@ -306,6 +306,9 @@ impl Engine {
             return Err(Error::invalid("an engine has at least one shard"));
         }
         let dfs = Dfs::open_as(&config.dfs, &config.access)?;
+        if config.hedge {
+            dfs.set_hedge();
+        }
         let compactors = Arc::new(match &config.compactors[..] {
             [] => Compactors::default(),
             addresses => {

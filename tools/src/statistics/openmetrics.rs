@@ -351,7 +351,12 @@ fn dfs(out: &mut Out<'_, '_>, all: &Statistics) -> fmt::Result {
     out.counter("dfs_requests", "What jobs and checkpoints asked of the DFS", None, requests)?;
     let bytes = vec![kind("get", dfs.get_bytes), kind("put", dfs.put_bytes)];
     out.counter("dfs_transferred", "Bytes of these", Some(Unit::Bytes), bytes)?;
-    out.counter("dfs_retries", "Operations tried again", None, vec![(vec![], dfs.retries)])?;
+    let one = |value| vec![(vec![], value)];
+    out.counter("dfs_retries", "Operations tried again", None, one(dfs.retries))?;
+    let help = "Reads of the thread of stores sent once more because they took long";
+    out.counter("dfs_hedges", help, None, one(dfs.hedges))?;
+    let help = "Of these, those that were answered first";
+    out.counter("dfs_hedges_won", help, None, one(dfs.hedges_won))?;
     let of = |name: &str, value| (vec![("operation", name.to_owned())], value);
     let all = all.requests();
     let operations = vec![

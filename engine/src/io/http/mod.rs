@@ -17,7 +17,7 @@
 mod connection;
 pub(crate) mod connections;
 mod ended;
-mod hedge;
+pub(crate) mod hedge;
 mod place;
 mod request;
 pub mod response;

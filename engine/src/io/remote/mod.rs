@@ -7,6 +7,7 @@
 
 mod clients;
 mod error;
+mod hedge;
 mod open;
 mod operation;
 pub mod place;
@@ -87,6 +88,21 @@ impl Remote {
     /// What may be tried again.
     pub(crate) fn budget(&self) -> &Budget {
         &self.budget
+    }
+
+    /// Reads that take long are asked for once more from now on, but for those of a host.
+    pub(crate) fn set_hedge(&self) {
+        if let Client::Store(store) = &*self.client {
+            store.hedge.turn_on();
+        }
+    }
+
+    /// Reads that were asked for once more, and of these, those that were answered first.
+    pub(crate) fn hedges(&self) -> (u64, u64) {
+        match &*self.client {
+            Client::Store(store) => store.hedge.counters(),
+            Client::Host(_) => (0, 0),
+        }
     }
 
     /// Waits for an operation, blocking the caller.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use opendal::Buffer;
+use tokio::sync::Semaphore;
 
 use crate::io::budget::Budget;
 use crate::io::dfs::{Listed, check_size};
@@ -13,10 +14,12 @@ use crate::io::host::credentials::Access;
 use crate::io::read_op;
 use crate::io::remote::clients::{Client, Clients};
 use crate::io::remote::error::{self, Failed};
+use crate::io::remote::hedge::Hedge;
 use crate::io::remote::place::{RemotePlace, Scheme};
 use crate::io::remote::target::Endpoints;
 use crate::io::remote::transport::Traffic;
 use crate::io::requests::RequestCounts;
+use crate::limits::REMOTE_READS_MAX;
 use crate::types::{Error, ObjectName, Result};
 
 /// See the module.
@@ -27,6 +30,9 @@ pub(super) struct Store {
     pub(super) endpoints: Endpoints,
     // It has folders, and they must be there before what is in them.
     pub(super) folders: bool,
+    pub(super) hedge: Hedge,
+    // Of reads that are under way.
+    places: Semaphore,
 }
 
 impl Store {
@@ -39,8 +45,9 @@ impl Store {
         let traffic = Traffic::new(counts.clone(), budget.clone());
         let clients = Clients::new(place, access, traffic)?;
         let (label, folders) = (place.label(), place.scheme == Scheme::WebHdfs);
-        let endpoints = Endpoints::new();
-        Ok(Self { clients, label, endpoints, folders })
+        let (endpoints, hedge) = (Endpoints::new(), Hedge::default());
+        let places = Semaphore::new(REMOTE_READS_MAX);
+        Ok(Self { clients, label, endpoints, folders, hedge, places })
     }
 
     /// The host is asked for credentials no more; see `Remote::close`.
@@ -132,8 +139,13 @@ impl Store {
         deleted.map_err(|e| self.failed("delete", &name).error(&e))
     }
 
-    /// Reads `len` bytes at `offset`.
+    /// Reads `len` bytes at `offset`, when there is a place for it.
     pub(super) async fn read(&self, name: ObjectName, offset: u64, len: usize) -> Result<Buffer> {
+        let _place = self.places.acquire().await.expect("it is never closed");
+        self.hedge.read(|| self.read_now(name, offset, len)).await
+    }
+
+    async fn read_now(&self, name: ObjectName, offset: u64, len: usize) -> Result<Buffer> {
         let range = offset..offset + len as u64;
         let read = self.client().await?.operator.read_with(&name.to_string()).range(range).await;
         let bytes = match read {
@@ -151,3 +163,7 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;
