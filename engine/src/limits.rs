@@ -455,9 +455,15 @@ const _: () = assert!(
     "ten seconds of waits that double"
 );
 
-/// Failures in a row of a read, a load or an upload, from which on it has failed for its caller:
-/// as many, and with the same waits between them, as of jobs, for the same outage.
-pub const IO_FAILURES_MAX: u32 = JOB_FAILURES_MAX;
+/// For how long a read, a load or an upload that fails for the moment is tried again unless the
+/// host says otherwise, nanoseconds: as jobs, for the same outage.
+pub const PATIENCE_NS_DEFAULT: u64 = 10_000_000_000;
+
+/// And at least, nanoseconds: a server that is restarted answers nothing for a second.
+pub const PATIENCE_NS_MIN: u64 = 1_000_000_000;
+
+/// And at most, nanoseconds: a day, in which somebody looks.
+pub const PATIENCE_NS_MAX: u64 = 86_400_000_000_000;
 
 /// Longest latency that is told apart from longer ones, nanoseconds: two minutes, ten times what an
 /// operation is tried for. One less than a power of two ends a bucket.

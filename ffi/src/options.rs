@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aquifer::io::host::credentials::{Given, Secret};
 use aquifer::limits::{CHECKPOINTS_KEPT_MAX, KEY_GROUPS_MAX};
@@ -34,7 +35,7 @@ const CREDENTIAL_PREFIX: &str = "credential.";
 const SHOWN_BYTES_MAX: usize = 32;
 
 /// Every option.
-pub const OPTIONS: [Described; 20] = [
+pub const OPTIONS: [Described; 21] = [
     Described {
         scope: SCOPE_ENGINE,
         name: c"dfs",
@@ -118,6 +119,13 @@ pub const OPTIONS: [Described; 20] = [
         type_: c"true or false",
         default: c"false",
         doc: c"Sends GETs of a store that take long once more; at most one in twenty.",
+    },
+    Described {
+        scope: SCOPE_ENGINE,
+        name: c"patience",
+        type_: c"seconds, 1 to 86400",
+        default: c"10",
+        doc: c"For how long what fails at the DFS for the moment is tried again.",
     },
     Described {
         scope: SCOPE_ENGINE,
@@ -289,6 +297,7 @@ pub fn engine(text: &[u8]) -> Result<Config, Failure> {
                 config.memory_bytes = usize::try_from(bytes(value)?).map_err(|_| SIZES)?;
             }
             "hedge" => config.hedge = chosen(value, &SWITCH)?,
+            "patience" => config.patience = Duration::from_secs(number(value, 86_400)?),
             "ssd" => ssd.bytes = bytes(value)?,
             "ssd_dir" => ssd.folder = value.into(),
             "ssd_spare" => ssd.spare_bytes = bytes(value)?,
@@ -334,6 +343,7 @@ fn shown(path: Option<&Path>) -> std::path::Display<'_> {
 /// A configuration as text.
 pub fn engine_text(config: &Config) -> String {
     let Config { memory_bytes, dfs, shards, thread, io, compactors, hedge, .. } = config;
+    let patience = config.patience.as_secs();
     let ssd = config.ssd.clone().unwrap_or_else(|| SsdConfig::new("", 0));
     let (folder, ssd_bytes, spare) = (ssd.folder.display(), ssd.bytes, ssd.spare_bytes);
     let (thread, io) = (name_of(*thread, &THREADS), name_of(*io, &IO_MODES));
@@ -348,7 +358,8 @@ pub fn engine_text(config: &Config) -> String {
         "dfs = {dfs}\ncredentials = {credentials}\nmemory = {memory_bytes}\n\
          shards = {shards}\nthread = {thread}\nio = {io}\n\
          statistics_page = {page}\nssd = {ssd_bytes}\nssd_dir = {folder}\nssd_spare = {spare}\n\
-         hedge = {hedge}\ncompactors = {compactors}\ncompactor_secret_file = {secret}\n"
+         hedge = {hedge}\npatience = {patience}\n\
+         compactors = {compactors}\ncompactor_secret_file = {secret}\n"
     )
 }
 

@@ -96,9 +96,9 @@ fn every_option_is_taken_and_its_default_is_what_is_left_out() {
     assert_eq!(names.len(), OPTIONS.len());
     let defaults = "credentials = \nmemory = 256M\n\
                     shards = 1\nthread = owned\nio = auto\nstatistics_page = \n\
-                    ssd = 0\nssd_dir = \nssd_spare = 256M\nhedge = false\n\
+                    ssd = 0\nssd_dir = \nssd_spare = 256M\nhedge = false\npatience = 10\n\
                     compactors = \ncompactor_secret_file = \n";
-    for option in &OPTIONS[2..14] {
+    for option in &OPTIONS[2..15] {
         let line =
             format!("{} = {}", option.name.to_str().unwrap(), option.default.to_str().unwrap());
         assert!(defaults.contains(&line), "{line}");

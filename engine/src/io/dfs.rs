@@ -18,7 +18,7 @@ use crate::io::objects::{OpenObject, Source};
 use crate::io::read_op;
 use crate::io::remote::Remote;
 use crate::io::requests::{Operation, RequestCounts, Requests};
-use crate::io::retry::Missing;
+use crate::io::retry::{Missing, Patience};
 use crate::io::trials;
 use crate::io::url::{self, Place};
 use crate::types::error::ErrorKind;
@@ -29,6 +29,7 @@ use crate::types::{Error, ObjectName, Result};
 #[derive(Clone, Debug)]
 pub struct Dfs {
     shared: Arc<Shared>,
+    patience: Patience,
 }
 
 #[derive(Debug)]
@@ -121,7 +122,8 @@ impl Dfs {
         };
         let faults = (!faults.is_none()).then(|| Arc::new(faults));
         let decides_races = Mutex::default();
-        Ok(Self { shared: Arc::new(Shared { root, faults, counters, decides_races }) })
+        let shared = Arc::new(Shared { root, faults, counters, decides_races });
+        Ok(Self { shared, patience: Patience::DEFAULT })
     }
 
     /// Writes a whole object; when this returns it is durable and visible. Repeating a put that
@@ -313,6 +315,16 @@ impl Dfs {
     pub(crate) fn count_delete(&self) {
         self.count(Operation::Delete, 0);
         self.shared.counters.deletes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The same root, for who tries again for so long what fails for the moment.
+    pub(crate) fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// For how long its jobs and shards try again.
+    pub(crate) fn patience(&self) -> Patience {
+        self.patience
     }
 
     /// What bounds the retries, if it is a store.

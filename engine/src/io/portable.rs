@@ -20,7 +20,7 @@ use crate::types::{Error, Nanos, Result};
 /// See the module. Used by one thread at a time, not always the same. It blocks in a turn that
 /// waits and nowhere else.
 pub struct Portable {
-    reads: Reads,
+    pub(super) reads: Reads,
     // Handed to the threads and not come back.
     away: usize,
     threads: Arc<Threads>,

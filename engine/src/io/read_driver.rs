@@ -9,6 +9,7 @@ use crate::io::doorbell::Doorbell;
 use crate::io::objects::OpenObject;
 use crate::io::portable::Portable;
 use crate::io::reads::{Read, ReadCounters, Wait};
+use crate::io::retry::Patience;
 use crate::io::uring::{RingMode, Uring};
 use crate::io::values::{IoDone, ObjectSlot};
 use crate::types::{Nanos, Result};
@@ -62,6 +63,14 @@ impl ReadDriver {
     pub fn set_hedge(&mut self) {
         if let Self::Uring(ring) = self {
             ring.set_hedge();
+        }
+    }
+
+    /// Reads that fail for the moment are tried again for so long from now on.
+    pub(crate) fn set_patience(&mut self, patience: Patience) {
+        match self {
+            Self::Uring(ring) => ring.reads.patience = patience,
+            Self::Portable(threads) => threads.reads.patience = patience,
         }
     }
 

@@ -12,10 +12,10 @@ use crate::io::http::target::Target;
 use crate::io::objects::{Objects, OpenObject, Route};
 use crate::io::read_op::{self, Op, Verdict};
 use crate::io::requests::Requests;
-use crate::io::retry;
+use crate::io::retry::{self, Patience};
 use crate::io::sys;
 use crate::io::values::{IoDone, ObjectSlot};
-use crate::limits::{RETRY_LOOK_NS, RETRY_LOOKS_MAX};
+use crate::limits::RETRY_LOOK_NS;
 use crate::mem::pool::Buf;
 use crate::mem::slab::Token;
 use crate::types::{Error, Nanos, Result};
@@ -110,6 +110,8 @@ pub(crate) struct Reads {
     /// another object.
     pub(crate) closed: Vec<(ObjectSlot, Route)>,
     pub(crate) counters: ReadCounters,
+    /// For how long reads are tried again.
+    pub(crate) patience: Patience,
     ready: Vec<IoDone>,
     held: BinaryHeap<Held>,
     held_count: u64,
@@ -169,6 +171,7 @@ impl Reads {
             gets: VecDeque::new(),
             closed: Vec::new(),
             counters: ReadCounters::default(),
+            patience: Patience::DEFAULT,
             ready: Vec::new(),
             held: BinaryHeap::new(),
             held_count: 0,
@@ -309,7 +312,7 @@ impl Reads {
             Err(error) => {
                 op.failures += 1;
                 let missing = self.objects.of_read(op.object).route.missing();
-                match retry::wait_after(error.clone(), op.failures, missing) {
+                match self.patience.wait_after(error.clone(), op.failures, missing) {
                     Ok(wait) => {
                         self.counters.repeats += 1;
                         (op.filled, op.tries) = (0, 0);
@@ -367,7 +370,7 @@ impl Reads {
             budget.count_held();
         }
         op.looks += 1;
-        if op.looks > RETRY_LOOKS_MAX {
+        if op.looks > self.patience.looks_max() {
             return self.answer(op, Err(retry::held_up(&error)), now);
         }
         self.hold(now.saturating_add(RETRY_LOOK_NS), Late::Again(op, error));

@@ -48,7 +48,7 @@ pub struct Uring {
     thread: ThreadId,
     registered_max: u32,
     read_memory: Option<Arc<MmapRaw>>,
-    reads: Reads,
+    pub(super) reads: Reads,
     // In the kernel.
     ops: Slab<Op>,
     http: HttpRing,
@@ -185,7 +185,7 @@ impl Uring {
 
     /// Takes a read over; the next turn gives it to the kernel, behind the reads before it. It is
     /// answered by exactly one `IoDone::Read`, in any order; with a failure that may pass when
-    /// `IO_FAILURES_MAX` tries met it.
+    /// its tries for ten seconds met it.
     pub fn submit(&mut self, read: Read, now: Nanos) {
         self.reads.submit(read, now);
     }

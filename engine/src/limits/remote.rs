@@ -1,6 +1,6 @@
 //! Of stores that are reached by HTTP, and of how their answers are trusted.
 
-use super::{IO_FAILURES_MAX, JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS};
+use super::{JOB_FAILURES_MAX, JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS};
 
 /// A store that is reached by HTTP has this long to accept a connection, milliseconds.
 pub const REMOTE_CONNECT_MS: u64 = 5_000;
@@ -58,7 +58,7 @@ const fn waits_ns(failures: u32) -> u64 {
 const _: () = assert!(
     waits_ns(MISSING_FAILURES_MAX) <= MISSING_NS_MAX
         && waits_ns(MISSING_FAILURES_MAX + 1) > MISSING_NS_MAX
-        && MISSING_FAILURES_MAX > IO_FAILURES_MAX,
+        && MISSING_FAILURES_MAX > JOB_FAILURES_MAX,
     "as many tries as a minute has room for"
 );
 
@@ -135,6 +135,3 @@ pub const RETRY_FLOOR_NS: u64 = 250_000_000;
 
 /// Who was not let through looks again after so long, nanoseconds.
 pub const RETRY_LOOK_NS: u64 = 50_000_000;
-
-/// And so often at most: ten seconds, as long as it would be tried again.
-pub const RETRY_LOOKS_MAX: u32 = 200;

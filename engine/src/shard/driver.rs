@@ -88,6 +88,7 @@ impl Driver {
         if hedge {
             reads.set_hedge();
         }
+        reads.set_patience(dfs.patience());
         let mut cache = None;
         if let Some((config, bytes)) = ssd {
             match ssd_file::open(&config, index, bytes) {

@@ -8,10 +8,14 @@ use crate::cache::ssd::Ssd;
 use crate::io::dfs::Dfs;
 pub use crate::io::host::credentials::Access;
 pub use crate::io::read_driver::IoKind;
+use crate::io::retry::Patience;
 pub use crate::io::ssd_file::SsdConfig;
 use crate::io::uring::RingMode;
 use crate::io::{clock, entropy, wire};
-use crate::limits::{CLOSE_LOOK_MS, MEMORY_DEFAULT_BYTES, SSD_MEMORY_DIVISOR, STATISTICS_WAIT_MS};
+use crate::limits::{
+    CLOSE_LOOK_MS, MEMORY_DEFAULT_BYTES, PATIENCE_NS_DEFAULT, SSD_MEMORY_DIVISOR,
+    STATISTICS_WAIT_MS,
+};
 use crate::shard::compactors::Compactors;
 use crate::shard::driver::{self, Driver, Own};
 use crate::shard::owned::OwnedShard;
@@ -115,6 +119,10 @@ pub struct Config {
     /// for the first answer to count: at most one request in twenty. Each costs what a request
     /// costs.
     pub hedge: bool,
+    /// For how long what fails at the DFS for the moment is tried again before its request fails:
+    /// ten seconds unless said otherwise, 1 s to a day. Writes that find no room wait for longer,
+    /// and checkpoints: for eleven flushes in a row that fail so.
+    pub patience: Duration,
     /// Compactors, `host:port` each, that merges are sent to; what none of them does is merged
     /// here. Their DFS is the engine's, under any url.
     pub compactors: Vec<String>,
@@ -137,6 +145,7 @@ impl Config {
             statistics_page: None,
             ssd: None,
             hedge: false,
+            patience: Duration::from_nanos(PATIENCE_NS_DEFAULT),
             compactors: Vec::new(),
             compactor_secret_file: None,
         }
@@ -306,6 +315,7 @@ impl Engine {
             return Err(Error::invalid("an engine has at least one shard"));
         }
         let dfs = Dfs::open_as(&config.dfs, &config.access)?;
+        let dfs = dfs.with_patience(Patience::new(config.patience)?);
         if config.hedge {
             dfs.set_hedge();
         }

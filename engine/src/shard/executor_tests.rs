@@ -5,6 +5,7 @@ use super::*;
 use crate::io::entropy;
 use crate::io::read_driver::ReadDriver;
 use crate::io::reads::{Read, Wait};
+use crate::io::retry::Patience;
 use crate::io::test_support::{Folder, name};
 use crate::io::uring::RingMode;
 use crate::io::values::{IoDone, IoRequest, JobDone, JobRequest};
@@ -367,6 +368,19 @@ fn reads_loads_and_puts_are_tried_again() {
             assert!(job_of(answer(&mut link)).0.is_ok());
         }
     }
+}
+
+#[test]
+fn what_fails_is_tried_again_for_as_long_as_the_host_is_patient() {
+    let dfs = Dfs::open("memory://patience?fail=1").unwrap();
+    let dfs = dfs.with_patience(Patience::new(Duration::from_secs(1)).unwrap());
+    let bell = Doorbell::new().unwrap();
+    let mut link = executor(IoKind::Uring).link(&bell, &reach(dfs.clone())).unwrap();
+    let load = IoRequest::Load { token: token(), name: name(1), bytes_max: 1, expected: true };
+    assert!(link.start(Order::Io(load)).is_ok());
+    let Finished::Io(IoDone::Load { result, .. }) = answer(&mut link) else { panic!("a load") };
+    assert!(result.unwrap_err().text.contains("failed 8 times in a row"));
+    assert_eq!(dfs.counters().retries, 7);
 }
 
 #[test]

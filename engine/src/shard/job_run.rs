@@ -18,7 +18,7 @@ use crate::io::retry::{self, Missing};
 use crate::io::task::{self, Listener};
 use crate::io::values::{JobDone, JobIo, JobRequest, JobState};
 use crate::io::{OpenObject, clock};
-use crate::limits::{JOB_APPENDS_MAX, JOB_SLICE_NS, RETRY_LOOK_NS, RETRY_LOOKS_MAX};
+use crate::limits::{JOB_APPENDS_MAX, JOB_SLICE_NS, RETRY_LOOK_NS};
 use crate::mem::pool::Buf;
 use crate::shard::executor::{Core, Reach};
 use crate::types::error::ErrorKind;
@@ -139,7 +139,7 @@ pub(crate) async fn patiently<T>(
             }
         };
         failures += 1;
-        let wait = retry::wait_after(error.clone(), failures, missing)?;
+        let wait = dfs.patience().wait_after(error.clone(), failures, missing)?;
         dfs.count_retry();
         task::sleep(wait).await;
         let Some(budget) = dfs.budget() else { continue };
@@ -147,10 +147,11 @@ pub(crate) async fn patiently<T>(
             if budget.take(clock::now()) {
                 break;
             }
-            match look {
-                0 => budget.count_held(),
-                RETRY_LOOKS_MAX => return Err(retry::held_up(&error)),
-                _ => {}
+            if look == 0 {
+                budget.count_held();
+            }
+            if look >= dfs.patience().looks_max() {
+                return Err(retry::held_up(&error));
             }
             task::sleep(RETRY_LOOK_NS).await;
         }

@@ -5,9 +5,8 @@ use crate::io::http::response::Unusual;
 use crate::io::objects::Route;
 use crate::io::read_op::{self, Op};
 use crate::io::reads::Reads;
-use crate::io::retry::{self, Missing};
+use crate::io::retry::Missing;
 use crate::io::values::IoDone;
-use crate::limits::IO_FAILURES_MAX;
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos};
 
@@ -28,11 +27,11 @@ impl Reads {
                 if wait > 0 {
                     op.due = op.due.max(now.saturating_add(wait));
                 }
-                if op.failures + 1 < IO_FAILURES_MAX {
+                if op.failures + 1 < self.patience.failures_max() {
                     self.end(op, Err(error), now)
                 } else {
-                    let error =
-                        retry::wait_after(error.clone(), op.failures + 1, Missing::Stays).err();
+                    let failures = op.failures + 1;
+                    let error = self.patience.wait_after(error, failures, Missing::Stays).err();
                     self.fall_back(op, error.expect("no try is left"), now)
                 }
             }
