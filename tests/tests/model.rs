@@ -11,9 +11,9 @@ use aquifer_tests::model::run::{describe, run};
 use aquifer_tests::sim::driver::Sabotage;
 
 /// Seeds of an ordinary test run, a minute or two on two cores.
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 2_000;
 /// Requests that they serve at least: 5,000 each.
-const REQUESTS_MIN: u64 = 5_000_000;
+const REQUESTS_MIN: u64 = 10_000_000;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a seed is a number"))
