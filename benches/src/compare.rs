@@ -96,7 +96,7 @@ impl Comparison<'_> {
         for round in 1..=loads {
             for (at, &engine) in self.cli.engines.iter().enumerate() {
                 let earlier = &self.cli.engines[..at];
-                // Its data are there: those of the same engine with another batch.
+                // Its data are there: those of the same engine with another batch or more threads.
                 let shared = earlier.iter().any(|other| other.directory() == engine.directory());
                 if !shared || workloads.is_empty() {
                     self.turn(engine, Workload::Load, round, seed)?;
@@ -123,9 +123,9 @@ impl Comparison<'_> {
         }
         let json = self.base.join(format!("{engine}.json"));
         let mut load = self.cli.load.clone();
-        if let Some(batch) = engine.batch() {
+        if let Some((in_flight, batch)) = engine.flight() {
+            load.in_flight = in_flight;
             load.batch = batch;
-            load.in_flight = batch;
         }
         load.workloads = vec![workload];
         load.dir = Some(self.base.join(engine.directory()));

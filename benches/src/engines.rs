@@ -5,10 +5,12 @@ use std::str::FromStr;
 
 use anyhow::{Result, ensure};
 use aquifer_tools::load::{Setup, Target, Workload};
-#[cfg(feature = "rocksdb")]
+#[cfg(any(feature = "rocksdb", feature = "cobble"))]
 use aquifer_tools::units::count_in;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "cobble")]
+use crate::cobble::{self, CobbleTarget};
 use crate::disk::DiskTarget;
 use crate::null::NullTarget;
 #[cfg(feature = "rocksdb")]
@@ -23,6 +25,8 @@ pub const ENGINES_DEFAULT: &str = "aquifer,disk";
 
 #[cfg(feature = "rocksdb")]
 const ROCKSDB_BATCH_DEFAULT: u32 = 256;
+#[cfg(feature = "cobble")]
+const COBBLE_THREADS_DEFAULT: u32 = 16;
 
 /// An engine that can be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +43,12 @@ pub enum Engine {
     RocksDb {
         /// Keys per `multi_get` and per write batch.
         batch: u32,
+    },
+    /// Cobble, called by so many threads.
+    #[cfg(feature = "cobble")]
+    Cobble {
+        /// Threads of the host, each with one call.
+        threads: u32,
     },
 }
 
@@ -62,7 +72,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Where its data lie, and whose they are: RocksDB's are the same whatever the batch.
+    /// Where its data lie, and whose they are: RocksDB's are the same whatever the batch, Cobble's
+    /// whatever the threads.
     pub fn directory(self) -> &'static str {
         match self {
             Self::Aquifer => "aquifer",
@@ -70,16 +81,20 @@ impl Engine {
             Self::Null => "null",
             #[cfg(feature = "rocksdb")]
             Self::RocksDb { .. } => "rocksdb",
+            #[cfg(feature = "cobble")]
+            Self::Cobble { .. } => "cobble",
         }
     }
 
-    /// The batch of an engine that fixes it. Its calls block until the whole batch is there, so
-    /// more in flight would only queue before it.
-    pub fn batch(self) -> Option<u32> {
+    /// Requests in flight and a submit, of an engine that fixes them: its calls block.
+    pub fn flight(self) -> Option<(u32, u32)> {
         match self {
             Self::Aquifer | Self::Disk | Self::Null => None,
+            // Until the whole batch is there: more in flight would only queue before it.
             #[cfg(feature = "rocksdb")]
-            Self::RocksDb { batch } => Some(batch),
+            Self::RocksDb { batch } => Some((batch, batch)),
+            #[cfg(feature = "cobble")]
+            Self::Cobble { threads } => Some(cobble::flight(threads)),
         }
     }
 }
@@ -97,6 +112,8 @@ pub fn target(engine: Engine, own: EngineArgs, setup: &Setup) -> Result<Box<dyn 
         Engine::Null => Box::new(NullTarget::open(setup)),
         #[cfg(feature = "rocksdb")]
         Engine::RocksDb { .. } => Box::new(RocksTarget::open(setup, own.rocksdb_lz4)?),
+        #[cfg(feature = "cobble")]
+        Engine::Cobble { threads } => Box::new(CobbleTarget::open(setup, threads)?),
     })
 }
 
@@ -110,6 +127,8 @@ impl FromStr for Engine {
             "null" => return Ok(Self::Null),
             #[cfg(feature = "rocksdb")]
             "rocksdb" => return Ok(Self::RocksDb { batch: ROCKSDB_BATCH_DEFAULT }),
+            #[cfg(feature = "cobble")]
+            "cobble" => return Ok(Self::Cobble { threads: COBBLE_THREADS_DEFAULT }),
             _ => {}
         }
         #[cfg(feature = "rocksdb")]
@@ -118,12 +137,25 @@ impl FromStr for Engine {
         {
             return Ok(Self::RocksDb { batch });
         }
+        #[cfg(feature = "cobble")]
+        if let Some(threads) = name.strip_prefix("cobble-")
+            && let Ok(threads) = count_in(1..=1024)(threads)
+        {
+            return Ok(Self::Cobble { threads });
+        }
         let rocksdb = if cfg!(feature = "rocksdb") {
             "rocksdb and rocksdb-N (N keys a call, such as 64, 256, 1024)"
         } else {
             "no rocksdb, which needs --features rocksdb"
         };
-        Err(format!("this build has no engine '{name}': it has aquifer, disk, null and {rocksdb}"))
+        let cobble = if cfg!(feature = "cobble") {
+            "cobble and cobble-N (N threads, such as 1, 16, 64)"
+        } else {
+            "no cobble, which needs --features cobble"
+        };
+        Err(format!(
+            "this build has no engine '{name}': it has aquifer, disk, null; {rocksdb}; {cobble}"
+        ))
     }
 }
 
@@ -137,6 +169,8 @@ impl fmt::Display for Engine {
             Self::Null => f.write_str("null"),
             #[cfg(feature = "rocksdb")]
             Self::RocksDb { batch } => write!(f, "rocksdb-{batch}"),
+            #[cfg(feature = "cobble")]
+            Self::Cobble { threads } => write!(f, "cobble-{threads}"),
         }
     }
 }

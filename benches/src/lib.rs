@@ -2,6 +2,8 @@
 //! them.
 
 pub mod bare;
+#[cfg(feature = "cobble")]
+pub mod cobble;
 pub mod compare;
 pub mod disk;
 pub mod engines;
