@@ -126,7 +126,8 @@ enum {
                           * an opening of its number committed, empty if none did. Openings before
                           * it, wherever they are, commit no more: AQF_FENCED. AQF_UNSUPPORTED: the
                           * file system or object store does not let one of several writers of a name
-                          * win. */
+                          * win. AQF_CORRUPT, AQF_MISSING_OBJECT: the newest cannot be read; the
+                          * message names the root whose older ones may be. */
     AQF_CHECKPOINT = 18, /* Completes with a handle, at most 1 KiB: to keep it is the commit. With
                           * keep_checkpoints the store commits it, and deletes what it does not keep any
                           * more behind it; what a process leaves that ends before is for

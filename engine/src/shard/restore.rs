@@ -10,6 +10,7 @@ use crate::lsm::slices::slices;
 use crate::lsm::version::Version;
 use crate::mem::slab::Token;
 use crate::shard::control::{PendingControl, done, manifest_of};
+use crate::shard::roots::unreadable;
 use crate::shard::shard::Shard;
 use crate::shard::store::Store;
 use crate::shard::values::{ControlResult, OpenStore, Outbox};
@@ -113,7 +114,12 @@ impl Shard {
             (None, Purpose::Claim(store)) => {
                 self.claim(store, handles.into_iter().zip(manifests.flatten()).collect())
             }
-            (Some(error), Purpose::Open(open) | Purpose::OpenRoot(open, _)) => {
+            (Some(error), Purpose::OpenRoot(open, root)) => {
+                let error = unreadable(&root, error);
+                failed(open.number, &error);
+                Err(error)
+            }
+            (Some(error), Purpose::Open(open)) => {
                 failed(open.number, &error);
                 Err(error)
             }

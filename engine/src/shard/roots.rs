@@ -283,7 +283,8 @@ impl Shard {
         }
         let (newest, manifest) =
             kept.first().expect("a root without checkpoints is an empty store");
-        let opened = self.restore(open, vec![(newest.manifest, manifest.clone())])?;
+        let opened = self.restore(open, vec![(newest.manifest, manifest.clone())]);
+        let opened = opened.map_err(|error| unreadable(&root, error))?;
         if let ControlResult::Opened(id, _) = &opened
             && let Some(store) = self.store_mut(*id)
         {
@@ -391,6 +392,23 @@ impl Shard {
 fn refuse((session, user_data): Asker, number: u64, error: Error, outbox: &mut Outbox) {
     failed(number, &error);
     done(outbox, session, user_data, Err(error));
+}
+
+/// Says of damage which checkpoint it keeps a store from, and how to go on from another.
+pub(super) fn unreadable(root: &Root, error: Error) -> Error {
+    if !matches!(error.kind, ErrorKind::Corrupt | ErrorKind::MissingObject) {
+        return error;
+    }
+    let (name, store, older) = (root.name(), root.store, root.kept.len().saturating_sub(1));
+    let what = format!(
+        "store {store} begins with its newest checkpoint, which cannot be read: {}. {name} names \
+         it and {older} older ones: `aquifer verify {name} --dfs URL` tells which are whole, and \
+         `aquifer inspect {name} --dfs URL` shows their handles. Put back what is missing or \
+         damaged, or go on from an older handle: open a store of another number with it, which \
+         does not keep its checkpoints itself, or take its state out with `aquifer export`",
+        error.text
+    );
+    Error::new(error.kind, what)
 }
 
 fn fenced(there: &Root) -> Error {

@@ -27,7 +27,7 @@ Examples:
   aquifer export data/aquifer.handle --dfs data/dfs --to - | zstd > state.dump.zst
 
 Name the handles of all stores that the state lies in: they hold each key group once. Of a job file
-the last checkpoint is taken. The checkpoints must be kept until the export has ended.
+or a root the last checkpoint is taken. The checkpoints must be kept until the export has ended.
 
 Until then the dump is FILE.DIGEST.partial, where DIGEST is of the handles; the same command goes on
 behind its last whole block, wherever it was interrupted. What goes to standard output begins anew.
@@ -39,10 +39,11 @@ and with 2 if the dump could not be made.";
 #[derive(Clone, Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Files of handles, a job file of the word count, or handles in hexadecimal.
+    /// Files of handles, a job file of the word count, handles in hexadecimal, or roots of stores
+    /// that keep their checkpoints: their paths, or their names below --dfs.
     #[arg(value_name = "HANDLE", required = true)]
     pub handles: Vec<String>,
-    /// The root of the DFS [default: what the job file names].
+    /// The root of the DFS [default: what the job file names, or where the root lies].
     #[arg(long, value_name = "URL")]
     pub dfs: Option<String>,
     /// The dump to write, which is not there yet; - is standard output.
@@ -93,7 +94,7 @@ pub fn export(args: &Args) -> Result<bool> {
 fn given(args: &Args) -> Result<(String, Vec<Vec<u8>>)> {
     let (mut roots, mut all) = (BTreeSet::new(), Vec::new());
     for given in &args.handles {
-        let mut named = handles::read(given)?;
+        let mut named = handles::read(given, args.dfs.as_deref())?;
         if let Some(root) = named.dfs {
             roots.insert(root);
             let last = named.handles.pop().filter(|(_, handle)| !handle.is_empty());

@@ -93,7 +93,7 @@ impl Subject {
         }
         let path = Path::new(&args.what);
         if !path.exists() {
-            return handles::read(&args.what).map(Self::Handles);
+            return handles::read(&args.what, None).map(Self::Handles);
         }
         files::check(path).with_context(|| args.what.clone())?;
         let object = Object::open(path, args.name)?;
@@ -111,7 +111,7 @@ impl Subject {
         match object.kind() {
             Some(kind) => Ok(Self::of_kind(kind, object)),
             None => {
-                let handles = handles::read(&args.what);
+                let handles = handles::read(&args.what, None);
                 handles.map(Self::Handles).context("it is no table, no manifest and no root")
             }
         }

@@ -13,7 +13,7 @@ fn handles_one_behind_the_other_are_taken_apart() {
     let path = folder.path().join("handles");
     std::fs::write(&path, handles.concat()).unwrap();
     for given in [path.to_str().unwrap(), &hex(&handles.concat())] {
-        let read = read(given).unwrap().handles;
+        let read = read(given, None).unwrap().handles;
         let (names, bytes): (Vec<_>, Vec<_>) = read.into_iter().unzip();
         assert_eq!(names, ["handle", "handle 2", "handle 3"]);
         assert_eq!(bytes, handles);

@@ -39,11 +39,12 @@ It ends with 0 if no orphan is left, with 1 if some are, and with 2 if it could 
 #[derive(Clone, Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// All handles that are needed: files of handles, job files of the word count, or handles in
-    /// hexadecimal.
+    /// All handles that are needed: files of handles, job files of the word count, handles in
+    /// hexadecimal, or roots of stores that keep their checkpoints: their paths, or their names
+    /// below --dfs.
     #[arg(value_name = "HANDLE", required = true)]
     pub handles: Vec<String>,
-    /// The root of the DFS [default: what the job files name].
+    /// The root of the DFS [default: what the job files name, or where the roots lie].
     #[arg(long, value_name = "URL")]
     pub dfs: Option<String>,
     /// Leave what is younger; longer than any checkpoint takes.
@@ -102,7 +103,7 @@ fn root_of(args: &Args) -> Result<String> {
     }
     let mut roots = BTreeSet::new();
     for given in &args.handles {
-        let named = handles::read(given)?.dfs;
+        let named = handles::read(given, None)?.dfs;
         roots
             .insert(named.context(
                 "a handle does not say where its objects are: name the root with --dfs",
@@ -143,7 +144,7 @@ fn look(args: &Args, dfs: &Dfs) -> Result<BTreeMap<ObjectName, Listed>> {
 fn kept(args: &Args, dfs: &Dfs) -> Result<Kept> {
     let mut kept = Kept { names: HashSet::new(), stores: BTreeSet::new() };
     for given in &args.handles {
-        let handles = handles::read(given)?.handles;
+        let handles = handles::read(given, args.dfs.as_deref())?.handles;
         ensure!(!handles.is_empty(), "{given} names no checkpoint yet");
         for (_, bytes) in handles {
             // The empty store, before its first checkpoint.

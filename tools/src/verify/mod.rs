@@ -28,11 +28,12 @@ object and the byte, and with 2 if something could not be read.";
 #[derive(Clone, Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// A file with the handle that the host kept, a job file of the word count, or a handle in
-    /// hexadecimal.
+    /// A file with the handle that the host kept, a job file of the word count, a handle in
+    /// hexadecimal, or a root of a store that keeps its checkpoints: its path, or its name below
+    /// --dfs.
     #[arg(value_name = "HANDLE")]
     pub handle: String,
-    /// The root of the DFS [default: what the job file names].
+    /// The root of the DFS [default: what the job file names, or where the root lies].
     #[arg(long, value_name = "URL")]
     pub dfs: Option<String>,
     /// Read every unit and every value.
@@ -48,7 +49,7 @@ pub struct Args {
 /// # Errors
 /// What kept it from finding out, unless damage was found all the same.
 pub fn verify(args: &Args) -> Result<bool> {
-    let given = handles::read(&args.handle)?;
+    let given = handles::read(&args.handle, args.dfs.as_deref())?;
     ensure!(!given.handles.is_empty(), "{} names no checkpoint yet", args.handle);
     let dfs = args.dfs.as_ref().or(given.dfs.as_ref());
     let dfs =
