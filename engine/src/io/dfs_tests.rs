@@ -59,6 +59,23 @@ fn an_object_is_created_once_and_listed() {
 }
 
 #[test]
+fn a_missing_object_is_told_with_what_to_do() {
+    both(|dfs| {
+        let errors = [
+            dfs.load(&name(8), 1).unwrap_err(),
+            dfs.size(&name(8)).unwrap_err(),
+            dfs.read(&name(8), 0, 1).unwrap_err(),
+            dfs.open_object(&name(8), 1).unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind, ErrorKind::MissingObject);
+            let named = error.text.contains(&name(8).to_string());
+            assert!(named && error.text.contains("something else deleted it: see"), "{error}");
+        }
+    });
+}
+
+#[test]
 fn no_temporary_file_is_left_behind() {
     let folder = Folder::new();
     let dfs = Dfs::open(folder.url()).unwrap();

@@ -237,7 +237,10 @@ impl Draft {
 /// Something else in place of an object is damage; to open a pipe would wait for a writer.
 pub(crate) fn check_file(name: &ObjectName, path: &Path) -> Result<()> {
     let found = fs::metadata(path);
-    let found = found.map_err(|e| Error::io(format!("opening {}", path.display()), &e))?;
+    let found = found.map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => Error::missing(format!("{} is not there", path.display())),
+        _ => Error::io(format!("opening {}", path.display()), &e),
+    })?;
     let what = if found.is_dir() { "a folder" } else { "no file" };
     if found.is_file() { Ok(()) } else { Err(Error::damaged(name, format!("it is {what}"))) }
 }

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::io::dfs::{Listed, check_size};
 use crate::io::handoff::locked;
-use crate::types::error::ErrorKind;
 use crate::types::{Error, ObjectName, Result};
 
 /// Its objects. Every opening of the same name has the same ones.
@@ -25,8 +24,7 @@ impl Memory {
     /// The bytes of an object.
     pub(crate) fn find(&self, name: &ObjectName) -> Result<Arc<Vec<u8>>> {
         locked(&self.objects).get(name).cloned().ok_or_else(|| {
-            let what = format!("{name} is not in the memory of this process");
-            Error::new(ErrorKind::MissingObject, what)
+            Error::missing(format!("{name} is not in the memory of this process, which begins empty"))
         })
     }
 

@@ -7,7 +7,7 @@ use crate::limits::{
     JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS, MISSING_FAILURES_MAX, PATIENCE_NS_DEFAULT,
     PATIENCE_NS_MAX, PATIENCE_NS_MIN, RETRY_LOOK_NS,
 };
-use crate::types::error::ErrorKind;
+use crate::types::error::{DELETED, ErrorKind};
 use crate::types::{Error, Nanos, Result};
 
 /// The wait after so many failures in a row, at least one: it doubles with each.
@@ -73,11 +73,7 @@ impl Patience {
                 "see that the place can be reached and is healthy, then try again or restore from \
                  the last checkpoint",
             ),
-            (ErrorKind::MissingObject, Missing::MayAppear) => (
-                MISSING_FAILURES_MAX,
-                "something else deleted it: see what does (a rule of the bucket, another job), \
-                 then restore from a checkpoint that is whole",
-            ),
+            (ErrorKind::MissingObject, Missing::MayAppear) => (MISSING_FAILURES_MAX, DELETED),
             _ => return Err(error),
         };
         if failures >= most {

@@ -72,6 +72,13 @@ impl Error {
         ))
     }
 
+    /// An object that is not where it was looked for: `what` names object and place. Whether that
+    /// is bad is for who asked to know.
+    #[must_use]
+    pub fn missing(what: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::MissingObject, format!("{what}; {DELETED}"))
+    }
+
     /// Damage that was found without knowing the object, in the object.
     #[cold]
     #[must_use]
@@ -98,6 +105,10 @@ impl Error {
         Self::new(kind, format!("{what}: {cause}"))
     }
 }
+
+/// What is to be done about an object that is missing where something names it.
+pub(crate) const DELETED: &str = "something else deleted it: see what does (a rule of the bucket, \
+                                  another job), then restore from a checkpoint that is whole";
 
 // Linux errno values (asm-generic/errno-base.h, errno.h): floor 0 names only std.
 const ENOENT: i32 = 2;
