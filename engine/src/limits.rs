@@ -529,5 +529,13 @@ pub const TRIAL_WRITERS: usize = 16;
 /// other, and a store that lets several win was not found out. In all it is 8 MiB.
 pub const TRIAL_BYTES: usize = 64 << 10;
 
+/// The number of a store below which trials of a DFS write: none of a host has it, so what a killed
+/// process leaves there is nobody's.
+pub const TRIAL_STORE: u64 = u64::MAX;
+
+/// Times that a folder is made whose parent goes away meanwhile: trials remove theirs when it is
+/// empty, and take a second.
+pub const FOLDER_TRIES_MAX: u32 = 8;
+
 /// New names that such a trial reads back.
 pub const TRIAL_NAMES: usize = 8;

@@ -97,6 +97,17 @@ pub struct Listed {
     pub modified_s: Option<i64>,
 }
 
+/// A file that is being written, or was by a process that ended: no object, and never read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DraftFile {
+    /// Its path below the root.
+    pub path: String,
+    /// Its bytes by now.
+    pub bytes: u64,
+    /// When it was written last, seconds since 1970 on the clock of the file system.
+    pub modified_s: i64,
+}
+
 impl Dfs {
     /// Opens the root that `url` names (module `url`); a folder that does not exist is made.
     ///
@@ -185,6 +196,37 @@ impl Dfs {
             Root::Memory(memory) => Ok(memory.list(store)),
             Root::Folder(folder) => folder.list(store),
             Root::Remote(remote) => remote.wait(remote.list(store)),
+        }
+    }
+
+    /// The files of a store's number that are no objects yet, in no order; none where a DFS shows
+    /// none.
+    ///
+    /// # Errors
+    /// The file system's refusal.
+    pub fn drafts(&self, store: u64) -> Result<Vec<DraftFile>> {
+        match &self.shared.root {
+            Root::Folder(folder) => folder.drafts(store),
+            Root::Memory(_) | Root::Remote(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Deletes a file that `drafts` named. Who still writes it fails, and writes another.
+    ///
+    /// # Errors
+    /// The file system's refusal.
+    pub fn delete_draft(&self, draft: &DraftFile) -> Result<()> {
+        match &self.shared.root {
+            Root::Folder(folder) => folder.delete_draft(draft),
+            Root::Memory(_) | Root::Remote(_) => Ok(()),
+        }
+    }
+
+    /// Removes the folders of an object as far as they are empty, where they are things of their
+    /// own. For objects of trials: who writes in a folder relies on it.
+    pub fn prune(&self, name: &ObjectName) {
+        if let Root::Folder(folder) = &self.shared.root {
+            folder.prune(name);
         }
     }
 

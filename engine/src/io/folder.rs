@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::io::dfs::{Listed, check_size};
+use crate::io::dfs::{DraftFile, Listed, check_size};
 use crate::io::handoff::locked;
 use crate::io::objects::Source;
 use crate::io::{entropy, read_op, sys};
+use crate::limits::FOLDER_TRIES_MAX;
 use crate::types::{Error, ObjectName, Result};
 
 /// Its root.
@@ -73,11 +74,23 @@ impl Folder {
 
     /// The objects of a store's number.
     pub(crate) fn list(&self, store: u64) -> Result<Vec<Listed>> {
+        self.find(store, listed_file)
+    }
+
+    /// The files of a store's number that are no objects yet, and never will be if nobody writes
+    /// them any more.
+    pub(crate) fn drafts(&self, store: u64) -> Result<Vec<DraftFile>> {
+        self.find(store, draft_file)
+    }
+
+    // What `of` makes, with the root, of the files of a store's number.
+    fn find<T>(&self, store: u64, of: impl Fn(&Path, &Path) -> Option<T>) -> Result<Vec<T>> {
         let folder = self.path.join(ObjectName::folder_of(store));
         let failed = |e: io::Error| Error::io(format!("listing {}", folder.display()), &e);
-        let mut listed = Vec::new();
+        let gone = |e: &io::Error| e.kind() == io::ErrorKind::NotFound;
+        let mut found = Vec::new();
         let incarnations = match fs::read_dir(&folder) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(listed),
+            Err(e) if gone(&e) => return Ok(found),
             entries => entries.map_err(failed)?,
         };
         for incarnation in incarnations {
@@ -85,11 +98,39 @@ impl Folder {
             if !incarnation.file_type().map_err(failed)?.is_dir() {
                 continue;
             }
-            for entry in fs::read_dir(incarnation.path()).map_err(failed)? {
-                listed.extend(listed_file(&self.path, &entry.map_err(failed)?.path()));
+            let entries = match fs::read_dir(incarnation.path()) {
+                // Of a trial that ended meanwhile.
+                Err(e) if gone(&e) => continue,
+                entries => entries.map_err(failed)?,
+            };
+            for entry in entries {
+                found.extend(of(&self.path, &entry.map_err(failed)?.path()));
             }
         }
-        Ok(listed)
+        Ok(found)
+    }
+
+    /// Deletes a file that `drafts` named.
+    pub(crate) fn delete_draft(&self, draft: &DraftFile) -> Result<()> {
+        let path = self.path.join(&draft.path);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io(format!("deleting {}", path.display()), &e))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes the folders of an object, as far as they are empty.
+    pub(crate) fn prune(&self, name: &ObjectName) {
+        let file = self.file(name);
+        for folder in file.ancestors().skip(1).take_while(|folder| *folder != self.path) {
+            // What is not known to be there is made before it is written in.
+            locked(&self.durable).remove(folder);
+            if fs::remove_dir(folder).is_err() {
+                return;
+            }
+        }
     }
 
     /// Reads a whole object of at most `bytes_max`.
@@ -187,10 +228,13 @@ impl Folder {
         }
         let leaf = target.file_name().expect("an object's name has a leaf").to_string_lossy();
         // Random: a retry must not meet the file of an attempt that is still being written.
-        let tmp = folder.join(format!("tmp-{leaf}-{:016x}", entropy::seed()?));
+        let tmp = folder.join(format!("{DRAFT_PREFIX}{leaf}-{:016x}", entropy::seed()?));
         Ok(Draft { tmp, target, folder })
     }
 }
+
+/// What temporary names begin with.
+const DRAFT_PREFIX: &str = "tmp-";
 
 /// A file under its temporary name.
 #[derive(Debug)]
@@ -252,6 +296,14 @@ fn listed_file(root: &Path, path: &Path) -> Option<Listed> {
     Some(Listed { name, bytes: found.len(), modified_s: Some(found.mtime()) })
 }
 
+/// A file under a temporary name.
+fn draft_file(root: &Path, path: &Path) -> Option<DraftFile> {
+    path.file_name()?.to_str().filter(|name| name.starts_with(DRAFT_PREFIX))?;
+    let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    let path = path.strip_prefix(root).ok()?.to_str()?.to_owned();
+    Some(DraftFile { path, bytes: found.len(), modified_s: found.mtime() })
+}
+
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     file.write_all(bytes)?;
@@ -276,14 +328,20 @@ fn make_folder(folder: &Path, root: &Path) -> io::Result<()> {
     let parent = folder.parent();
     if folder == root {
         fs::create_dir_all(folder)?;
-    } else {
-        make_folder(parent.expect("it is below the root"), root)?;
+        return parent.map_or(Ok(()), sync_folder);
+    }
+    let parent = parent.expect("it is below the root");
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        make_folder(parent, root)?;
         match fs::create_dir(folder) {
+            // It was empty, and somebody pruned it.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && tries < FOLDER_TRIES_MAX => {}
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-            _ => {}
+            _ => return sync_folder(parent),
         }
     }
-    parent.map_or(Ok(()), sync_folder)
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {

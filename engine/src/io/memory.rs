@@ -24,7 +24,9 @@ impl Memory {
     /// The bytes of an object.
     pub(crate) fn find(&self, name: &ObjectName) -> Result<Arc<Vec<u8>>> {
         locked(&self.objects).get(name).cloned().ok_or_else(|| {
-            Error::missing(format!("{name} is not in the memory of this process, which begins empty"))
+            Error::missing(format!(
+                "{name} is not in the memory of this process, which begins empty"
+            ))
         })
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::io::dfs::Dfs;
 use crate::io::entropy;
-use crate::limits::{TRIAL_BYTES, TRIAL_NAMES, TRIAL_ROUNDS, TRIAL_WRITERS};
+use crate::limits::{TRIAL_BYTES, TRIAL_NAMES, TRIAL_ROUNDS, TRIAL_STORE, TRIAL_WRITERS};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Incarnation, ObjectKind, ObjectName, Result};
 
@@ -79,7 +79,7 @@ impl Scratch {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         let (incarnation, seq, rand) = (self.incarnation, names.len() as u64, entropy::seed()?);
         let kind = ObjectKind::Manifest;
-        let name = ObjectName { store: u64::MAX, incarnation, kind, seq, rand };
+        let name = ObjectName { store: TRIAL_STORE, incarnation, kind, seq, rand };
         names.push(name);
         Ok(name)
     }
@@ -173,10 +173,11 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let names = std::mem::take(self.names.get_mut().unwrap_or_else(PoisonError::into_inner));
-        for name in names {
-            // What cannot be deleted lies below a number that no store has.
-            let _left = self.dfs.delete(&name);
+        for name in &names {
+            // What cannot be deleted lies below a number that no store has, for a scrub.
+            let _left = self.dfs.delete(name);
         }
+        names.iter().take(1).for_each(|name| self.dfs.prune(name));
     }
 }
 
@@ -220,10 +221,32 @@ mod tests {
             let dfs = Dfs::open(url).unwrap();
             dfs.decides_races().unwrap();
             let puts = dfs.counters().puts;
-            assert!(puts > TRIAL_ROUNDS as u64 && dfs.list(u64::MAX).unwrap().is_empty());
+            assert!(puts > TRIAL_ROUNDS as u64 && dfs.list(TRIAL_STORE).unwrap().is_empty());
             dfs.decides_races().unwrap();
             assert_eq!(dfs.counters().puts, puts, "what held is not tried again");
         }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a folder is left");
+    }
+
+    #[test]
+    fn trials_do_not_take_folders_away_from_each_other() {
+        let folder = Folder::new();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        let scratch = Scratch::new(Dfs::open(folder.url()).unwrap()).unwrap();
+                        let name = scratch.name().unwrap();
+                        scratch.dfs.put(&name, b"mine").unwrap();
+                        scratch.dfs.delete(&name).unwrap();
+                        scratch.dfs.prune(&name);
+                        // Its folder is made anew.
+                        scratch.dfs.put(&name, b"mine").unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

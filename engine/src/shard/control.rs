@@ -2,7 +2,7 @@
 
 use crate::checkpoint::handle::Handle;
 use crate::io::values::IoRequest;
-use crate::limits::{KEY_GROUPS_MAX, MANIFEST_BYTES_MAX, STORES_MAX};
+use crate::limits::{KEY_GROUPS_MAX, MANIFEST_BYTES_MAX, STORES_MAX, TRIAL_STORE};
 use crate::lsm::manifest::Manifest;
 use crate::mem::slab::Token;
 use crate::shard::cold::closed;
@@ -117,6 +117,10 @@ impl Shard {
         outbox: &mut Outbox,
     ) -> Result<Option<ControlResult>> {
         check_groups(open.key_groups, open.range)?;
+        if open.number == TRIAL_STORE {
+            let what = "trials of the DFS write below this number of a store: use a smaller one";
+            return Err(Error::invalid(what));
+        }
         if open.keep > 0 {
             self.open_newest((session, user_data), open, outbox)?;
             return Ok(None);

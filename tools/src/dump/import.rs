@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use aquifer::checkpoint::handle::Handle;
 use aquifer::io::dfs::Dfs;
 use aquifer::io::retry::patiently;
-use aquifer::limits::MANIFEST_BYTES_MAX;
+use aquifer::limits::{MANIFEST_BYTES_MAX, TRIAL_STORE};
 use aquifer::lsm::manifest::Manifest;
 use clap::Args as ClapArgs;
 use indicatif::ProgressBar;
@@ -23,7 +23,7 @@ use super::progress::Progress;
 use super::{Reader, bar};
 use crate::files::{self, write_atomically};
 use crate::page::Page;
-use crate::units::parse_count;
+use crate::units::count_in;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,7 +52,8 @@ pub struct Args {
     #[arg(long, value_name = "HANDLE")]
     pub handle: PathBuf,
     /// The number of the store, of which the names of its objects begin.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_count)]
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = count_in::<u64>(0..=TRIAL_STORE - 1))]
     pub store: u64,
     /// Answer in JSON.
     #[arg(long)]

@@ -1,5 +1,6 @@
 //! `aquifer scrub`: objects that no checkpoint names, such as those of engines that were killed
-//! between an upload and the checkpoint that would have named it.
+//! between an upload and the checkpoint that would have named it, and files that such engines were
+//! writing.
 //!
 //! What is deleted was unnamed and old twice: when it was marked, and when handles and objects were
 //! read once more right before. Ages are by the clock of who keeps the objects: one that was just
@@ -11,9 +12,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use aquifer::checkpoint::handle::Handle;
 use aquifer::checkpoint::newest;
-use aquifer::io::dfs::{Dfs, Listed};
+use aquifer::io::dfs::{Dfs, DraftFile, Listed};
 use aquifer::io::entropy;
-use aquifer::limits::{MANIFEST_BYTES_MAX, ROOT_SPACING};
+use aquifer::limits::{MANIFEST_BYTES_MAX, ROOT_SPACING, TRIAL_STORE};
 use aquifer::lsm::manifest::Manifest;
 use aquifer::types::{Incarnation, ObjectKind, ObjectName};
 use clap::Args as ClapArgs;
@@ -30,7 +31,8 @@ Examples:
 
 Name every handle that is still needed: of the stores whose objects these handles name, any object
 that none of them names and that is older than the grace is an orphan. What a store keeps by roots
-of its own is needed without being named. Engines may go on writing
+of its own is needed without being named. Files that were being written when their process ended,
+and what trials of the DFS left that were interrupted, are orphans too. Engines may go on writing
 there, as long as each store has a checkpoint among those named that began within the grace.
 
 It ends with 0 if no orphan is left, with 1 if some are, and with 2 if it could not find out.";
@@ -77,19 +79,19 @@ pub fn scrub(args: &Args) -> Result<bool> {
     let mut deleted = 0;
     if args.delete && !orphans.is_empty() {
         let again = look(args, &dfs)?;
-        orphans.retain(|name, _| again.contains_key(name));
-        for name in orphans.keys() {
-            dfs.delete(name)?;
+        orphans.retain(|path, _| again.contains_key(path));
+        for orphan in orphans.values() {
+            orphan.delete(&dfs)?;
             deleted += 1;
         }
     }
-    let bytes: u64 = orphans.values().map(|orphan| orphan.bytes).sum();
+    let bytes: u64 = orphans.values().map(Orphan::bytes).sum();
     Page::print(args.json, |page| {
         page.field("dfs", url.split('?').next().unwrap_or_default())?;
-        let row = |orphan: &Listed| -> Row {
-            vec![("object", orphan.name.to_string().into()), ("bytes", orphan.bytes.into())]
+        let row = |(path, orphan): (&String, &Orphan)| -> Row {
+            vec![("object", path.clone().into()), ("bytes", orphan.bytes().into())]
         };
-        page.rows("orphans", orphans.values().map(row))?;
+        page.rows("orphans", orphans.iter().map(row))?;
         page.field("bytes", bytes)?;
         Ok(page.field("deleted", deleted)?)
     })?;
@@ -113,21 +115,55 @@ fn root_of(args: &Args) -> Result<String> {
     Ok(roots.into_iter().next().expect("one"))
 }
 
-/// Objects that no handle names and that are older than the grace.
-fn look(args: &Args, dfs: &Dfs) -> Result<BTreeMap<ObjectName, Listed>> {
+/// What nobody needs.
+enum Orphan {
+    Object(Listed),
+    Draft(DraftFile),
+}
+
+impl Orphan {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Object(object) => object.bytes,
+            Self::Draft(draft) => draft.bytes,
+        }
+    }
+
+    fn delete(&self, dfs: &Dfs) -> Result<()> {
+        match self {
+            Self::Object(object) => {
+                dfs.delete(&object.name)?;
+                if object.name.store == TRIAL_STORE {
+                    dfs.prune(&object.name);
+                }
+                Ok(())
+            }
+            Self::Draft(draft) => Ok(dfs.delete_draft(draft)?),
+        }
+    }
+}
+
+/// Objects that no handle names, and files that are none, by their paths: what is older than the
+/// grace.
+fn look(args: &Args, dfs: &Dfs) -> Result<BTreeMap<String, Orphan>> {
     let kept = kept(args, dfs)?;
     let now_s = time_there(dfs)?;
     let grace_s = i64::try_from(args.grace.as_secs()).unwrap_or(i64::MAX);
+    let old = |written: i64| now_s - written > grace_s;
     let mut orphans = BTreeMap::new();
     let mut seen = 0;
-    for &store in &kept.stores {
+    for store in kept.stores.iter().copied().chain([TRIAL_STORE]) {
         for object in dfs.list(store)? {
             seen += usize::from(kept.names.contains(&object.name));
-            let old = object.modified_s.is_some_and(|written| now_s - written > grace_s);
             // Roots are the store's own to delete.
             let orphan = object.name.kind != ObjectKind::Root && !kept.names.contains(&object.name);
-            if old && orphan {
-                orphans.insert(object.name, object);
+            if object.modified_s.is_some_and(old) && orphan {
+                orphans.insert(object.name.to_string(), Orphan::Object(object));
+            }
+        }
+        for draft in dfs.drafts(store)? {
+            if old(draft.modified_s) {
+                orphans.insert(draft.path.clone(), Orphan::Draft(draft));
             }
         }
     }
@@ -179,11 +215,12 @@ impl Kept {
 /// What time it is where the objects are, seconds since 1970.
 fn time_there(dfs: &Dfs) -> Result<i64> {
     let incarnation = Incarnation { host_epoch: 0, nonce: entropy::nonce()? };
-    let (store, kind, seq, rand) = (u64::MAX, ObjectKind::Manifest, 0, entropy::seed()?);
+    let (store, kind, seq, rand) = (TRIAL_STORE, ObjectKind::Manifest, 0, entropy::seed()?);
     let name = ObjectName { store, incarnation, kind, seq, rand };
     dfs.put(&name, b"scrub")?;
     let listed = dfs.list(store);
     dfs.delete(&name)?;
+    dfs.prune(&name);
     let found = listed?.into_iter().find(|object| object.name == name);
     match found.and_then(|object| object.modified_s) {
         Some(now_s) => Ok(now_s),

@@ -42,7 +42,40 @@ fn what_is_old_and_unnamed_goes_and_nothing_else() {
         assert!(store.path(name).exists(), "{name}");
     }
     assert!(scrub(&args(&store, true)).unwrap(), "none is left");
-    assert_eq!(fs::read_dir(store.folder.path()).unwrap().count(), 2, "its clock, and the store");
+    assert_eq!(fs::read_dir(store.folder.path()).unwrap().count(), 1, "the store alone");
+}
+
+#[test]
+fn what_killed_processes_leave_besides_objects_goes_too() {
+    let store = Store::new();
+    let folder = store.folder.path();
+    let beside = store.path(&store.handle.manifest);
+    let at = |name: &str| beside.with_file_name(name);
+    let trial = ObjectName { store: TRIAL_STORE, ..store.handle.manifest };
+    let (trial, running) = (store.path(&trial), store.path(&ObjectName { rand: 8, ..trial }));
+    let old = [at("tmp-sst-1-2"), trial.clone(), trial.with_file_name("tmp-manifest-1-2")];
+    let young = [at("tmp-sst-1-3"), running];
+    let foreign = at("notes");
+    fs::create_dir_all(trial.parent().unwrap()).unwrap();
+    for path in old.iter().chain(&young).chain([&foreign]) {
+        fs::write(path, b"half").unwrap();
+    }
+    for path in old.iter().chain([&foreign]) {
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_modified(SystemTime::now() - 2 * DAY).unwrap();
+    }
+    assert!(!scrub(&args(&store, false)).unwrap(), "orphans are left");
+    assert!(old.iter().all(|path| path.exists()), "a look deletes nothing");
+    assert!(scrub(&args(&store, true)).unwrap());
+    assert!(old.iter().all(|path| !path.exists()));
+    assert!(young.iter().chain([&foreign]).all(|path| path.exists()));
+    // With the last of a trial its folders go.
+    fs::remove_file(&young[1]).unwrap();
+    fs::write(&trial, b"half").unwrap();
+    let file = File::options().write(true).open(&trial).unwrap();
+    file.set_modified(SystemTime::now() - 2 * DAY).unwrap();
+    assert!(scrub(&args(&store, true)).unwrap());
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 1, "the store alone");
 }
 
 #[test]
