@@ -405,7 +405,10 @@ impl<J: 'static> Io<J> {
         let result = written.await;
         match &result {
             Ok(()) => self.core.count_written(bytes.len()),
-            Err(error) => *failure.borrow_mut() = Some(error.clone()),
+            Err(error) => {
+                // What fails behind the first fails because of it.
+                failure.borrow_mut().get_or_insert_with(|| error.clone());
+            }
         }
         result
     }

@@ -263,6 +263,37 @@ fn an_object_that_fails_midway_is_given_up_and_one_that_is_sealed_is_there() {
 }
 
 #[test]
+fn what_comes_behind_a_piece_that_failed_fails_as_it_did() {
+    let (shelf, fs) = Shelf::lent();
+    let dfs = open(&fs);
+    let (opened, gate) = mpsc::channel();
+    *locked(&shelf.gate) = Some(gate);
+    shelf.set(Fault::Fails(ErrorKind::NoSpace));
+    let failed = |error: Error| {
+        assert_eq!(error.kind, ErrorKind::NoSpace, "{error}");
+        assert!(error.text.contains("put of host://") && error.text.ends_with("says so"));
+    };
+    let runtime = Runtime::new(IoKind::Portable).unwrap();
+    runtime.run(async {
+        let writer = ObjectWriter::create(&dfs, name(1)).await.unwrap();
+        let piece = |page| writer.write((page * PAGE_BYTES) as u64, &[1; PAGE_BYTES]);
+        let (mut first, mut second) = (Box::pin(piece(0)), Box::pin(piece(1)));
+        std::future::poll_fn(|context| {
+            assert!(first.as_mut().poll(context).is_pending());
+            assert!(second.as_mut().poll(context).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+        drop(opened);
+        failed(first.await.unwrap_err());
+        failed(second.await.unwrap_err());
+        failed(piece(2).await.unwrap_err());
+        failed(writer.seal().await.unwrap_err());
+    });
+    assert_eq!(shelf.given_up.load(Ordering::Relaxed), 1);
+}
+
+#[test]
 fn a_file_system_is_taken_back_once_no_engine_uses_it() {
     let (shelf, fs) = Shelf::lent();
     let taken = FILE_SYSTEMS.lend(&fs, shelf.clone()).unwrap_err();

@@ -79,7 +79,17 @@ async fn write(client: Arc<Client>, name: ObjectName, mut orders: mpsc::Unbounde
         }
         while let Some((bytes, taken)) = early.remove(&end) {
             end += bytes.len() as u64;
-            let _unheard = taken.send(sink.write(name, bytes).await);
+            let written = sink.write(name, bytes).await;
+            let failure = written.as_ref().err().cloned();
+            let _unheard = taken.send(written);
+            if let Some(error) = failure {
+                sink.give_up().await;
+                // What comes behind it, and what is there already, fails as it did.
+                for (_, taken) in early.into_values() {
+                    let _unheard = taken.send(Err(error.clone()));
+                }
+                return refuse(orders, &error).await;
+            }
         }
     }
     sink.give_up().await;
