@@ -351,7 +351,9 @@ AQF_API aqf_status aqf_set_file_system(const char *name, size_t name_len,
  * `*expires_s`: when they end, seconds since 1970; leave it 0 if that is not known. Called before the
  * first request, a minute before they end, and when the store refuses them; at most once a second,
  * and one call at a time for an engine. Status and `why` as in aqf_file_system. If it fails, the last
- * credentials serve on while they last. */
+ * credentials serve on while they last. Where there are none, requests that need some are tried again
+ * after AQF_IO and AQF_BUSY, and end with any other status; with AQF_INVALID if it is
+ * AQF_MISSING_OBJECT or AQF_CORRUPT, which are of objects, or if the text is no credentials. */
 typedef aqf_status (*aqf_credentials_fn)(void *context, const char *place, char *text, size_t size,
                                          int64_t *expires_s, char *why, size_t why_size);
 

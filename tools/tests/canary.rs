@@ -19,7 +19,7 @@ use aquifer::io::wire::SECRET_VARIABLE;
 use aquifer::shard::engine::{Access, Config};
 use aquifer::shard::values::{ControlOp, ControlResult};
 use aquifer::state::request::{Batch, Completions};
-
+use aquifer::types::error::ErrorKind;
 use aquifer::types::{Error, ObjectName, Result};
 use aquifer_tests::host::{self, Host, PATIENCE};
 use aquifer_tests::proxy::{Fault, Proxy, Rule};
@@ -73,9 +73,10 @@ impl CredentialSource for Vault {
         eprintln!("asked for {place}");
         let text = std::env::var(GIVEN).expect("set with the way");
         match self.0.fetch_add(1, Ordering::Relaxed) % 3 {
-            1 => Err(Error::invalid(format!("the vault is shut for token={TOKEN}"))),
+            1 => Err(of_the_moment(&Error::invalid(format!("it is shut for token={TOKEN}")))),
             2 => Given::parse(format!("{text}\n{TOKEN}").as_bytes())
-                .map(|given| Lease { given, expires_s: None }),
+                .map(|given| Lease { given, expires_s: None })
+                .map_err(|error| of_the_moment(&error)),
             _ => {
                 let lease = Lease { given: Given::parse(text.as_bytes())?, expires_s: None };
                 eprintln!("{lease:?}");
@@ -83,6 +84,10 @@ impl CredentialSource for Vault {
             }
         }
     }
+}
+
+fn of_the_moment(error: &Error) -> Error {
+    Error::new(ErrorKind::Io, &error.text)
 }
 
 fn access() -> Access {

@@ -190,12 +190,13 @@ pub fn pattern(bytes: usize) -> Vec<u8> {
 /// Whether stores can commit here without a coordinator; see `Dfs::decides_races`.
 pub(crate) fn decides_races(dfs: &Dfs) -> Result<()> {
     let scratch = Scratch::new(dfs.clone())?;
-    let trials = [|s: &Scratch| s.fresh(TRIAL_NAMES), Scratch::create, Scratch::race];
+    let trials: [fn(&Scratch) -> Result<Seen>; 3] = [
+        |scratch| scratch.fresh(TRIAL_NAMES),
+        |scratch| scratch.create().or_else(lacking),
+        |scratch| scratch.race().or_else(lacking),
+    ];
     for trial in trials {
-        let seen = match trial(&scratch) {
-            Err(error) if error.kind == ErrorKind::Unsupported => Seen::refusal(&error),
-            seen => seen?,
-        };
+        let seen = trial(&scratch)?;
         if seen.outcome != Outcome::Holds {
             let what = format!(
                 "stores cannot commit on this DFS by themselves, for it does not let one of \
@@ -207,6 +208,11 @@ pub(crate) fn decides_races(dfs: &Dfs) -> Result<()> {
         }
     }
     Ok(())
+}
+
+// A DFS that cannot be asked for a name that is not taken.
+fn lacking(error: Error) -> Result<Seen> {
+    if error.kind == ErrorKind::Unsupported { Ok(Seen::refusal(&error)) } else { Err(error) }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use aquifer::io::dfs::Dfs;
 use aquifer::io::host::credentials::Access;
+use aquifer::io::retry::patiently;
 use aquifer::types::error::ErrorKind;
 use aquifer::types::{Incarnation, ObjectKind, ObjectName};
 use aquifer_ffi::layout::{AddFn, CredentialsFn, FileSystem, kind, op, put};
@@ -365,6 +366,7 @@ fn a_call_that_hangs_holds_up_no_close() {
 
 /// What a source of credentials answers.
 struct Answer {
+    asked: AtomicU32,
     status: i32,
     text: Vec<u8>,
     expires_s: i64,
@@ -384,6 +386,7 @@ unsafe extern "C" fn answer(
     unsafe {
         assert_eq!(CStr::from_ptr(place), c"s3://bucket/state/");
         let answer = &*context.cast::<Answer>();
+        answer.asked.fetch_add(1, Ordering::Relaxed);
         text.cast::<u8>()
             .copy_from_nonoverlapping(answer.text.as_ptr(), answer.text.len().min(size));
         expires_s.write(answer.expires_s);
@@ -392,26 +395,31 @@ unsafe extern "C" fn answer(
     }
 }
 
+/// Its name, status, text and end, and what comes of it.
+type Case<'a> = (&'a str, i32, &'a [u8], i64, ErrorKind, &'a str);
+
 #[test]
 fn a_source_of_credentials_that_gives_none_is_told() {
-    let cases: [(&str, i32, &[u8], i64, &str); 8] = [
-        ("refuses", IO, b"", 0, "a vault (AQF_IO)"),
-        ("odd", 77, b"", 0, "status 77 (AQF_UNKNOWN)"),
-        ("empty", OK, b"\0", 0, "no credentials"),
-        ("garbage", OK, b"\xff\xfehunter2\0", 0, "not UTF-8"),
-        ("unknown", OK, b"AWS_SECRET = hunter2\0", 0, "no credential is called \"AWS_SECRET\""),
-        ("half", OK, b"AWS_ACCESS_KEY_ID = hunter2\0", 0, "with an AWS_SECRET_ACCESS_KEY"),
-        (
-            "old",
-            OK,
-            b"AWS_ACCESS_KEY_ID = hunter2\nAWS_SECRET_ACCESS_KEY = hunter2\0",
-            1_000,
-            "have ended",
-        ),
-        ("long", OK, &[b'A'; 1 << 16], 0, "without a NUL"),
+    let keys = b"AWS_ACCESS_KEY_ID = hunter2\nAWS_SECRET_ACCESS_KEY = hunter2\0";
+    let (long, half) = ([b'A'; 1 << 16], b"AWS_ACCESS_KEY_ID = hunter2\0");
+    let (io, wrong) = (ErrorKind::Io, ErrorKind::Invalid);
+    let cases: [Case<'_>; 11] = [
+        ("refuses", IO, b"", 0, io, "a vault (AQF_IO)"),
+        ("busy", BUSY, b"", 0, io, "a vault (AQF_BUSY)"),
+        ("old", OK, keys, 1_000, io, "have ended"),
+        // These stand.
+        ("cannot", -7, b"", 0, ErrorKind::Unsupported, "a vault (AQF_UNSUPPORTED)"),
+        ("lost", MISSING, b"", 0, wrong, "a vault (AQF_MISSING_OBJECT)"),
+        ("odd", 77, b"", 0, wrong, "status 77 (AQF_UNKNOWN)"),
+        ("empty", OK, b"\0", 0, wrong, "no credentials"),
+        ("garbage", OK, b"\xff\xfehunter2\0", 0, wrong, "not UTF-8"),
+        ("unknown", OK, b"AWS_SECRET = hunter2\0", 0, wrong, "is called \"AWS_SECRET\""),
+        ("half", OK, half, 0, wrong, "AWS_SECRET_ACCESS_KEY"),
+        ("long", OK, &long, 0, wrong, "without a NUL"),
     ];
-    for (name, status, text, expires_s, said) in cases {
-        let answer_ = Answer { status, text: text.to_vec(), expires_s };
+    for (name, status, text, expires_s, kind, said) in cases {
+        let asked = AtomicU32::new(0);
+        let answer_ = Answer { asked, status, text: text.to_vec(), expires_s };
         let context = std::ptr::from_ref(&answer_).cast_mut().cast();
         let set = |function: Option<CredentialsFn>| {
             // SAFETY: the answer lives until the source is taken back.
@@ -421,7 +429,10 @@ fn a_source_of_credentials_that_gives_none_is_told() {
         // Nobody listens there, and nobody is asked.
         let url = "s3://bucket/state?endpoint=http://127.0.0.1:9";
         let dfs = Dfs::open_as(url, &Access::Source(name.to_owned())).unwrap();
-        let error = dfs.size(&object(1)).unwrap_err();
+        let size = || dfs.size(&object(1));
+        // What is of the moment would be asked for again for ten seconds.
+        let error = if kind == io { size() } else { patiently(size) }.unwrap_err();
+        assert_eq!((error.kind, answer_.asked.load(Ordering::Relaxed)), (kind, 1), "{error}");
         assert!(error.text.contains(said) && !error.text.contains("hunter2"), "{error}");
         assert!(error.text.contains("credentials for s3://bucket/state/"), "{error}");
         assert_eq!(set(None), INVALID, "it is in use");

@@ -131,7 +131,8 @@ pub trait CredentialSource: Send + Sync {
     /// Credentials for a root, `s3://bucket/prefix/`.
     ///
     /// # Errors
-    /// The refusal. Those of before serve on while they last.
+    /// The refusal. Those of before serve on while they last; where there are none, the request is
+    /// tried again after `Io`, and ends with any other.
     fn credentials(&self, place: &str) -> Result<Lease>;
 }
 

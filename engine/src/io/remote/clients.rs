@@ -139,8 +139,11 @@ impl Clients {
     }
 
     fn named(&self, error: &Error) -> Error {
-        // What is wrong now may be mended by the next time; the host's patience is the request's.
-        let kind = if error.kind == ErrorKind::Closed { error.kind } else { ErrorKind::Io };
+        let kind = match error.kind {
+            // Whoever asks for an object would take it for what became of that.
+            ErrorKind::MissingObject | ErrorKind::Corrupt => ErrorKind::Invalid,
+            kind => kind,
+        };
         let (label, why) = (self.place.label(), plain(&error.text));
         Error::new(kind, format!("the host's credentials for {label}: {why}"))
     }
@@ -169,6 +172,10 @@ fn on_own_clock(expires_s: i64) -> Result<Nanos> {
     let left_s = expires_s.saturating_sub(clock::unix_s());
     match u64::try_from(left_s) {
         Ok(left) if left > 0 => Ok(clock::now().saturating_add(left.saturating_mul(NS_PER_S))),
-        _ => Err(Error::invalid(format!("they have ended {} s ago", left_s.unsigned_abs()))),
+        // The next ones may not have.
+        _ => {
+            let what = format!("they have ended {} s ago", left_s.unsigned_abs());
+            Err(Error::new(ErrorKind::Io, what))
+        }
     }
 }
