@@ -293,7 +293,7 @@ AQF_API aqf_status aqf_set_log(aqf_log_fn fn, void *context, int32_t level);
  * Any other status is taken for AQF_INVALID. A call that takes longer than ten seconds has failed
  * as with AQF_IO, whatever it returns later, and is tried again too, eleven calls in all: a request
  * that waits for a call which hangs ends with AQF_IO after two minutes, a checkpoint after two for
- * its flush, two for its manifest, and with keep_checkpoints some more for its commit.
+ * its flush, two for its manifest, and with keep_checkpoints up to twelve for its commit.
  * Flushes and merges are tried again whatever the status is, until the store is closed, for what
  * stands may be mended; a checkpoint, a drain or a write that waits for them ends with the status
  * once they have failed for ten seconds. */

@@ -37,14 +37,18 @@ pub fn ask(good: &[Status], call: impl FnOnce(*mut c_char, usize) -> i32) -> Res
     }
     let end = why.iter().position(|byte| *byte == 0).unwrap_or(why.len());
     let text = String::from_utf8_lossy(&why[..end]);
+    let text = match text.trim() {
+        "" => "its function gives no reason; have it write one to `why`",
+        text => text,
+    };
     let named = name(number).to_string_lossy();
     let kind = KINDS.iter().find(|(status, _)| *status as i32 == number);
     let Some(&(_, kind)) = kind else {
         return Err(Error::invalid(format!(
-            "the host answered with status {number} ({named}), which says nothing here: {text}"
+            "the host answered with status {number} ({named}), which no function of it returns: \
+             {text}"
         )));
     };
-    let text = if text.is_empty() { "the host gives no reason".into() } else { text };
     Err(Error::new(kind, format!("{text} ({named})")))
 }
 

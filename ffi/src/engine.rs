@@ -147,6 +147,12 @@ impl StoreObject {
     pub fn begin_restore(&self, handles: &[u8]) -> Result<StoreConfig, Failure> {
         let mut refused = None;
         self.change(|inner| match inner.state {
+            _ if self.config.keep == 0 && handles.is_empty() => {
+                refused = Some(
+                    "the request has no handle: pass those of checkpoints as its value; only a \
+                     store with the option keep_checkpoints is restored without",
+                );
+            }
             _ if !inner.states.is_empty() => {
                 refused = Some("the store has states already; restore before the first is opened");
             }

@@ -89,8 +89,9 @@ impl Shard {
             )));
         }
         if !open.handles.is_empty() {
-            let what = "a store that keeps its checkpoints itself begins with the newest of them: \
-                        open it without handles";
+            let what = "a store that keeps its checkpoints itself begins with the newest of them, \
+                        and takes no handles: leave them out, or have a store of another number \
+                        begin with them that does not (keep, in C keep_checkpoints, 0)";
             return Err(Error::invalid(what));
         }
         let none = ObjectName::root(open.number, 0);
@@ -347,10 +348,8 @@ impl Shard {
                 return self.committed(id, commit.into_root(), outbox);
             }
             Next::End(End::Taken(there)) => fenced(&there),
-            Next::End(End::Passed(above)) => {
-                unknown(&commit, &format!("{} is there", above.name()))
-            }
-            Next::End(End::Unknown(cause)) => unknown(&commit, &cause.text),
+            Next::End(End::Passed(above)) => passed(commit.root(), &above),
+            Next::End(End::Unknown(cause)) => unknown(commit.root(), &cause),
         };
         done(outbox, session, user_data, Err(error.clone()));
         self.lose(id, error, outbox);
@@ -411,6 +410,11 @@ pub(super) fn unreadable(root: &Root, error: Error) -> Error {
     Error::new(error.kind, what)
 }
 
+/// What the host of an opening does that another one took the store from.
+const LOST: &str = "This opening commits and deletes nothing any more; close it, and see that one \
+                    host has the store: to open it again takes it from the other, and begins with \
+                    the newest root";
+
 fn fenced(there: &Root) -> Error {
     let (name, store) = (there.name(), there.store);
     let by = there.incarnation.host_epoch;
@@ -418,21 +422,32 @@ fn fenced(there: &Root) -> Error {
         ErrorKind::Fenced,
         format!(
             "another opening took store {store} over, of host epoch {by}: {name} is its root. The \
-             checkpoint was not committed, and this opening commits and deletes nothing any more; \
-             close it, and open the store again: it begins with the newest root"
+             checkpoint was not committed. {LOST}"
         ),
     )
 }
 
-fn unknown(commit: &Commit, cause: &str) -> Error {
-    let root = commit.root();
+fn passed(root: &Root, above: &Root) -> Error {
+    let (name, there, store) = (root.name(), above.name(), root.store);
+    let by = above.incarnation.host_epoch;
     Error::new(
         ErrorKind::UnknownCommit,
         format!(
-            "it is not known whether {} was committed: {cause}. This opening commits and deletes \
+            "another opening took store {store} over, of host epoch {by}, and is at {there}: \
+             whether {name} was committed before is not known any more. {LOST}"
+        ),
+    )
+}
+
+fn unknown(root: &Root, cause: &Error) -> Error {
+    Error::new(
+        ErrorKind::UnknownCommit,
+        format!(
+            "it is not known whether {} was committed: {}. This opening commits and deletes \
              nothing any more; close it, and open store {} again: it begins with this checkpoint, \
              or with the one before",
             root.name(),
+            cause.text,
             root.store
         ),
     )

@@ -104,12 +104,13 @@ fn unknown(fight: &mut Fight) -> usize {
     fight.commit(1);
     assert_eq!((fight.seen.committed, fight.seen.unknown), (2, 1));
     let cut = fight.checkpoints.len() - 1;
-    refused(fight, ErrorKind::UnknownCommit);
+    let said = refused(fight, ErrorKind::UnknownCommit);
+    assert!(said.contains("it begins with this checkpoint, or with the one before"), "{said}");
     cut
 }
 
-/// The first opening answers nothing any more, and deletes nothing.
-fn refused(fight: &mut Fight, kind: ErrorKind) {
+/// The first opening answers nothing any more, and deletes nothing. What it says.
+fn refused(fight: &mut Fight, kind: ErrorKind) -> String {
     let mut opening = fight.openings.swap_remove(0);
     let (store, _) = opening.store.unwrap();
     let deletes = |opening: &Opening| {
@@ -136,9 +137,9 @@ fn refused(fight: &mut Fight, kind: ErrorKind) {
     let kinds: Vec<ErrorKind> = errors.iter().map(|error| error.kind).collect();
     // To close it is all that is left to do.
     assert_eq!(kinds, [kind; 3], "{errors:?}");
-    assert!(errors[0].text.contains("open"), "{}", errors[0].text);
     assert_eq!(deletes(&opening), before, "it deletes");
     fight.die(opening);
+    errors[0].text.to_string()
 }
 
 #[test]
@@ -201,7 +202,8 @@ fn an_opening_that_lost_the_store_is_told_and_stays_away() {
     fight.openings.push(first);
     fight.commit(1);
     assert_eq!((fight.seen.committed, fight.seen.fenced), (4, 1));
-    refused(&mut fight, ErrorKind::Fenced);
+    let said = refused(&mut fight, ErrorKind::Fenced);
+    assert!(said.contains("of host epoch 2") && said.contains("see that one host"), "{said}");
     fight.openings.push(second);
     fight.commit(2);
     assert_eq!(fight.seen.committed, 6, "the owner goes on");
@@ -226,7 +228,9 @@ fn an_opening_that_was_asleep_does_not_take_a_free_name_for_a_commit() {
     fight.commit(1);
     assert_eq!(fight.dfs.roots.risen, 1, "the name was free again");
     assert_eq!((fight.seen.committed, fight.seen.unknown), (15, 1));
-    refused(&mut fight, ErrorKind::UnknownCommit);
+    let said = refused(&mut fight, ErrorKind::UnknownCommit);
+    assert!(said.contains("took store") && said.contains("of host epoch 2, and is at"), "{said}");
+    assert!(said.contains("see that one host has the store"), "{said}");
     fight.die(other);
     fight.finish();
 }

@@ -112,14 +112,24 @@ impl RemotePlace {
                 _ => "it names no bucket, as in s3://bucket/prefix",
             }));
         }
+        let (place, path) = match scheme {
+            Scheme::Host => ("the name of a file system", "path"),
+            Scheme::WebHdfs => ("a host", "prefix"),
+            Scheme::Abfs => ("a container", "prefix"),
+            Scheme::S3 | Scheme::Gs => ("a bucket", "prefix"),
+        };
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:[]".contains(c);
+        if !bucket.chars().all(allowed) {
+            return Err(wrong(&format!("{place} is of letters, digits, - _ and .")));
+        }
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.~/=+@,".contains(c);
-        if !bucket.chars().all(allowed) || !prefix.chars().all(plain) {
-            return Err(wrong("bucket and prefix are of letters, digits, - _ . and /"));
+        if !prefix.chars().all(plain) {
+            let what = format!("the {path} behind it is of letters, digits, - _ . ~ = + @ , and /");
+            return Err(wrong(&what));
         }
         let steps: Vec<&str> = prefix.split('/').filter(|step| !step.is_empty()).collect();
         if steps.iter().any(|&step| step == "." || step == "..") {
-            return Err(wrong("a prefix goes down only: . and .. are no steps of it"));
+            return Err(wrong(&format!("a {path} goes down only: . and .. are no steps of it")));
         }
         let mut root = String::from("/");
         for step in steps {

@@ -31,7 +31,10 @@ fn what_is_no_root_is_refused_and_not_repeated() {
         ("abfs://c/x", "write the account"),
         ("s3://me:hunter2@b/x", "belong into the environment"),
         ("s3://b/../x", "goes down only"),
-        ("s3://b/x y", "letters, digits"),
+        ("s3://b/x y", "the prefix behind it is of letters, digits"),
+        ("host://b/x y", "the path behind it is of letters, digits"),
+        ("host://b/../x", "a path goes down only"),
+        ("host://b c", "the name of a file system is of letters, digits"),
         ("s3://b\r\n/x", "letters, digits"),
     ] {
         let error = parse(url).unwrap_err();
