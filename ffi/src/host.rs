@@ -29,7 +29,11 @@ fn set_file_system(name: &str, functions: Option<&layout::FileSystem>) -> Outcom
         FILE_SYSTEMS.take_back(name)?;
         return Ok(Status::Ok);
     };
-    let layout::FileSystem { put, read, size, list, remove, .. } = functions;
+    let layout::FileSystem { put, read, size, list, remove, reserved, .. } = functions;
+    if *reserved != 0 {
+        let text = format!("the field reserved of the file system is {reserved}, and not zero");
+        return Err(Failure::invalid(text));
+    }
     let there = [
         ("put", put.is_some()),
         ("read", read.is_some()),

@@ -235,7 +235,10 @@ fn each<'a>(
         }
         seen.push(name);
         let shown = if is_secret { "..." } else { value };
-        set(name, value).map_err(|what| wrong(format!("{name} = {shown}: {what}")))?;
+        set(name, value).map_err(|what| match value {
+            "" => wrong(format!("`{name}` has no value: {what}")),
+            _ => wrong(format!("{name} = {shown}: {what}")),
+        })?;
     }
     Ok(())
 }

@@ -120,9 +120,16 @@ impl Dfs {
     /// Opens the root that `url` names as whoever `access` says, which only stores ask for.
     ///
     /// # Errors
-    /// As `open`; `Invalid` for credentials that the store cannot take.
+    /// As `open`; `Invalid` for credentials that the store cannot take, or that nobody asks for.
     pub fn open_as(url: &str, access: &Access) -> Result<Self> {
         let parsed = url::parse(url)?;
+        if !matches!(access, Access::Environment) && !parsed.place.asks_who() {
+            let url = url.split('?').next().unwrap_or_default();
+            return Err(Error::invalid(format!(
+                "DFS url {url}: nobody there asks for credentials; leave out those that the host \
+                 gives, and the name of a source of them"
+            )));
+        }
         let seed = parsed.seed.map_or_else(entropy::seed, Ok)?;
         let faults = Faults::new(parsed.latency, parsed.fail, seed);
         let counters = Counters::default();

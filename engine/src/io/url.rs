@@ -24,6 +24,14 @@ pub enum Place {
     Remote(Box<RemotePlace>),
 }
 
+impl Place {
+    /// Whether it is a store that asks who somebody is.
+    #[must_use]
+    pub fn asks_who(&self) -> bool {
+        matches!(self, Self::Remote(place) if place.scheme != Scheme::Host)
+    }
+}
+
 /// A url taken apart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DfsUrl {

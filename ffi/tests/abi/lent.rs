@@ -31,6 +31,8 @@ struct Shelf {
     hangs: AtomicBool,
     inside: AtomicU32,
     calls_back: AtomicBool,
+    // It fails without a text.
+    silent: AtomicBool,
     answered: AtomicI32,
     lists: AtomicU32,
 }
@@ -80,6 +82,9 @@ impl Shelf {
         let less = |left: u32| left.checked_sub(1);
         if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_err() {
             return OK;
+        }
+        if self.silent.load(Ordering::Relaxed) {
+            return self.status.load(Ordering::Relaxed);
         }
         let text = b"the shelf is full, token=hunter2 ".repeat(40);
         // No NUL: the library must not read behind the place.
@@ -270,6 +275,13 @@ fn what_a_file_system_answers_is_understood_or_refused() {
         assert!(error.text.contains("shelf") && !error.text.contains("hunter2"), "{error}");
         assert!(error.text.len() < 700, "{error}");
     }
+    shelf.silent.store(true, Ordering::Relaxed);
+    for (status, said) in [(IO, "(AQF_IO)"), (77, "status 77 (AQF_UNKNOWN)")] {
+        shelf.fail(1, status);
+        let error = dfs.size(&object(1)).unwrap_err();
+        assert!(error.text.contains("gives no reason; have it write one"), "{error}");
+        assert!(error.text.contains(said), "{error}");
+    }
     for said in ["no path", "no path", "no path", "not below /lent/"] {
         let error = dfs.list(3).unwrap_err();
         assert!(error.kind == ErrorKind::Invalid && error.text.contains(said), "{error}");
@@ -307,7 +319,9 @@ fn a_file_system_that_is_none_is_refused() {
     assert_eq!(lend("none", &FileSystem { struct_size: 8, ..whole }), INVALID);
     assert_eq!(lend("none", &FileSystem { list: None, ..whole }), INVALID);
     assert!(last_error().contains("no function list"), "{}", last_error());
-    for name in ["", "a/b", &"x".repeat(65)] {
+    assert_eq!(lend("none", &FileSystem { reserved: 5, ..whole }), INVALID);
+    assert!(last_error().contains("reserved"), "{}", last_error());
+    for name in ["", "a/b", ".", "..", &"x".repeat(65)] {
         assert_eq!(lend(name, &whole), INVALID, "{name}");
     }
     // SAFETY: a null name has no bytes.

@@ -12,6 +12,7 @@ use aquifer_ffi::*;
 mod bounds;
 mod host;
 mod lent;
+mod told;
 
 use host::*;
 

@@ -27,9 +27,12 @@ impl<T: ?Sized> Lent<T> {
     /// `Invalid` for a name that a url cannot have, or that is taken.
     pub fn lend(&self, name: &str, thing: Arc<T>) -> Result<()> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if name.is_empty() || name.len() > HOST_NAME_BYTES_MAX || !name.chars().all(allowed) {
+        let is_step = [".", ".."].contains(&name);
+        let long = name.len() > HOST_NAME_BYTES_MAX;
+        if name.is_empty() || long || is_step || !name.chars().all(allowed) {
             return Err(Error::invalid(format!(
-                "the name of a {} has 1 to {HOST_NAME_BYTES_MAX} letters, digits, - _ and .",
+                "the name of a {} has 1 to {HOST_NAME_BYTES_MAX} letters, digits, - _ and ., and \
+                 is not . or ..",
                 self.what
             )));
         }

@@ -310,7 +310,7 @@ fn a_file_system_is_taken_back_once_no_engine_uses_it() {
     assert!(FILE_SYSTEMS.take_back(&fs).unwrap_err().text.contains("no file system is lent"));
     let gone = Dfs::open(&format!("host://{fs}/x")).unwrap_err();
     assert!(gone.text.contains("only inside the process of the host"), "{gone}");
-    for wrong in ["", "a/b", "a b", "\u{e4}", &"x".repeat(65)] {
+    for wrong in ["", "a/b", "a b", ".", "..", "\u{e4}", &"x".repeat(65)] {
         assert!(
             FILE_SYSTEMS.lend(wrong, shelf.clone()).unwrap_err().text.contains("letters"),
             "{wrong}"

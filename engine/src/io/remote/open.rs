@@ -25,9 +25,16 @@ pub(super) fn operators(
     given: &Given,
     refused: &Arc<AtomicBool>,
 ) -> Result<(Operator, Operator)> {
+    let names = names(place.scheme);
+    if let Some(other) = given.names().find(|name| !names.contains(name)) {
+        let (label, scheme, names) = (place.label(), place.scheme.name(), names.join(", "));
+        return Err(Error::invalid(format!(
+            "DFS url {label}: the credential {other} is none of {scheme}, which takes {names}"
+        )));
+    }
     let built = match place.scheme {
         Scheme::S3 => build(s3(place, given)?),
-        Scheme::Gs => build(gs(place, given)?),
+        Scheme::Gs => build(gs(place, given)),
         Scheme::Abfs => build(abfs(place, given)?),
         Scheme::WebHdfs => build(webhdfs(place, given)),
         Scheme::Host => return Err(Error::invalid("a host's file system is no store of HTTP")),
@@ -49,6 +56,19 @@ pub(super) fn operators(
     let retries = retries.with_notify(move |_: RetryEvent<'_>| again.part_failed());
     let patient = operator.clone().with_context(context(parts)).layer(limits.clone());
     Ok((operator.with_context(context(transport)).layer(limits), patient.layer(retries)))
+}
+
+/// The credentials that a protocol knows.
+fn names(scheme: Scheme) -> &'static [&'static str] {
+    match scheme {
+        Scheme::S3 => &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"],
+        Scheme::Gs => &["GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_OAUTH_ACCESS_TOKEN"],
+        Scheme::Abfs => {
+            &["AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN"]
+        }
+        Scheme::WebHdfs => &["HADOOP_USER_NAME", "WEBHDFS_DELEGATION_TOKEN"],
+        Scheme::Host => &[],
+    }
 }
 
 fn build(builder: impl Builder) -> opendal::Result<Operator> {
@@ -79,11 +99,6 @@ impl ProvideCredential for Keys {
     }
 }
 
-// Credentials of a protocol that the host did not give all of.
-fn lacking(place: &RemotePlace, names: &str) -> Error {
-    Error::invalid(format!("DFS url {}: the host gives {names}", place.label()))
-}
-
 fn s3(place: &RemotePlace, given: &Given) -> Result<S3> {
     let mut builder = S3::default().bucket(&place.bucket).root(&place.root);
     match &place.endpoint {
@@ -103,8 +118,13 @@ fn s3(place: &RemotePlace, given: &Given) -> Result<S3> {
     }
     if !given.is_empty() {
         let keys = given.get("AWS_ACCESS_KEY_ID").zip(given.get("AWS_SECRET_ACCESS_KEY"));
-        let (id, secret) = keys
-            .ok_or_else(|| lacking(place, "no AWS_ACCESS_KEY_ID with an AWS_SECRET_ACCESS_KEY"))?;
+        let (id, secret) = keys.ok_or_else(|| {
+            let (label, names) = (place.label(), given.names().collect::<Vec<_>>().join(", "));
+            Error::invalid(format!(
+                "DFS url {label}: the host gives {names} alone: give AWS_ACCESS_KEY_ID and \
+                 AWS_SECRET_ACCESS_KEY, which belong together"
+            ))
+        })?;
         let token = given.get("AWS_SESSION_TOKEN");
         let keys = Keys(AwsCredential {
             access_key_id: id.to_owned(),
@@ -121,28 +141,21 @@ fn s3(place: &RemotePlace, given: &Given) -> Result<S3> {
     })
 }
 
-fn gs(place: &RemotePlace, given: &Given) -> Result<Gcs> {
+fn gs(place: &RemotePlace, given: &Given) -> Gcs {
     let mut builder = Gcs::default().bucket(&place.bucket).root(&place.root);
     if let Some(endpoint) = &place.endpoint {
         builder = builder.endpoint(endpoint);
     }
-    if !given.is_empty() {
-        let token = given.get("GOOGLE_OAUTH_ACCESS_TOKEN");
-        let file = given.get("GOOGLE_APPLICATION_CREDENTIALS");
-        builder = match (token, file) {
-            (Some(token), _) => builder.token(token.to_owned()),
-            (None, Some(file)) => builder.credential_path(file),
-            (None, None) => {
-                let names = "neither GOOGLE_OAUTH_ACCESS_TOKEN nor GOOGLE_APPLICATION_CREDENTIALS";
-                return Err(lacking(place, names));
-            }
-        };
+    if let Some(token) = given.get("GOOGLE_OAUTH_ACCESS_TOKEN") {
+        builder = builder.token(token.to_owned());
+    } else if let Some(file) = given.get("GOOGLE_APPLICATION_CREDENTIALS") {
+        builder = builder.credential_path(file);
     }
-    Ok(match place.credentials {
+    match place.credentials {
         Credentials::Environment => builder.disable_vm_metadata(),
         Credentials::Instance => builder,
         Credentials::Anonymous => builder.disable_vm_metadata().skip_signature(),
-    })
+    }
 }
 
 fn abfs(place: &RemotePlace, given: &Given) -> Result<Azblob> {
