@@ -351,6 +351,11 @@ impl Shard {
             Next::End(End::Passed(above)) => passed(commit.root(), &above),
             Next::End(End::Unknown(cause)) => unknown(commit.root(), &cause),
         };
+        let count = match error.kind {
+            ErrorKind::Fenced => &mut self.counters.commits_fenced,
+            _ => &mut self.counters.commits_unknown,
+        };
+        *count += 1;
         done(outbox, session, user_data, Err(error.clone()));
         self.lose(id, error, outbox);
     }

@@ -115,6 +115,10 @@ pub struct ShardCounters {
     pub stalls: u64,
     /// Checkpoints completed.
     pub checkpoints: u64,
+    /// Checkpoints that stores did not commit because another opening had taken them over.
+    pub commits_fenced: u64,
+    /// Checkpoints of which it is not known whether they were committed.
+    pub commits_unknown: u64,
     /// Rows evicted from memory.
     pub rows_evicted: u64,
     /// Blocks and manifests that a store brought with wrong bytes and that were read once more.

@@ -138,6 +138,9 @@ fn refused(fight: &mut Fight, kind: ErrorKind) -> String {
     // To close it is all that is left to do.
     assert_eq!(kinds, [kind; 3], "{errors:?}");
     assert_eq!(deletes(&opening), before, "it deletes");
+    let counters = opening.sim.counters();
+    let lost = (counters.commits_fenced, counters.commits_unknown);
+    assert_eq!(lost, if kind == ErrorKind::Fenced { (1, 0) } else { (0, 1) });
     fight.die(opening);
     errors[0].text.to_string()
 }

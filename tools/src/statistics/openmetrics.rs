@@ -300,7 +300,13 @@ fn jobs(out: &mut Out<'_, '_>, all: &Statistics) -> fmt::Result {
     let pace = of_shards(all, |s| s.jobs.pace);
     out.gauge("write_pace", "Bytes jobs must write for each byte of a write", None, pace)?;
     let checkpoints = of_shards(all, |s| s.counters.checkpoints);
-    out.counter("checkpoints", "Checkpoints completed", None, checkpoints)
+    out.counter("checkpoints", "Checkpoints completed", None, checkpoints)?;
+    let lost = of_parts(
+        all,
+        "end",
+        &[("fenced", |s| s.counters.commits_fenced), ("unknown", |s| s.counters.commits_unknown)],
+    );
+    out.counter("commits_lost", "Commits that ended as another opening's, or unknown", None, lost)
 }
 
 fn compactors(out: &mut Out<'_, '_>, all: &Statistics) -> fmt::Result {

@@ -1,7 +1,9 @@
 use aquifer::io::dfs::DfsCounters;
 use aquifer::io::requests::Requests;
 use aquifer::shard::compactors::CompactorStatistics;
-use aquifer::shard::statistics::{Kind, LatencyStatistics, StateStatistics, StoreStatistics, Tier};
+use aquifer::shard::statistics::{
+    Kind, LatencyStatistics, ShardCounters, StateStatistics, StoreStatistics, Tier,
+};
 
 use super::*;
 
@@ -14,8 +16,10 @@ fn statistics() -> Statistics {
     histogram.record(1_000, 1);
     histogram.record(LATENCY_NS_MAX, 1);
     let latency = LatencyStatistics { kind: Kind::Get, tier: Tier::Dfs, histogram };
+    let counters = ShardCounters { commits_fenced: 1, commits_unknown: 2, ..Default::default() };
     let shard = ShardStatistics {
         shard: 1,
+        counters,
         blocked_ns: 1_500_000_000,
         requests: Requests { gets: 5, get_bytes: 4096, ..Requests::default() },
         latencies: vec![latency],
@@ -50,6 +54,8 @@ fn figures_stand_under_their_names_and_labels() {
     has(&text, r#"aquifer_gets_total{shard="1",store="9",state="a \"b\"\\\n",by="row"} 5"#);
     has(&text, r#"aquifer_sessions_blocked_seconds_total{shard="1"} 1.5"#);
     has(&text, "aquifer_dfs_retries_total 0");
+    has(&text, r#"aquifer_commits_lost_total{shard="1",end="fenced"} 1"#);
+    has(&text, r#"aquifer_commits_lost_total{shard="1",end="unknown"} 2"#);
     has(&text, r#"aquifer_merges_elsewhere_total{end="done"} 3"#);
     has(&text, r#"aquifer_merges_elsewhere_total{end="returned"} 1"#);
     has(&text, r#"aquifer_compactor_failures_total{address="far:7070"} 2"#);
