@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use aquifer::io::dfs::Dfs;
 use aquifer::io::host::credentials::{CredentialSource, Given, Lease, SOURCES, Secret};
+use aquifer::io::retry::patiently;
 use aquifer::shard::engine::{Access, Config};
 use aquifer::types::error::ErrorKind;
 use aquifer::types::{Error, ObjectName, Result};
@@ -162,7 +163,8 @@ fn an_engine_goes_on_when_its_credentials_were_exchanged() {
     assert!(error.text.contains("credentials for s3://rotation/state/: the vault is"), "{error}");
     assert!(!error.text.contains("hunter2"), "{error}");
     vault.fails.store(false, Ordering::Relaxed);
-    assert_eq!(dfs.size(&name()).unwrap_err().kind, ErrorKind::MissingObject);
+    let again = patiently(|| dfs.size(&name()));
+    assert_eq!(again.unwrap_err().kind, ErrorKind::MissingObject);
     dfs.close(PATIENCE).unwrap();
     let mut host = open(&url, access, Some(handle));
     get(&mut host);

@@ -449,6 +449,11 @@ fn a_source_of_credentials_that_gives_none_is_told() {
         assert_eq!((error.kind, answer_.asked.load(Ordering::Relaxed)), (kind, 1), "{error}");
         assert!(error.text.contains(said) && !error.text.contains("hunter2"), "{error}");
         assert!(error.text.contains("credentials for s3://bucket/state/"), "{error}");
+        // Who asks for something meanwhile hears what the source said last.
+        for _ in 0..1000 {
+            assert_eq!(size().unwrap_err().kind, kind);
+        }
+        assert!(answer_.asked.load(Ordering::Relaxed) < 100, "once a second at most");
         assert_eq!(set(None), INVALID, "it is in use");
         dfs.close(Duration::from_secs(60)).unwrap();
         assert_eq!(set(None), OK);

@@ -62,8 +62,9 @@ impl fmt::Debug for Source {
 #[derive(Default)]
 struct State {
     client: Option<Arc<Client>>,
-    // When the host was asked last.
+    // When the host answered last, or did not in time, and what it refused then.
     asked: Option<Nanos>,
+    refusal: Option<Error>,
 }
 
 impl Clients {
@@ -115,14 +116,20 @@ impl Clients {
         if let Some(client) = good.or_else(|| state.client.clone().filter(|_| just_asked)) {
             return Ok(client);
         }
-        state.asked = Some(now);
-        match self.ask(source).await {
+        if let Some(refusal) = state.refusal.as_ref().filter(|_| just_asked) {
+            return Err(refusal.clone());
+        }
+        let asked = self.ask(source).await;
+        state.asked = Some(clock::now());
+        match asked {
             Ok(client) => {
+                state.refusal = None;
                 state.client = Some(client.clone());
                 Ok(client)
             }
             Err(error) => {
                 let error = self.named(&error);
+                state.refusal = Some(error.clone());
                 let last = state.client.clone().ok_or_else(|| error.clone())?;
                 log::warn!("{}; the old ones serve on while they last", error.text);
                 Ok(last)
