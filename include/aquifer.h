@@ -55,7 +55,7 @@ extern "C" {
 
 /* The version of this interface. It grows by one with every addition; a library serves programs
  * that were compiled with its own version and with all earlier ones down to AQF_ABI_OLDEST. */
-#define AQF_ABI_VERSION 1u
+#define AQF_ABI_VERSION 2u
 #define AQF_ABI_OLDEST 1u
 
 typedef uint64_t aqf_engine;
@@ -331,6 +331,18 @@ typedef struct aqf_file_system {
 
     /* Deletes an object; AQF_OK also if it is not there. */
     aqf_status (*remove)(void *context, const char *path, char *why, size_t why_size);
+
+    /* May be null; not in version 1. Gives a url that carries its own permission to get an object, such
+     * as a presigned one, as text with a NUL, at most `size` bytes. `*expires_s`: when it ends, seconds
+     * since 1970; leave it 0 if that is not known. AQF_ABSENT: there is none. Where io_uring is allowed,
+     * shards then read the object by themselves, with GETs of ranges over HTTP/1.1, and `read` is called
+     * for what these do not bring. Called behind the first read of an object that was opened, when its
+     * url has ended, and when one is refused that served before; if it fails, or gives what cannot be
+     * used, that is logged and `read` is called. The url is of https, or of http on this machine (elsewhere
+     * `dfs = host://NAME/PATH?plaintext=allowed` is needed); it has no user name and no fragment, and is
+     * shown nowhere. */
+    aqf_status (*url)(void *context, const char *path, char *url, size_t size, int64_t *expires_s,
+                      char *why, size_t why_size);
 } aqf_file_system;
 
 /* flags of aqf_file_system.put. Without AQF_PUT_MORE the piece is the last; it may have no bytes. */

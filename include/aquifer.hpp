@@ -298,6 +298,13 @@ public:
     virtual std::uint64_t size(const char *path) = 0;
     virtual void list(const char *prefix, const Add &add) = 0;
     virtual void remove(const char *path) = 0;
+
+    struct SignedUrl {
+        std::string url;
+        std::int64_t expires_s; // seconds since 1970, or 0 if that is not known
+    };
+    // Where an object is got by a url alone, if there is such a url.
+    virtual std::optional<SignedUrl> url(const char * /*path*/) { return std::nullopt; }
 };
 
 namespace detail {
@@ -332,6 +339,7 @@ public:
         functions.size = size;
         functions.list = list;
         functions.remove = remove;
+        functions.url = url;
         check(aqf_set_file_system(name_.data(), name_.size(), &functions));
     }
     LentFileSystem(const LentFileSystem &) = delete;
@@ -394,6 +402,17 @@ private:
     static aqf_status remove(void *context, const char *path, char *why, std::size_t why_size) {
         return detail::guarded(why, why_size, [&] {
             of(context).remove(path);
+            return AQF_OK;
+        });
+    }
+    static aqf_status url(void *context, const char *path, char *url, std::size_t size,
+                          std::int64_t *expires_s, char *why, std::size_t why_size) {
+        return detail::guarded(why, why_size, [&] {
+            const std::optional<FileSystem::SignedUrl> is = of(context).url(path);
+            if (!is) return AQF_ABSENT;
+            if (is->url.size() >= size) throw Error(AQF_TOO_LARGE, "the url is too long");
+            url[is->url.copy(url, size - 1)] = '\0';
+            *expires_s = is->expires_s;
             return AQF_OK;
         });
     }

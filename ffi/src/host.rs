@@ -1,19 +1,20 @@
 //! What a host lends: its functions as the engine knows them.
 
 use std::ffi::{CString, c_char, c_void};
+use std::mem::offset_of;
 use std::slice;
 use std::sync::Arc;
 
-use aquifer::io::host::credentials::{CredentialSource, Given, Lease, SOURCES};
-use aquifer::io::host::{End, Entry, FILE_SYSTEMS, FileSystem, Piece};
-use aquifer::limits::{CREDENTIALS_BYTES_MAX, HOST_NAME_BYTES_MAX};
+use aquifer::io::host::credentials::{CredentialSource, Given, Lease, SOURCES, Secret};
+use aquifer::io::host::{End, Entry, FILE_SYSTEMS, FileSystem, Piece, SignedUrl};
+use aquifer::limits::{CREDENTIALS_BYTES_MAX, HOST_NAME_BYTES_MAX, HOST_URL_BYTES_MAX};
 use aquifer::types::{Error, Result};
 
 use crate::callback::ask;
 use crate::layout::{self, CredentialsFn, put};
 use crate::requests::bytes;
 use crate::status::{Failure, Outcome, Status, call};
-use crate::{check, check_size};
+use crate::{check, check_size_from};
 
 /// A file system with all its functions.
 struct Functions(layout::FileSystem);
@@ -134,6 +135,53 @@ impl FileSystem for Functions {
         })?;
         Ok(())
     }
+
+    fn url(&self, path: &str) -> Result<Option<SignedUrl>> {
+        let Some(url) = self.0.url else { return Ok(None) };
+        let (path, mut expires_s) = (c_path(path)?, 0_i64);
+        let mut text = Text::new(HOST_URL_BYTES_MAX + 1);
+        let said = ask(&[Status::Ok, Status::Absent], |why, why_size| {
+            let (to, size, expires_s) = (text.place(), text.0.len(), &raw mut expires_s);
+            // SAFETY: as the header says of the function; it may fill `size` bytes.
+            unsafe { url(self.0.context, path.as_ptr(), to, size, expires_s, why, why_size) }
+        })?;
+        if said == Status::Absent {
+            return Ok(None);
+        }
+        let url = std::str::from_utf8(text.read("a url")?);
+        let url = url.map_err(|_| Error::invalid("a url that is not UTF-8"))?;
+        let expires_s = (expires_s != 0).then_some(expires_s);
+        Ok(Some(SignedUrl { url: Secret::new(url), expires_s }))
+    }
+}
+
+/// Memory for a text of the host that nobody else may know.
+struct Text(Vec<u8>);
+
+impl Text {
+    fn new(size: usize) -> Self {
+        Self(vec![0; size])
+    }
+
+    fn place(&mut self) -> *mut c_char {
+        self.0.as_mut_ptr().cast()
+    }
+
+    /// What stands before the NUL.
+    fn read(&self, what: &str) -> Result<&[u8]> {
+        let end = self.0.iter().position(|byte| *byte == 0);
+        end.map(|end| &self.0[..end]).ok_or_else(|| {
+            let most = self.0.len() - 1;
+            Error::invalid(format!("{what} without a NUL, or of more than {most} bytes"))
+        })
+    }
+}
+
+impl Drop for Text {
+    fn drop(&mut self) {
+        // It lies in memory that is used again.
+        self.0.fill(0);
+    }
 }
 
 /// Where a list goes.
@@ -194,26 +242,15 @@ fn set_credentials(name: &str, function: Option<CredentialsFn>, context: *mut c_
 impl CredentialSource for Source {
     fn credentials(&self, place: &str) -> Result<Lease> {
         let place = c_path(place)?;
-        let (mut text, mut expires_s) = (vec![0_u8; CREDENTIALS_BYTES_MAX], 0_i64);
-        let asked = ask(&[Status::Ok], |why, why_size| {
-            let (to, size) = (text.as_mut_ptr().cast(), text.len());
+        let (mut text, mut expires_s) = (Text::new(CREDENTIALS_BYTES_MAX), 0_i64);
+        ask(&[Status::Ok], |why, why_size| {
+            let (to, size) = (text.place(), text.0.len());
             let (place, expires_s) = (place.as_ptr(), &raw mut expires_s);
             // SAFETY: as the header says of the function; it may fill `size` bytes.
             unsafe { (self.function)(self.context, place, to, size, expires_s, why, why_size) }
-        });
-        let end = text.iter().position(|byte| *byte == 0);
-        let given = asked.and_then(|_| match end {
-            Some(end) => Given::parse(&text[..end]),
-            None => {
-                let most = CREDENTIALS_BYTES_MAX - 1;
-                Err(Error::invalid(format!(
-                    "credentials without a NUL, or of more than {most} bytes"
-                )))
-            }
-        });
-        // It lies in memory that is used again.
-        text.fill(0);
-        Ok(Lease { given: given?, expires_s: (expires_s != 0).then_some(expires_s) })
+        })?;
+        let given = Given::parse(text.read("credentials")?)?;
+        Ok(Lease { given, expires_s: (expires_s != 0).then_some(expires_s) })
     }
 }
 
@@ -250,10 +287,29 @@ pub unsafe extern "C" fn aqf_set_file_system(
             return set_file_system(name, None);
         }
         check(file_system, "file_system")?;
+        // What a program of version 1 does not have is null.
+        let mut functions = layout::FileSystem {
+            struct_size: 0,
+            reserved: 0,
+            context: std::ptr::null_mut(),
+            put: None,
+            read: None,
+            size: None,
+            list: None,
+            remove: None,
+            url: None,
+        };
+        let least = offset_of!(layout::FileSystem, url);
         // SAFETY: not null, aligned, and as the header says.
-        check_size::<layout::FileSystem>(unsafe { (*file_system).struct_size }, "the file system")?;
-        // SAFETY: as above, and it is as large as this version reads.
-        set_file_system(name, Some(unsafe { &*file_system }))
+        let size = unsafe { (*file_system).struct_size };
+        let size = check_size_from::<layout::FileSystem>(least, size, "the file system")?;
+        let size = size.min(size_of::<layout::FileSystem>());
+        // SAFETY: it has so many bytes, as the header says, and its fields are those of the copy.
+        unsafe {
+            let to = (&raw mut functions).cast::<u8>();
+            to.copy_from_nonoverlapping(file_system.cast(), size);
+        }
+        set_file_system(name, Some(&functions))
     })
 }
 

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 use std::ptr::null;
 
 /// `AQF_ABI_VERSION`.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 /// `AQF_ABI_OLDEST`.
 pub const ABI_OLDEST: u32 = 1;
 /// `AQF_KEY_GROUP_AUTO`.
@@ -229,6 +229,20 @@ pub type RemoveFn = unsafe extern "C" fn(
     why_size: usize,
 ) -> i32;
 
+/// `url` of `aqf_file_system`.
+///
+/// # Safety
+/// The library passes what the header says, from any thread.
+pub type UrlFn = unsafe extern "C" fn(
+    context: *mut c_void,
+    path: *const c_char,
+    url: *mut c_char,
+    size: usize,
+    expires_s: *mut i64,
+    why: *mut c_char,
+    why_size: usize,
+) -> i32;
+
 /// `aqf_file_system`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -242,6 +256,7 @@ pub struct FileSystem {
     pub size: Option<SizeFn>,
     pub list: Option<ListFn>,
     pub remove: Option<RemoveFn>,
+    pub url: Option<UrlFn>,
 }
 
 /// `aqf_credentials_fn`.

@@ -56,7 +56,12 @@ unsafe fn give<T>(to: *mut T, what: &str, value: T) -> Result<(), Failure> {
 
 // Checks the size that a host's struct says it has.
 fn check_size<T>(struct_size: u32, what: &str) -> Result<usize, Failure> {
-    let (size, least) = (struct_size as usize, size_of::<T>());
+    check_size_from::<T>(size_of::<T>(), struct_size, what)
+}
+
+// The same, of a struct that had `least` bytes in the oldest version that is served.
+fn check_size_from<T>(least: usize, struct_size: u32, what: &str) -> Result<usize, Failure> {
+    let size = struct_size as usize;
     if size < least || size > STRUCT_BYTES_MAX || !size.is_multiple_of(align_of::<T>()) {
         let text = format!(
             "{what} has struct_size {size}, and this version reads {least}: set it to sizeof, as \

@@ -118,7 +118,8 @@ fn expected() -> BTreeMap<String, i64> {
         read = "read",
         size = "size",
         list = "list",
-        remove = "remove"
+        remove = "remove",
+        url = "url"
     );
     all.extend(numbers().map(|(name, number)| (name.to_owned(), number)));
     all.extend(statuses());
@@ -223,22 +224,65 @@ fn the_headers_are_strict_c_and_cpp() {
     }
 }
 
+// Builds a program in C++ that needs the header alone, and runs it: it ends with 0.
+fn run_cpp(text: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, program) = (folder.path().join("host.cpp"), folder.path().join("host"));
+    std::fs::write(&source, text).unwrap();
+    let mut build = Command::new("g++");
+    build.args(["-std=c++17", "-Wall", "-Wextra", "-Werror"]).arg("-I").arg(root().join("include"));
+    run(build.arg(&source).arg("-o").arg(&program));
+    run(&mut Command::new(&program));
+}
+
 #[test]
 fn a_length_beyond_32_bits_is_thrown() {
-    let folder = tempfile::tempdir().unwrap();
-    let source = folder.path().join("long.cpp");
-    let text = "#include <aquifer.hpp>\n\
-                int main() {\n\
-                    const std::string_view key(\"k\", (1ull << 32) + 1);\n\
-                    try { aquifer::State{}.get(key); } catch (const aquifer::Error &error) {\n\
-                        return error.status() == AQF_TOO_LARGE ? 0 : 2;\n\
-                    }\n\
-                    return 1;\n\
-                }\n";
-    std::fs::write(&source, text).unwrap();
-    let program = folder.path().join("long");
-    let mut build = Command::new("g++");
-    build.arg("-std=c++17").arg("-I").arg(root().join("include")).arg(&source);
-    run(build.arg("-o").arg(&program));
-    run(&mut Command::new(&program));
+    run_cpp(
+        r#"#include <aquifer.hpp>
+        int main() {
+            const std::string_view key("k", (1ull << 32) + 1);
+            try { aquifer::State{}.get(key); } catch (const aquifer::Error &error) {
+                return error.status() == AQF_TOO_LARGE ? 0 : 2;
+            }
+            return 1;
+        }"#,
+    );
+}
+
+#[test]
+fn a_url_of_a_file_system_in_cpp_comes_whole_or_not() {
+    run_cpp(
+        r#"#include <aquifer.hpp>
+        #include <cstring>
+        static aqf_file_system lent;
+        aqf_status aqf_set_file_system(const char *, size_t, const aqf_file_system *functions) {
+            if (functions) lent = *functions;
+            return AQF_OK;
+        }
+        size_t aqf_last_error(char *, size_t) { return 0; }
+        const char *aqf_status_name(aqf_status) { return ""; }
+        struct Signs : aquifer::FileSystem {
+            bool put(const Piece &) override { return true; }
+            size_t read(const char *, uint64_t, void *, size_t) override { return 0; }
+            uint64_t size(const char *) override { return 0; }
+            void list(const char *, const Add &) override {}
+            void remove(const char *) override {}
+            std::optional<SignedUrl> url(const char *path) override {
+                if (path == std::string_view("/none")) return aquifer::FileSystem::url(path);
+                return SignedUrl{std::string("https://store") + path, 7};
+            }
+        };
+        int main() {
+            Signs signs;
+            aquifer::LentFileSystem lends("signs", signs);
+            char url[16], why[100];
+            std::int64_t end = 0;
+            const auto ask = [&](const char *path) {
+                return lent.url(lent.context, path, url, sizeof url, &end, why, sizeof why);
+            };
+            if (ask("/none") != AQF_ABSENT) return 1;
+            if (ask("/a") != AQF_OK || std::strcmp(url, "https://store/a") || end != 7) return 2;
+            return ask("/ab") == AQF_TOO_LARGE ? 0 : 3;
+        }"#,
+    );
 }

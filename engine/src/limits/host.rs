@@ -10,6 +10,14 @@ pub const HOST_NAME_BYTES_MAX: usize = 64;
 /// Objects that one list of a host may name: a hundred TiB of tables, and less than a GiB of names.
 pub const HOST_LISTED_MAX: usize = 1 << 20;
 
+/// Longest url that a host signs for an object, bytes: a target, with room for the name of a
+/// server, which has 253 at most.
+pub const HOST_URL_BYTES_MAX: usize = super::HTTP_TARGET_BYTES_MAX + 512;
+
+/// It is not used for the last part of its life, as a divisor, and never for longer than for
+/// `CREDENTIALS_SPARE_S`: a request takes its time, and some hosts sign for a minute.
+pub const HOST_URL_SPARE_DIVISOR: u64 = 10;
+
 /// A host's text for an error has so many bytes at most: a few lines for people.
 pub const HOST_ERROR_BYTES_MAX: usize = 1024;
 

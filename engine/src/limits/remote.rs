@@ -27,6 +27,10 @@ pub const REMOTE_TARGET_SPARE_S: u64 = 900;
 /// The name of a server is looked up again after so long, seconds, as stores ask to.
 pub const REMOTE_NAME_S: u64 = 60;
 
+/// Servers of a root that are remembered: a store has one or two, and what a host signs may be at
+/// any.
+pub const REMOTE_SERVERS_MAX: usize = 256;
+
 /// Parts of an object that a store gets one by one, bytes: the least that Amazon S3 takes.
 pub const REMOTE_PART_BYTES: usize = 5 << 20;
 

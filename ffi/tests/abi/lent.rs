@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_void};
+use std::mem::offset_of;
 use std::ptr::null_mut;
 use std::slice;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
@@ -13,18 +14,21 @@ use aquifer::io::host::credentials::Access;
 use aquifer::io::retry::patiently;
 use aquifer::types::error::ErrorKind;
 use aquifer::types::{Incarnation, ObjectKind, ObjectName};
-use aquifer_ffi::layout::{AddFn, CredentialsFn, FileSystem, kind, op, put};
+use aquifer_ffi::layout::{AddFn, CredentialsFn, FileSystem, UrlFn, kind, op, put};
 use aquifer_ffi::*;
 
 use crate::host::*;
+use crate::urls::{UrlAnswer, url};
 
-const IO: i32 = -4;
+pub const IO: i32 = -4;
 const EXISTS: i32 = 2;
 
 /// A file system in memory, with what goes wrong next.
 #[derive(Default)]
-struct Shelf {
-    objects: Mutex<HashMap<String, Vec<u8>>>,
+pub struct Shelf {
+    pub objects: Mutex<HashMap<String, Vec<u8>>>,
+    // A server of what it has, and what is answered if urls are asked for.
+    pub url: Option<(String, UrlAnswer)>,
     // So many calls of each function answer with the status.
     left: AtomicU32,
     status: AtomicI32,
@@ -37,22 +41,30 @@ struct Shelf {
     lists: AtomicU32,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 // The shelf and the path of a call.
 //
 // SAFETY (for callers): as the header says of a function of the file system.
-unsafe fn shelf<'a>(context: *mut c_void, path: *const c_char) -> (&'a Shelf, String) {
+pub unsafe fn shelf<'a>(context: *mut c_void, path: *const c_char) -> (&'a Shelf, String) {
     // SAFETY: the context is that of `lend`, and the library ends a path with a NUL.
     unsafe { (&*context.cast(), CStr::from_ptr(path).to_str().unwrap().to_owned()) }
 }
 
 impl Shelf {
+    pub fn with_urls(url: Option<(String, UrlAnswer)>) -> Self {
+        Self { url, ..Self::default() }
+    }
+
     fn lend(&self, name: &str) -> i32 {
+        self.lend_as(name, size_of::<FileSystem>())
+    }
+
+    pub fn lend_as(&self, name: &str, struct_size: usize) -> i32 {
         let functions = FileSystem {
-            struct_size: size_of::<FileSystem>() as u32,
+            struct_size: struct_size as u32,
             reserved: 0,
             context: std::ptr::from_ref(self).cast_mut().cast(),
             put: Some(put_piece),
@@ -60,6 +72,7 @@ impl Shelf {
             size: Some(size),
             list: Some(list),
             remove: Some(remove),
+            url: self.url.as_ref().map(|_| url as UrlFn),
         };
         // SAFETY: the struct is live; the tests take the shelf back before it goes.
         unsafe { aqf_set_file_system(name.as_ptr().cast(), name.len(), &raw const functions) }
@@ -94,7 +107,7 @@ impl Shelf {
     }
 }
 
-fn take_back(name: &str) -> i32 {
+pub fn take_back(name: &str) -> i32 {
     // SAFETY: the name is live.
     unsafe { aqf_set_file_system(name.as_ptr().cast(), name.len(), std::ptr::null()) }
 }
@@ -315,8 +328,11 @@ fn a_file_system_that_is_none_is_refused() {
         size: Some(size),
         list: Some(list),
         remove: Some(remove),
+        url: None,
     };
     assert_eq!(lend("none", &FileSystem { struct_size: 8, ..whole }), INVALID);
+    let old = offset_of!(FileSystem, url) as u32;
+    assert_eq!(lend("none", &FileSystem { struct_size: old - 8, ..whole }), INVALID);
     assert_eq!(lend("none", &FileSystem { list: None, ..whole }), INVALID);
     assert!(last_error().contains("no function list"), "{}", last_error());
     assert_eq!(lend("none", &FileSystem { reserved: 5, ..whole }), INVALID);

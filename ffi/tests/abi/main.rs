@@ -13,6 +13,7 @@ mod bounds;
 mod host;
 mod lent;
 mod told;
+mod urls;
 
 use host::*;
 
@@ -539,8 +540,8 @@ fn options_are_described() {
     assert!(last_error().contains("line 1") && !last_error().contains('\0'), "{}", last_error());
     assert_eq!(open_engine("dsf = x"), Err(INVALID));
     assert!(last_error().contains("did you mean `dfs`?") || last_error().contains("there are dfs"));
-    assert_eq!(aqf_abi_check(1), OK);
-    assert_eq!(aqf_abi_check(2), -7);
+    assert_eq!((aqf_abi_check(1), aqf_abi_check(2)), (OK, OK));
+    assert_eq!((aqf_abi_check(0), aqf_abi_check(3)), (-7, -7));
 }
 
 #[test]

@@ -459,6 +459,9 @@ static aqf_status no_list(void *c, const char *p,
 static aqf_status no_remove(void *c, const char *p, char *y, size_t s) {
     return (void)c, (void)p, (void)y, (void)s, AQF_IO;
 }
+static aqf_status no_url(void *c, const char *p, char *u, size_t z, int64_t *e, char *y, size_t s) {
+    return (void)c, (void)p, (void)u, (void)z, (void)e, (void)y, (void)s, AQF_ABSENT;
+}
 static aqf_status no_credentials(void *c, const char *p, char *t, size_t z, int64_t *e, char *y,
                                  size_t s) {
     return (void)c, (void)p, (void)t, (void)z, (void)e, (void)y, (void)s, AQF_IO;
@@ -473,6 +476,7 @@ static void lend(thread *t) {
     aqf_file_system all = AQF_INIT(aqf_file_system);
     all.put = no_put, all.read = no_read, all.size = no_size, all.list = no_list;
     all.remove = chance(t, 90) ? no_remove : NULL;
+    if (chance(t, 50)) all.url = no_url;
     if (chance(t, 5)) all.struct_size = (uint32_t)below(t, sizeof all);
     if (chance(t, 50)) returned(aqf_set_file_system(exact, len, chance(t, 50) ? place(t, &all) : NULL));
     else returned(aqf_set_credentials(exact, len, chance(t, 50) ? no_credentials : NULL, NULL));

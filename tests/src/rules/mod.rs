@@ -32,7 +32,7 @@ const FLOORS: [&[&str]; 10] = [
 
 /// The files that are unsafe, and how often. Each use makes a claim that the compiler cannot
 /// check: a new one needs a reason why no safe package makes it.
-const UNSAFE: [(&str, usize); 28] = [
+const UNSAFE: [(&str, usize); 29] = [
     ("benches/src/bare.rs", 2),
     ("benches/src/bin/abi.rs", 6),
     ("engine/src/io/http/ring.rs", 2),
@@ -45,8 +45,8 @@ const UNSAFE: [(&str, usize); 28] = [
     ("engine/src/shard/driver.rs", 1),
     ("ffi/src/engine_tests.rs", 3),
     ("ffi/src/fork.rs", 1),
-    ("ffi/src/host.rs", 23),
-    ("ffi/src/layout.rs", 8),
+    ("ffi/src/host.rs", 24),
+    ("ffi/src/layout.rs", 9),
     ("ffi/src/lib.rs", 78),
     ("ffi/src/log.rs", 3),
     ("ffi/src/requests.rs", 8),
@@ -55,6 +55,7 @@ const UNSAFE: [(&str, usize); 28] = [
     ("ffi/tests/abi/lent.rs", 22),
     ("ffi/tests/abi/main.rs", 21),
     ("ffi/tests/abi/told.rs", 1),
+    ("ffi/tests/abi/urls.rs", 3),
     ("ffi/tests/header.rs", 1),
     ("ffi/tests/signals.rs", 1),
     ("tests/src/model/abi.rs", 10),

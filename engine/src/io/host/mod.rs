@@ -9,6 +9,7 @@ mod root;
 
 pub(crate) use root::{Host, Upload};
 
+use crate::io::host::credentials::Secret;
 use crate::io::host::lent::Lent;
 use crate::types::Result;
 
@@ -54,6 +55,27 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     /// The refusal.
     fn delete(&self, path: &str) -> Result<()>;
+
+    /// A url that carries its own permission to get an object, such as a presigned one; `None` if
+    /// there is none. A shard on io_uring reads the object there by itself, by GETs of ranges over
+    /// HTTP/1.1, and what they do not bring by `read`. Asked for behind the first read of an object
+    /// that was opened, when the last url has ended, and when it is refused that served before.
+    ///
+    /// # Errors
+    /// The refusal, which is logged; `read` is called then, as long as the object is open.
+    fn url(&self, _path: &str) -> Result<Option<SignedUrl>> {
+        Ok(None)
+    }
+}
+
+/// A url that carries its own permission.
+#[derive(Clone, Debug)]
+pub struct SignedUrl {
+    /// The url: absolute, of https, or of http where that stays on this machine or the DFS url says
+    /// `plaintext=allowed`; without user name and fragment. It is never shown.
+    pub url: Secret,
+    /// When it ends, seconds since 1970; `None` if it does not, or if that is not known.
+    pub expires_s: Option<i64>,
 }
 
 /// A piece of an object that is being written.
@@ -101,3 +123,6 @@ pub static FILE_SYSTEMS: Lent<dyn FileSystem> = Lent::new("file system");
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "urls_tests.rs"]
+mod urls_tests;

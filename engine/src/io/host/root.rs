@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::io::dfs::{Listed, check_size};
 use crate::io::host::calls::Calls;
-use crate::io::host::{End, Entry, FILE_SYSTEMS, FileSystem, Piece};
+use crate::io::host::{End, Entry, FILE_SYSTEMS, FileSystem, Piece, SignedUrl};
 use crate::io::read_op;
 use crate::io::remote::plain;
 use crate::io::requests::{Operation, RequestCounts};
@@ -23,7 +23,7 @@ pub(crate) struct Host {
     calls: Calls<Fs>,
     // From a slash to a slash.
     path: String,
-    label: String,
+    pub(crate) label: String,
     counts: Arc<RequestCounts>,
 }
 
@@ -227,6 +227,12 @@ impl Host {
             Err(error) if error.kind == ErrorKind::MissingObject => Ok(()),
             deleted => deleted,
         }
+    }
+
+    /// Where an object is got without calls; `None` if the host does not say. Not checked.
+    pub(crate) async fn url(&self, name: ObjectName) -> Result<Option<SignedUrl>> {
+        let path = self.path_of(&name);
+        self.ask("url", &name, move |fs| fs.url(&path)).await
     }
 
     /// Reads `len` bytes at `offset`.

@@ -29,7 +29,7 @@ enum Fault {
 }
 
 /// Objects in memory, with a fault and a gate.
-struct Shelf {
+pub(super) struct Shelf {
     objects: Mutex<HashMap<String, Vec<u8>>>,
     drafts: Mutex<HashMap<usize, Vec<u8>>>,
     fault: Mutex<Fault>,
@@ -42,7 +42,7 @@ struct Shelf {
 }
 
 impl Shelf {
-    fn lent() -> (Arc<Self>, String) {
+    pub(super) fn lent() -> (Arc<Self>, String) {
         let shelf = Arc::new(Self {
             objects: Mutex::default(),
             drafts: Mutex::default(),
@@ -316,7 +316,14 @@ fn a_file_system_is_taken_back_once_no_engine_uses_it() {
             "{wrong}"
         );
     }
-    for wrong in ["host://", "host:///a", "host://a@b/c", "host://a/../b", "host://a?user=b"] {
+    for wrong in [
+        "host://",
+        "host:///a",
+        "host://a@b/c",
+        "host://a/../b",
+        "host://a?user=b",
+        "host://a?plaintext=yes",
+    ] {
         assert_eq!(Dfs::open(wrong).unwrap_err().kind, ErrorKind::Invalid, "{wrong}");
     }
 }

@@ -141,7 +141,7 @@ impl Clients {
         let label = self.place.label();
         let ask = move |source: &(dyn CredentialSource + 'static)| source.credentials(&label);
         let Lease { given, expires_s } = source.calls.call(ask, |_, _| ()).await??;
-        let expires = expires_s.map(on_own_clock).transpose()?;
+        let expires = expires_s.map(|end_s| on_own_clock("they have", end_s)).transpose()?;
         connect(&self.place, &self.traffic, &given, expires)
     }
 
@@ -175,13 +175,14 @@ fn connect(
     Ok(Arc::new(Client { operator, patient, expires, refused }))
 }
 
-fn on_own_clock(expires_s: i64) -> Result<Nanos> {
+/// When what ends at `expires_s` does so on the clock of this process.
+pub(super) fn on_own_clock(it_has: &str, expires_s: i64) -> Result<Nanos> {
     let left_s = expires_s.saturating_sub(clock::unix_s());
     match u64::try_from(left_s) {
         Ok(left) if left > 0 => Ok(clock::now().saturating_add(left.saturating_mul(NS_PER_S))),
         // The next ones may not have.
         _ => {
-            let what = format!("they have ended {} s ago", left_s.unsigned_abs());
+            let what = format!("{it_has} ended {} s ago", left_s.unsigned_abs());
             Err(Error::new(ErrorKind::Io, what))
         }
     }

@@ -32,6 +32,7 @@ use crate::io::host::Host;
 use crate::io::host::credentials::Access;
 use crate::io::remote::place::{RemotePlace, Scheme};
 use crate::io::remote::store::Store;
+use crate::io::remote::target::Endpoints;
 use crate::io::requests::RequestCounts;
 use crate::limits::REMOTE_PART_BYTES;
 use crate::types::{ObjectName, Result};
@@ -41,6 +42,7 @@ use crate::types::{ObjectName, Result};
 pub struct Remote {
     client: Arc<Client>,
     budget: Arc<Budget>,
+    endpoints: Arc<Endpoints>,
 }
 
 #[cfg(test)]
@@ -71,7 +73,8 @@ impl Remote {
             _ => Client::Store(Box::new(Store::open(place, access, counts, &budget)?)),
         };
         thread::start()?;
-        Ok(Self { client: Arc::new(client), budget })
+        let endpoints = Arc::new(Endpoints::new(place.plaintext));
+        Ok(Self { client: Arc::new(client), budget, endpoints })
     }
 
     /// A host is not called any more; waits for calls that run for `patience` at most.

@@ -156,7 +156,7 @@ impl RemotePlace {
             Scheme::S3 => &["endpoint", "region", "credentials", "plaintext"],
             Scheme::Gs | Scheme::Abfs => &["endpoint", "credentials", "plaintext"],
             Scheme::WebHdfs => &["endpoint", "user", "plaintext"],
-            Scheme::Host => &[],
+            Scheme::Host => &["plaintext"],
         }
     }
 
@@ -221,7 +221,7 @@ impl RemotePlace {
     }
 }
 
-fn is_loopback(endpoint: &str) -> bool {
+pub(super) fn is_loopback(endpoint: &str) -> bool {
     let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or_default();
     let host = match authority.strip_prefix('[') {

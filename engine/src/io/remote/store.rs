@@ -16,7 +16,6 @@ use crate::io::remote::clients::{Client, Clients};
 use crate::io::remote::error::{self, Failed};
 use crate::io::remote::hedge::Hedge;
 use crate::io::remote::place::{RemotePlace, Scheme};
-use crate::io::remote::target::Endpoints;
 use crate::io::remote::transport::Traffic;
 use crate::io::requests::RequestCounts;
 use crate::limits::REMOTE_READS_MAX;
@@ -27,7 +26,6 @@ use crate::types::{Error, ObjectName, Result};
 pub(super) struct Store {
     clients: Clients,
     pub(super) label: String,
-    pub(super) endpoints: Endpoints,
     // It has folders, and they must be there before what is in them.
     pub(super) folders: bool,
     pub(super) hedge: Hedge,
@@ -45,9 +43,8 @@ impl Store {
         let traffic = Traffic::new(counts.clone(), budget.clone());
         let clients = Clients::new(place, access, traffic)?;
         let (label, folders) = (place.label(), place.scheme == Scheme::WebHdfs);
-        let (endpoints, hedge) = (Endpoints::new(), Hedge::default());
-        let places = Semaphore::new(REMOTE_READS_MAX);
-        Ok(Self { clients, label, endpoints, folders, hedge, places })
+        let (hedge, places) = (Hedge::default(), Semaphore::new(REMOTE_READS_MAX));
+        Ok(Self { clients, label, folders, hedge, places })
     }
 
     /// The host is asked for credentials no more; see `Remote::close`.
