@@ -12,11 +12,13 @@ fn no_more_reads_are_sent_than_have_a_place() {
     let place = RemotePlace::parse(Scheme::WebHdfs, &place).unwrap();
     let asked = Arc::<AtomicUsize>::default();
     let counted = asked.clone();
+    let (answer, may_answer) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let _head = stream.read(&mut [0; 4096]).unwrap();
             counted.fetch_add(1, Ordering::Relaxed);
+            let Ok(()) = may_answer.recv() else { return };
             let reply = b"HTTP/1.1 206 Partial Content\r\nconnection: close\r\n\
                 content-length: 4\r\ncontent-range: bytes 0-3/4\r\n\r\nrows";
             stream.write_all(reply).unwrap();
@@ -31,6 +33,10 @@ fn no_more_reads_are_sent_than_have_a_place() {
         let waits = tokio::time::timeout(Duration::from_millis(100), &mut read).await;
         assert!(waits.is_err() && asked.load(Ordering::Relaxed) == 0, "{waits:?}");
         drop(all);
+        let waits = tokio::time::timeout(Duration::from_millis(100), &mut read).await;
+        assert!(waits.is_err(), "nobody has answered: {waits:?}");
+        assert_eq!(store.places.available_permits(), REMOTE_READS_MAX - 1);
+        answer.send(()).unwrap();
         assert_eq!(read.await.unwrap().to_vec(), b"rows");
         assert_eq!(store.places.available_permits(), REMOTE_READS_MAX);
     });
