@@ -288,12 +288,13 @@ AQF_API aqf_status aqf_set_log(aqf_log_fn fn, void *context, int32_t level);
  *
  * The functions return AQF_OK or why not, with cause and remedy as text in `why` if they like, at
  * most `why_size` bytes with the NUL. AQF_IO and AQF_BUSY: it may succeed in a moment, and is tried
- * again for ten seconds; AQF_MISSING_OBJECT: it is not there (what must be there is asked for again
- * for a minute); AQF_NO_SPACE; AQF_UNSUPPORTED; AQF_INVALID, AQF_CORRUPT and AQF_TOO_LARGE stand.
- * Any other status is taken for AQF_INVALID. A call that takes longer than ten seconds has failed
- * as with AQF_IO, whatever it returns later, and is tried again too, eleven calls in all: a request
- * that waits for a call which hangs ends with AQF_IO after two minutes, a checkpoint after two for
- * its flush, two for its manifest, and with keep_checkpoints up to twelve for its commit.
+ * again for ten seconds, or as long as the option `patience` says; AQF_MISSING_OBJECT: it is not
+ * there (what must be there is asked for again for a minute); AQF_NO_SPACE; AQF_UNSUPPORTED;
+ * AQF_INVALID, AQF_CORRUPT and AQF_TOO_LARGE stand. Any other status is taken for AQF_INVALID. A call
+ * that takes longer than ten seconds has failed as with AQF_IO, whatever it returns later, and is
+ * tried again too, eleven calls in all with a patience of ten seconds: a request that waits for a
+ * call which hangs ends with AQF_IO after two minutes, a checkpoint after two for its flush, two for
+ * its manifest, and with keep_checkpoints up to twelve for its commit.
  * Flushes and merges are tried again whatever the status is, until the store is closed, for what
  * stands may be mended; a checkpoint, a drain or a write that waits for them ends with the status
  * once they have failed for ten seconds. */
@@ -338,9 +339,10 @@ typedef struct aqf_file_system {
      * shards then read the object by themselves, with GETs of ranges over HTTP/1.1, and `read` is called
      * for what these do not bring. Called behind the first read of an object that was opened, when its
      * url has ended, and when one is refused that served before; if it fails, or gives what cannot be
-     * used, that is logged and `read` is called. The url is of https, or of http on this machine (elsewhere
-     * `dfs = host://NAME/PATH?plaintext=allowed` is needed); it has no user name and no fragment, and is
-     * shown nowhere. */
+     * used, that is logged, once for a DFS, and `read` is called. An object whose url brought nothing or
+     * wrong bytes is read by `read` as long as it is open. The url is of https, or of http on this
+     * machine (elsewhere `dfs = host://NAME/PATH?plaintext=allowed` is needed); it has no user name and
+     * no fragment, and is shown nowhere. */
     aqf_status (*url)(void *context, const char *path, char *url, size_t size, int64_t *expires_s,
                       char *why, size_t why_size);
 } aqf_file_system;

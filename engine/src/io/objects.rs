@@ -94,6 +94,19 @@ pub(crate) enum Route {
 }
 
 impl Route {
+    /// The object is the host's, which may read it by itself where its url does not serve: that
+    /// happens from now on, and true says so.
+    pub(crate) fn leave_url_of_host(&mut self) -> bool {
+        match self {
+            Self::Remote { remote, .. } => remote.is_host(),
+            Self::Http(_, Some(remote)) if remote.is_host() => {
+                *self = Self::Remote { remote: remote.clone(), wants_target: false };
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// What it means that the object is missing.
     pub(crate) fn missing(&self) -> Missing {
         match self {

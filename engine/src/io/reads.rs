@@ -230,6 +230,9 @@ impl Reads {
 
     fn begin(&mut self, mut op: Op, now: Nanos) {
         let entry = self.objects.of_read(op.object);
+        if op.again {
+            entry.route.leave_url_of_host();
+        }
         let mut fate = Ok(());
         if let Some(faults) = &entry.faults {
             op.due = now.saturating_add(faults.latency());

@@ -41,9 +41,18 @@ impl Rig {
     }
 
     pub(crate) fn read(&mut self, object: ObjectSlot, offset: u64, bytes: usize, now: Nanos) {
+        self.submit(object, offset, bytes, false, now);
+    }
+
+    /// Reads what was wrong before.
+    pub(crate) fn read_again(&mut self, object: ObjectSlot, offset: u64, bytes: usize, now: Nanos) {
+        self.submit(object, offset, bytes, true, now);
+    }
+
+    fn submit(&mut self, object: ObjectSlot, offset: u64, bytes: usize, again: bool, now: Nanos) {
         let token = self.slab.insert((object, offset));
         let buf = self.pool.take(bytes).unwrap();
-        self.driver.submit(Read { token, object, offset, buf, again: false }, now);
+        self.driver.submit(Read { token, object, offset, buf, again }, now);
     }
 
     pub(crate) fn turn(&mut self, now: Nanos, wait: Wait) {

@@ -59,7 +59,9 @@ pub trait FileSystem: Send + Sync {
     /// A url that carries its own permission to get an object, such as a presigned one; `None` if
     /// there is none. A shard on io_uring reads the object there by itself, by GETs of ranges over
     /// HTTP/1.1, and what they do not bring by `read`. Asked for behind the first read of an object
-    /// that was opened, when the last url has ended, and when it is refused that served before.
+    /// that was opened, when the last url has ended, and when it is refused that served before. An
+    /// object whose server cannot be reached, fails or brings wrong bytes is read by `read` as long
+    /// as it is open.
     ///
     /// # Errors
     /// The refusal, which is logged; `read` is called then, as long as the object is open.

@@ -191,6 +191,53 @@ fn what_a_server_refuses_is_read_by_calls() {
 }
 
 #[test]
+fn what_a_server_fails_at_is_read_by_calls() {
+    let breaks = |bytes: &'static [u8], then: fn() -> Then| {
+        let server = Server::new(None, move |_, _, _| Act { bytes: bytes.to_vec(), then: then() });
+        (url_at(&server), Some(server))
+    };
+    let zeros = Server::new(None, move |_, offset, bytes| {
+        let wrong = served(&[0; PAGES * PAGE_BYTES], offset, bytes);
+        Act { bytes: wrong, then: Then::Next }
+    });
+    let servers = [
+        ("refuses connections", ("http://127.0.0.1:1/a".to_owned(), None)),
+        ("fails", breaks(b"HTTP/1.1 500 E\r\nContent-Length: 0\r\n\r\n", || Then::Next)),
+        (
+            "waits",
+            breaks(b"HTTP/1.1 503 S\r\nContent-Length: 0\r\nRetry-After: 600\r\n\r\n", || {
+                Then::Next
+            }),
+        ),
+        ("ends", breaks(b"HTTP/1.1 206 Partial Content\r\nContent-Le", || Then::Close)),
+    ];
+    for (what, (url, server)) in servers {
+        let mut client = Client::new(RING, move || signed(&url, None));
+        client.check_until(what, |client| client.asked() > 0);
+        client.check(50);
+        let calls = client.reads();
+        client.check(50);
+        assert!(client.reads() >= calls + 50, "{what}");
+        let counters = client.rig.driver.counters();
+        assert_eq!((counters.repeats, client.asked()), (0, 1), "{what}");
+        drop(server);
+    }
+    // Wrong bytes are known by their checksum: whoever reads them again reads by a call.
+    let url = url_at(&zeros);
+    let mut client = Client::new(RING, move || signed(&url, None));
+    let begun = clock::now();
+    while zeros.requests() == 0 {
+        assert!(clock::now() - begun < PATIENCE_NS, "the server is never asked");
+        client.rig.read(client.slot, 0, PAGE_BYTES, clock::now());
+        client.rig.answers(1);
+    }
+    client.rig.read_again(client.slot, 0, PAGE_BYTES, clock::now());
+    let (_, got) = client.rig.answers(1).pop().unwrap();
+    assert!(got.unwrap() == pages(PAGES)[..PAGE_BYTES]);
+    client.check(50);
+}
+
+#[test]
 fn what_is_no_url_to_ask_is_read_by_calls() {
     let server = server(|_| false);
     let (url, past) = (url_at(&server), clock::unix_s() - 10);

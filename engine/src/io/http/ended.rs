@@ -22,6 +22,11 @@ impl Reads {
                 }
                 self.end(op, Ok(()), now)
             }
+            Outcome::Failed { .. } if self.objects.of_read(op.object).route.leave_url_of_host() => {
+                self.counters.http.fallbacks += 1;
+                self.ask(op);
+                None
+            }
             Outcome::Failed { why, wait } => {
                 let error = Error::new(ErrorKind::Io, format!("{}: {why}", self.what(&op)));
                 if wait > 0 {

@@ -88,6 +88,11 @@ impl Remote {
         }
     }
 
+    /// It is a file system of the host.
+    pub(crate) fn is_host(&self) -> bool {
+        matches!(*self.client, Client::Host(_))
+    }
+
     /// What may be tried again.
     pub(crate) fn budget(&self) -> &Budget {
         &self.budget
