@@ -125,7 +125,9 @@ pub const OPTIONS: [Described; 21] = [
         name: c"patience",
         type_: c"seconds, 1 to 86400",
         default: c"10",
-        doc: c"For how long what fails at the DFS for the moment is tried again.",
+        doc:
+            c"For how long what fails at the DFS for the moment is tried again; tries that are not \
+               answered add their time. A checkpoint fails with the eleventh flush that fails so.",
     },
     Described {
         scope: SCOPE_ENGINE,
@@ -300,7 +302,10 @@ pub fn engine(text: &[u8]) -> Result<Config, Failure> {
                 config.memory_bytes = usize::try_from(bytes(value)?).map_err(|_| SIZES)?;
             }
             "hedge" => config.hedge = chosen(value, &SWITCH)?,
-            "patience" => config.patience = Duration::from_secs(number(value, 86_400)?),
+            "patience" => match number(value, 86_400) {
+                Err(_) | Ok(0) => return Err("use a whole number from 1 to 86400".to_owned()),
+                Ok(seconds) => config.patience = Duration::from_secs(seconds),
+            },
             "ssd" => ssd.bytes = bytes(value)?,
             "ssd_dir" => ssd.folder = value.into(),
             "ssd_spare" => ssd.spare_bytes = bytes(value)?,

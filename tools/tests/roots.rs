@@ -102,6 +102,13 @@ fn a_store_whose_newest_checkpoint_is_damaged_tells_how_to_go_on_from_an_older_o
         let whole = [1, 2, 3].map(result);
         assert_eq!(whole, [Some("whole"), Some("whole"), Some("not whole")], "{answer}");
     }
+    // What else is needed, nobody knows: that is no answer.
+    let mut scrub = Command::new(env!("CARGO_BIN_EXE_aquifer"));
+    let output =
+        scrub.arg("scrub").arg(&at).args(["--delete", "--grace", "0s"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("none was deleted") && said.contains(&manifest.to_string()), "{said}");
     let (answer, _) = aquifer(path, &["inspect", root, "--dfs", "dfs"]);
     let older = answer["checkpoints"][1]["handle"].as_str().unwrap();
     let (answer, code) = aquifer(path, &["export", older, "--dfs", "dfs", "--to", "older.dump"]);

@@ -120,8 +120,9 @@ pub struct Config {
     /// costs.
     pub hedge: bool,
     /// For how long what fails at the DFS for the moment is tried again before its request fails:
-    /// ten seconds unless said otherwise, 1 s to a day. Writes that find no room wait for longer,
-    /// and checkpoints: for eleven flushes in a row that fail so.
+    /// ten seconds unless said otherwise, 1 s to a day. The waits between tries count: each try
+    /// that is not answered at all adds five seconds, ten beside the ring. Writes that find no room
+    /// wait for longer, and checkpoints: for eleven flushes in a row that fail so.
     pub patience: Duration,
     /// Compactors, `host:port` each, that merges are sent to; what none of them does is merged
     /// here. Their DFS is the engine's, under any url.

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use aquifer::checkpoint::handle::Handle;
 use aquifer::checkpoint::newest;
 use aquifer::io::dfs::{Dfs, DraftFile, Listed};
@@ -75,7 +75,7 @@ pub fn scrub(args: &Args) -> Result<bool> {
     // Not to make the folder that it is to look into.
     Root::of_url(&url)?;
     let dfs = Dfs::open(&url)?;
-    let mut orphans = look(args, &dfs)?;
+    let mut orphans = look(args, &dfs).map_err(undecided)?;
     let mut deleted = 0;
     if args.delete && !orphans.is_empty() {
         let again = look(args, &dfs)?;
@@ -96,6 +96,14 @@ pub fn scrub(args: &Args) -> Result<bool> {
         Ok(page.field("deleted", deleted)?)
     })?;
     Ok(deleted == orphans.len())
+}
+
+/// Damage of what is kept answers nothing about orphans.
+fn undecided(error: anyhow::Error) -> anyhow::Error {
+    anyhow!(
+        "which objects are needed cannot be told, and none was deleted: {error:#}. Name the newest \
+         root of a store that keeps its checkpoints, and let those that are lost be named no more"
+    )
 }
 
 /// The one root of all handles.

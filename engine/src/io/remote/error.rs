@@ -5,6 +5,9 @@ use crate::limits::REMOTE_ERROR_CHARS_MAX;
 use crate::types::error::ErrorKind;
 use crate::types::{Error, ObjectName};
 
+/// What the client says where it has nothing to sign with.
+const NO_CREDENTIALS: &str = "failed to load signing credential";
+
 /// An operation that failed.
 pub(super) struct Failed<'a> {
     pub(super) operation: &'static str,
@@ -22,7 +25,11 @@ impl Failed<'_> {
             cause = format!("{cause}: {deeper}");
             source = deeper.source();
         }
-        let (kind, remedy) = class(error.kind());
+        let (kind, mut remedy) = class(error.kind());
+        if cause.contains(NO_CREDENTIALS) {
+            remedy = "; none were found, or half of a pair: give the host's, or set those of the \
+                      store's own tools, such as AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY";
+        }
         let cause = match plain(&cause) {
             none if none.is_empty() => format!("{:?}", error.kind()),
             cause => cause,

@@ -51,6 +51,18 @@ fn urls_of_every_store_lose_what_lets_one_in() {
 }
 
 #[test]
+fn who_has_no_credentials_is_told_which() {
+    let name = crate::io::test_support::name(1);
+    let failed = Failed { operation: "put", label: "s3://b/", name };
+    let said = opendal::Error::new(opendal::ErrorKind::Unexpected, "signing http request")
+        .set_source(std::io::Error::other("failed to load signing credential"));
+    let error = failed.error(&said);
+    assert!(error.text.contains("half of a pair: give the host's"), "{error}");
+    let other = opendal::Error::new(opendal::ErrorKind::Unexpected, "reset");
+    assert!(!failed.error(&other).text.contains("pair"));
+}
+
+#[test]
 fn a_text_keeps_what_helps() {
     for text in [
         r#"S3Error { code: "ExpiredToken", message: "The security token has expired" }"#,
