@@ -104,8 +104,7 @@ fn a_store_whose_newest_checkpoint_is_damaged_tells_how_to_go_on_from_an_older_o
     }
     // What else is needed, nobody knows: that is no answer.
     let mut scrub = Command::new(env!("CARGO_BIN_EXE_aquifer"));
-    let output =
-        scrub.arg("scrub").arg(&at).args(["--delete", "--grace", "0s"]).output().unwrap();
+    let output = scrub.arg("scrub").arg(&at).args(["--delete", "--grace", "0s"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("none was deleted") && said.contains(&manifest.to_string()), "{said}");

@@ -29,6 +29,7 @@ pub mod sealed;
 pub mod ssd_file;
 mod sync;
 pub(crate) mod sys;
+mod tail;
 pub(crate) mod task;
 mod threads;
 pub mod trials;

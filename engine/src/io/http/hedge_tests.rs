@@ -2,7 +2,7 @@ use super::*;
 use crate::io::http::connection::Step;
 use crate::io::http::connections::Outcome;
 use crate::io::http::connections::tests::Rig;
-use crate::limits::{HTTP_CONNECT_NS_MAX, HTTP_RESPONSE_NS_MAX};
+use crate::limits::{HEDGE_WINDOW, HTTP_CONNECT_NS_MAX, HTTP_RESPONSE_NS_MAX};
 
 const MS: Nanos = 1_000_000;
 

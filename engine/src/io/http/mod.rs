@@ -17,7 +17,7 @@
 mod connection;
 pub(crate) mod connections;
 mod ended;
-pub(crate) mod hedge;
+mod hedge;
 mod place;
 mod request;
 pub mod response;

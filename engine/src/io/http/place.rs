@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::io::http::connections::Request;
-use crate::io::http::hedge::Tail;
 use crate::io::http::target::Endpoint;
+use crate::io::tail::Tail;
 use crate::limits::{HTTP_CONNECTIONS_MAX, HTTP_IN_FLIGHT_MIN};
 use crate::mem::slab::Token;
 use crate::types::Nanos;

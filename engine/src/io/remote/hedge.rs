@@ -10,7 +10,7 @@ use futures_util::future::{Either, select};
 
 use crate::io::clock;
 use crate::io::handoff::locked;
-use crate::io::http::hedge::Tail;
+use crate::io::tail::Tail;
 use crate::limits::HEDGE_BUDGET_DIVISOR;
 use crate::types::Result;
 
