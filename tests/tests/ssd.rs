@@ -1,8 +1,10 @@
 //! The cache on the local SSD of a real engine, which is murdered in every way: no answer changes.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use aquifer::limits::{MEMORY_MIN_BYTES, PAGE_BYTES};
 use aquifer::shard::engine::{Config, Engine, ShardThread, SsdConfig, StoreConfig};
@@ -209,6 +211,51 @@ fn a_disk_that_others_fill_gets_its_space_back() {
     });
     assert!(shrinks, "{} of {before} bytes are left", bytes());
     assert_eq!(host.session.statistics().unwrap().ssd.damaged, 0);
+}
+
+/// Set in the process whose mounts have a small tmpfs here.
+const SMALL: &str = "AQUIFER_TEST_TMPFS";
+
+#[test]
+fn a_cache_on_a_full_tmpfs_changes_no_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new("unshare");
+    // Mounts of its own, which it may make as root of a user namespace of its own.
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
+    command.arg(r#"mount -t tmpfs -o size=8m none "$1" && shift && exec "$@""#).arg("sh");
+    command.arg(folder.path()).arg(std::env::current_exe().unwrap());
+    command.args(["--exact", "on_a_full_tmpfs", "--nocapture"]).env(SMALL, folder.path());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = said + &String::from_utf8_lossy(&output.stderr);
+    if !said.contains("running 1 test") {
+        println!("not run: a full tmpfs, for mounts of one's own are forbidden here: {said}");
+        return;
+    }
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+fn on_a_full_tmpfs() {
+    let Ok(small) = std::env::var(SMALL) else { return };
+    let mut rig = Rig::new();
+    rig.ssd = Path::new(&small).join("ssd");
+    let mut host = rig.open(ShardThread::Owned);
+    // Others take the rest while it is used, until nothing is left.
+    let mut rest = File::create(Path::new(&small).join("rest")).unwrap();
+    while rest.write_all(&[1; PAGE_BYTES]).is_ok() {
+        host.each(false);
+        let full = rest.write_all(&[1; 1 << 20]);
+        println!("{full:?}");
+    }
+    let seen = host.read().ssd;
+    println!("{seen:?}");
+    assert!(seen.capacity_bytes <= 8 << 20 || seen.failures > 0, "{seen:?}");
+    drop(host);
+    // And there is no room for another cache.
+    fs::remove_dir_all(&rig.ssd).unwrap();
+    while rest.write_all(&[1; PAGE_BYTES]).is_ok() {}
+    rig.open(ShardThread::Owned).read();
 }
 
 #[test]
