@@ -349,6 +349,8 @@ fn in_a_store() {
         let dfs = Dfs::open(&url).unwrap();
         for object in &objects {
             assert_eq!(patiently(|| dfs.size(&object.name)).unwrap(), object.bytes);
+            let headers = patiently(|| dfs.checksums(&object.name)).unwrap();
+            assert_eq!(headers.is_empty(), url.starts_with("webhdfs:"), "{headers:?}");
         }
         let statistics = second.statistics();
         assert!(statistics.dfs.gets > 0, "{:?}", statistics.dfs);

@@ -38,6 +38,7 @@ pub(super) fn run(url: &str) -> Result<Vec<Capability>> {
         optional("list", list(&scratch)?),
         optional(CREATE, seen(scratch.create())),
         optional(RACE, seen(scratch.race())),
+        optional("checksum headers", checksums(&scratch, &first)?),
         optional("clock", clock(&scratch, &first)?),
         optional("latency and bandwidth", speed(&scratch)?),
     ])
@@ -123,6 +124,16 @@ fn list(scratch: &Scratch) -> Result<Seen> {
         Seen::holds("new objects are listed at once")
     } else {
         Seen::refuted(format!("{missing} of {ROUNDS} new objects were not listed at once"))
+    })
+}
+
+fn checksums(scratch: &Scratch, name: &ObjectName) -> Result<Seen> {
+    let headers = scratch.dfs.checksums(name)?;
+    Ok(if headers.is_empty() {
+        let text = "none; what is read is checked by checksums of the engine's own".to_owned();
+        Seen { outcome: Outcome::Lacks, text }
+    } else {
+        Seen::holds(headers.join(" and "))
     })
 }
 

@@ -210,6 +210,20 @@ impl Remote {
         }
     }
 
+    /// Headers by which a store says what bytes an object has; a host has none.
+    pub(crate) fn checksums(
+        &self,
+        name: ObjectName,
+    ) -> impl Future<Output = Result<Vec<&'static str>>> + Send + 'static {
+        let client = self.client.clone();
+        async move {
+            match &*client {
+                Client::Store(store) => store.checksums(name).await,
+                Client::Host(_) => Ok(Vec::new()),
+            }
+        }
+    }
+
     /// Deletes an object; one that does not exist is as good as deleted.
     pub(crate) fn delete(
         &self,

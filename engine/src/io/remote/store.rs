@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use opendal::Buffer;
+use opendal::{Buffer, Metadata};
 use tokio::sync::Semaphore;
 
 use crate::io::budget::Budget;
@@ -125,9 +125,19 @@ impl Store {
 
     /// Bytes of an object.
     pub(super) async fn size(&self, name: ObjectName) -> Result<u64> {
+        Ok(self.stat(name).await?.content_length())
+    }
+
+    /// Headers by which it says what bytes an object has.
+    pub(super) async fn checksums(&self, name: ObjectName) -> Result<Vec<&'static str>> {
+        let found = self.stat(name).await?;
+        let headers = [("ETag", found.etag()), ("Content-MD5", found.content_md5())];
+        Ok(headers.iter().filter(|(_, value)| value.is_some()).map(|(header, _)| *header).collect())
+    }
+
+    async fn stat(&self, name: ObjectName) -> Result<Metadata> {
         let found = self.client().await?.operator.stat(&name.to_string()).await;
-        let found = found.map_err(|e| self.failed("stat", &name).error(&e))?;
-        Ok(found.content_length())
+        found.map_err(|e| self.failed("stat", &name).error(&e))
     }
 
     /// Deletes an object; one that does not exist is as good as deleted.
