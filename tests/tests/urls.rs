@@ -11,14 +11,9 @@ use aquifer::io::clock;
 use aquifer::io::host::credentials::Secret;
 use aquifer::io::host::{End, Entry, FILE_SYSTEMS, FileSystem, Piece, SignedUrl};
 use aquifer::io::read_driver::IoKind;
-use aquifer::limits::MEMORY_MIN_BYTES;
-use aquifer::shard::engine::{Config, Engine, StoreConfig};
-use aquifer::shard::session::Session;
-use aquifer::state::request::{Batch, Completions, Status, StoreId};
-use aquifer::state::{Key, StateKind, StateTable, Target};
 use aquifer::types::error::ErrorKind;
 use aquifer::types::{Error, Result};
-use aquifer_tests::io_mode;
+use aquifer_tests::host::{self, Host};
 use aquifer_tests::proxy::{Fault, Proxy, Rule};
 use aquifer_tests::servers::{self, Credentials, Kind};
 use log::{LevelFilter, Log, Metadata, Record};
@@ -28,11 +23,8 @@ use opendal_http_transport_reqwest::ReqwestTransport;
 use tokio::runtime::{Builder, Handle};
 
 const KIND: Kind = Kind::Minio;
-const KEY_GROUPS: u32 = 16;
 /// Few enough for one table.
 const KEYS: u64 = 10_000;
-/// An answer takes a millisecond: who waits for this long waits for ever.
-const PATIENCE: Duration = Duration::from_secs(120);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// What the engine logged, of any level.
@@ -189,7 +181,7 @@ struct Rig {
     proxy: Proxy,
     bucket: Arc<Bucket>,
     name: &'static str,
-    handle: Vec<u8>,
+    handle: Option<Vec<u8>>,
 }
 
 impl Rig {
@@ -213,12 +205,12 @@ impl Rig {
             asked: Mutex::default(),
         });
         FILE_SYSTEMS.lend(name, bucket.clone()).unwrap();
-        let mut rig = Self { proxy, bucket, name, handle: Vec::new() };
+        let mut rig = Self { proxy, bucket, name, handle: None };
         let mut host = rig.open();
-        host.each(0..KEYS, true);
-        rig.handle = host.session.checkpoint(host.store).unwrap();
+        each(&mut host, 0..KEYS, true);
+        rig.handle = Some(host.checkpoint());
         let kind = host.engine.io().kind;
-        host.close();
+        close(host);
         if kind == IoKind::Portable {
             rig.end();
             return None;
@@ -227,21 +219,7 @@ impl Rig {
     }
 
     fn open(&self) -> Host {
-        let url = format!("host://{}/state", self.name);
-        let config = Config { memory_bytes: MEMORY_MIN_BYTES, io: io_mode(), ..Config::new(&url) };
-        let engine = Engine::open(config).unwrap();
-        let mut session = engine.session(0).unwrap();
-        let (store, states) = self.open_store(&mut session, 1);
-        Host { session, store, states, engine }
-    }
-
-    fn open_store(&self, session: &mut Session, number: u64) -> (StoreId, StateTable) {
-        let mut states = StateTable::default();
-        states.declare("v", StateKind::Value).unwrap();
-        let handles = Some(self.handle.clone()).filter(|handle| !handle.is_empty());
-        let handles = handles.into_iter().collect();
-        let config = StoreConfig { states, handles, ..StoreConfig::new(number, KEY_GROUPS) };
-        session.open_store(config).unwrap()
+        Host::open(host::config(&format!("host://{}/state", self.name)), self.handle.clone())
     }
 
     fn calls(&self) -> u64 {
@@ -263,61 +241,30 @@ impl Rig {
     }
 }
 
-struct Host {
-    session: Session,
-    store: StoreId,
-    states: StateTable,
-    engine: Engine,
+/// Puts a value under each of these keys, or gets each; then all must be what was put.
+fn each(host: &mut Host, keys: Range<u64>, puts: bool) {
+    let failed = host.each(keys, puts, value);
+    assert!(failed.is_empty(), "{failed:?}");
 }
 
-impl Host {
-    /// Puts a value under each of these keys, or gets each; then all must be what was put.
-    fn each(&mut self, keys: Range<u64>, puts: bool) {
-        let (mut batch, mut done) = (Batch::default(), Completions::default());
-        let mut waits = keys.end - keys.start;
-        for key in keys {
-            let bytes = key.to_be_bytes();
-            let key_of = Key::new(&bytes, KEY_GROUPS);
-            let target = Target { key: key_of, namespace: &[], user_data: key };
-            let state = self.states.value(self.store, "v").unwrap();
-            if puts {
-                state.request_put(&mut batch, &target, &value(key)).unwrap();
-            } else {
-                state.request_get(&mut batch, &target).unwrap();
-            }
-        }
-        while waits > 0 {
-            self.session.submit(&mut batch).unwrap();
-            assert!(self.session.poll(Some(PATIENCE), &mut done).unwrap() > 0, "requests hang");
-            for item in &done.items {
-                waits -= 1;
-                let status = if puts { Status::Done } else { Status::Value };
-                assert_eq!(item.status, status, "{:?}", done.errors);
-                assert!(puts || done.value(item) == value(item.user_data), "{}", item.user_data);
-            }
-        }
-    }
+/// Gets some keys one after the other, so that none is read with its neighbour.
+fn get_apart(host: &mut Host, from: u64) {
+    (from..KEYS).step_by(20).for_each(|key| each(host, key..key + 1, false));
+}
 
-    /// Gets some keys one after the other, so that none is read with its neighbour.
-    fn get_apart(&mut self, from: u64) {
-        (from..KEYS).step_by(20).for_each(|key| self.each(key..key + 1, false));
-    }
+/// Gets one key after the other, until it has come to this; how many.
+fn get_until(host: &mut Host, what: &str, so: impl Fn() -> bool) -> u64 {
+    let found = (0..KEYS).find(|key| {
+        each(host, *key..key + 1, false);
+        std::thread::sleep(Duration::from_millis(5));
+        so()
+    });
+    found.unwrap_or_else(|| panic!("all was read, and it did not come to this: {what}")) + 1
+}
 
-    /// Gets one key after the other, until it has come to this; how many.
-    fn get_until(&mut self, what: &str, so: impl Fn() -> bool) -> u64 {
-        let found = (0..KEYS).find(|key| {
-            self.each(*key..key + 1, false);
-            std::thread::sleep(Duration::from_millis(5));
-            so()
-        });
-        found.unwrap_or_else(|| panic!("all was read, and it did not come to this: {what}")) + 1
-    }
-
-    fn close(self) {
-        tell(&format!("{:?}", self.engine.statistics()));
-        drop(self.session);
-        self.engine.close(PATIENCE).unwrap();
-    }
+fn close(host: Host) {
+    tell(&format!("{:?}", host.engine.statistics()));
+    host.close();
 }
 
 fn value(key: u64) -> Vec<u8> {
@@ -328,13 +275,13 @@ fn value(key: u64) -> Vec<u8> {
 fn shards_read_by_themselves_what_the_host_signs() {
     let Some(rig) = Rig::new("signs", || Ok(Some((HOUR, Some(3600))))) else { return };
     let mut host = rig.open();
-    let first = host.get_until("the store is asked", || rig.gets() > 0);
+    let first = get_until(&mut host, "the store is asked", || rig.gets() > 0);
     let (calls, gets) = (rig.calls(), rig.gets());
-    host.get_apart(first);
+    get_apart(&mut host, first);
     let (calls, gets) = (rig.calls() - calls, rig.gets() - gets);
     assert!(gets > 100 && calls * 20 < gets, "{gets} GETs, {calls} calls");
     assert_eq!(rig.asked(), 1);
-    host.close();
+    close(host);
     rig.end();
 }
 
@@ -345,9 +292,9 @@ fn a_url_that_ended_is_signed_anew() {
     for (name, valid, left_s) in [("untold", short, None), ("told", HOUR, Some(2))] {
         let Some(rig) = Rig::new(name, move || Ok(Some((valid, left_s)))) else { return };
         let mut host = rig.open();
-        host.get_until("others are signed", || rig.asked() > 2);
+        get_until(&mut host, "others are signed", || rig.asked() > 2);
         assert!(rig.gets() > 2, "{name}");
-        host.close();
+        close(host);
         rig.end();
     }
 }
@@ -357,13 +304,13 @@ fn what_the_store_refuses_is_read_by_calls() {
     let Some(rig) = Rig::new("refuses", || Ok(Some((HOUR, None)))) else { return };
     rig.proxy.rule(Rule::new(Fault::Answer { status: 403, retry_after: None }).method("GET"));
     let mut host = rig.open();
-    let first = host.get_until("the store is asked", || rig.gets() > 0);
+    let first = get_until(&mut host, "the store is asked", || rig.gets() > 0);
     let calls = rig.calls();
-    host.get_apart(first);
+    get_apart(&mut host, first);
     assert!(rig.calls() > calls + 100, "{} calls", rig.calls() - calls);
     // Of a url that never served, others are not expected to.
     assert_eq!(rig.asked(), 1);
-    host.close();
+    close(host);
     rig.end();
 }
 
@@ -373,12 +320,12 @@ fn a_host_that_cannot_sign_is_told_once_and_called() {
     let fails = move || Err(Error::new(ErrorKind::Io, text));
     let Some(rig) = Rig::new("shut", fails) else { return };
     let mut host = rig.open();
-    host.get_until("it is asked", || rig.asked() > 0);
-    host.each(0..KEYS, false);
-    (host.store, host.states) = rig.open_store(&mut host.session, 2);
-    host.get_until("it is asked again", || rig.asked() > 1);
-    host.each(0..KEYS, false);
-    host.close();
+    get_until(&mut host, "it is asked", || rig.asked() > 0);
+    each(&mut host, 0..KEYS, false);
+    host.open_another(2, rig.handle.clone());
+    get_until(&mut host, "it is asked again", || rig.asked() > 1);
+    each(&mut host, 0..KEYS, false);
+    close(host);
     assert_eq!(rig.gets(), 0);
     let said = said();
     let of_it: Vec<&str> = said.lines().filter(|line| line.contains("by themselves")).collect();

@@ -172,7 +172,9 @@ impl Drop for Scratch {
             // What cannot be deleted lies below a number that no store has, for a scrub.
             let _left = self.dfs.delete(name);
         }
-        names.iter().take(1).for_each(|name| self.dfs.prune(name));
+        if let Some(name) = names.first() {
+            self.dfs.prune(name);
+        }
     }
 }
 
