@@ -292,12 +292,13 @@ AQF_API aqf_status aqf_set_log(aqf_log_fn fn, void *context, int32_t level);
  * there (what must be there is asked for again for a minute); AQF_NO_SPACE; AQF_UNSUPPORTED;
  * AQF_INVALID, AQF_CORRUPT and AQF_TOO_LARGE stand. Any other status is taken for AQF_INVALID. A call
  * that takes longer than ten seconds has failed as with AQF_IO, whatever it returns later, and is
- * tried again too, eleven calls in all with a patience of ten seconds: a request that waits for a
- * call which hangs ends with AQF_IO after two minutes, a checkpoint after two for its flush, two for
- * its manifest, and with keep_checkpoints up to twelve for its commit.
+ * tried again too: with a patience of ten seconds a request that waits for a call which hangs ends
+ * with AQF_IO after two calls, twenty seconds; so does each of the calls that a checkpoint makes for
+ * its manifest, and with keep_checkpoints for its commit.
  * Flushes and merges are tried again whatever the status is, until the store is closed, for what
  * stands may be mended; a checkpoint, a drain or a write that waits for them ends with the status
- * once they have failed for ten seconds. */
+ * once eleven in a row have failed, and for as long as `patience` says: ten seconds if they fail at
+ * once, two minutes if each hangs. */
 typedef struct aqf_file_system {
     uint32_t struct_size;
     uint32_t reserved;

@@ -446,7 +446,8 @@ pub const JOB_RETRY_DOUBLINGS_MAX: u32 = 9;
 
 /// Failures of a store's jobs in a row from which on writes that find no room are refused: ten
 /// seconds lie between the first and the last of them, in which a DFS fails over to another
-/// server. A host that learns of the fault sooner would restart for a hiccup.
+/// server. A host that learns of the fault sooner would restart for a hiccup; one that is patient
+/// for longer learns of it later.
 pub const JOB_FAILURES_MAX: u32 = 11;
 
 const _: () = assert!(

@@ -125,9 +125,8 @@ pub const OPTIONS: [Described; 21] = [
         name: c"patience",
         type_: c"seconds, 1 to 86400",
         default: c"10",
-        doc:
-            c"For how long what fails at the DFS for the moment is tried again; tries that are not \
-               answered add their time. A checkpoint fails with the eleventh flush that fails so.",
+        doc: c"For how long, from its first failure on, what fails at the DFS for the moment is \
+               tried again. What waits for flushes that fail does so as long, and for eleven.",
     },
     Described {
         scope: SCOPE_ENGINE,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use aquifer::limits::{MEMORY_FIXED_BYTES, ROOT_SPACING};
+use aquifer::limits::{MEMORY_FIXED_BYTES, PATIENCE_NS_DEFAULT, ROOT_SPACING};
 use aquifer::shard::values::{ControlOp, ControlResult, OpenStore};
 use aquifer::shard::{ShardCounters, ShardLimits};
 use aquifer::state::request::{Batch, StoreId};
@@ -169,6 +169,7 @@ pub fn small_limits() -> ShardLimits {
         table_bytes_target: 16 << 10,
         errand_bytes_min: None,
         root_spacing: ROOT_SPACING,
+        patience_ns: PATIENCE_NS_DEFAULT,
     }
 }
 

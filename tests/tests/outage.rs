@@ -1,13 +1,11 @@
 //! A DFS that refuses: writes wait a while for it, then they are refused with its error. Reads go
 //! on, and so does everything when it serves again.
 
-use std::collections::BTreeMap;
-
-use aquifer::limits::JOB_FAILURES_MAX;
+use aquifer::limits::{JOB_FAILURES_MAX, PATIENCE_NS_DEFAULT};
 use aquifer::shard::ShardLimits;
 use aquifer::shard::values::ControlOp;
 use aquifer::types::error::ErrorKind;
-use aquifer_tests::client::{Client, small_limits};
+use aquifer_tests::client::{Client, Ended, small_limits};
 use aquifer_tests::model::oracle::{Op, RowKey, State};
 use aquifer_tests::sim::driver::Answer;
 
@@ -21,8 +19,9 @@ fn put(key: u8) -> Op {
     Op::Put(row(key), vec![key; 1000])
 }
 
-fn client() -> Client {
+fn client(patience_ns: u64) -> Client {
     Client::new(ShardLimits {
+        patience_ns,
         rows_bytes_min: 3 << 20,
         flush_bytes: 4 << 10,
         job_bytes_max: 1 << 20,
@@ -34,7 +33,11 @@ fn client() -> Client {
 /// A store whose keys 0 to 19 were written and cannot be flushed, and where puts of keys 20 to 39,
 /// requests 20 to 39, were submitted.
 fn cut_off() -> Client {
-    let mut client = client();
+    patient(PATIENCE_NS_DEFAULT)
+}
+
+fn patient(patience_ns: u64) -> Client {
+    let mut client = client(patience_ns);
     client.sim.faults.append_error = 10_000;
     let puts: Vec<Op> = (0..20).map(put).collect();
     assert!(client.run(&puts).iter().all(|answer| *answer == Answer::Done));
@@ -42,14 +45,16 @@ fn cut_off() -> Client {
     client
 }
 
-/// Turns until so many jobs failed; the answers.
-fn fail(client: &mut Client, times: u32) -> BTreeMap<u64, Answer> {
-    let mut answers = BTreeMap::new();
+/// Turns until so many jobs failed.
+fn fail(client: &mut Client, times: u32) -> Ended {
+    let mut ended = Ended::default();
     for _ in 0..TURNS {
         if client.counters().job_failures >= u64::from(times) {
-            return answers;
+            return ended;
         }
-        answers.extend(client.turns(1).answers);
+        let Ended { answers, controls } = client.turns(1);
+        ended.answers.extend(answers);
+        ended.controls.extend(controls);
     }
     panic!("no job fails any more: {:?}", client.counters());
 }
@@ -57,7 +62,7 @@ fn fail(client: &mut Client, times: u32) -> BTreeMap<u64, Answer> {
 #[test]
 fn a_short_outage_is_not_seen() {
     let mut client = cut_off();
-    let answers = fail(&mut client, JOB_FAILURES_MAX - 1);
+    let answers = fail(&mut client, JOB_FAILURES_MAX - 1).answers;
     assert!(answers.values().all(|answer| *answer == Answer::Done) && answers.len() < 20);
     client.sim.faults.append_error = 0;
     let more = client.turns(TURNS).answers;
@@ -68,7 +73,7 @@ fn a_short_outage_is_not_seen() {
 #[test]
 fn a_long_outage_refuses_writes_with_its_cause() {
     let mut client = cut_off();
-    let mut answers = fail(&mut client, JOB_FAILURES_MAX);
+    let mut answers = fail(&mut client, JOB_FAILURES_MAX).answers;
     // What waited and what comes; a read of a key in between sees that its write was refused.
     client.submit(100, &[put(50), Op::Get(row(50)), Op::Get(row(0))]);
     answers.extend(client.turns(2).answers);
@@ -86,8 +91,25 @@ fn a_long_outage_refuses_writes_with_its_cause() {
 }
 
 #[test]
+fn writes_and_checkpoints_wait_for_as_long_as_the_host_is_patient() {
+    let mut client = patient(60_000_000_000);
+    client.sim.control(0, 200, ControlOp::Checkpoint(client.store()));
+    // Ten seconds lie before the eleventh failure, and five before each that follows.
+    let seen = fail(&mut client, JOB_FAILURES_MAX + 9);
+    assert!(seen.answers.values().all(|answer| *answer == Answer::Done), "{seen:?}");
+    assert!(seen.answers.len() < 20 && seen.controls.is_empty(), "{seen:?}");
+    // The cut follows the writes before it, and learns of the failure after theirs.
+    let mut seen = fail(&mut client, JOB_FAILURES_MAX + 11);
+    let last = client.turns(2);
+    seen.answers.extend(last.answers);
+    seen.controls.extend(last.controls);
+    assert!(matches!(seen.answers.get(&39), Some(Answer::Failed(ErrorKind::Io, _))), "{seen:?}");
+    assert_eq!(seen.controls[&200].as_ref().unwrap_err().kind, ErrorKind::Io);
+}
+
+#[test]
 fn a_long_outage_fails_checkpoints_with_its_cause() {
-    let mut client = client();
+    let mut client = client(PATIENCE_NS_DEFAULT);
     client.sim.faults.append_error = 10_000;
     client.submit(100, &[put(50)]);
     let cut = |client: &mut Client, number| {

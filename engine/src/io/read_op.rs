@@ -10,6 +10,7 @@ use io_uring::{opcode, squeue};
 use opendal::Buffer;
 
 use crate::io::objects::{self, Route};
+use crate::io::retry::Failures;
 use crate::io::values::ObjectSlot;
 use crate::limits::{PAGE_BYTES, READ_TRIES_MAX};
 use crate::mem::pool::Buf;
@@ -32,10 +33,10 @@ pub(crate) struct Op {
     // Bytes of `buf` that are there; a multiple of the page size between reads.
     pub(crate) filled: u32,
     pub(crate) tries: u32,
-    // How often the whole read failed.
-    pub(crate) failures: u32,
-    // How often its next try was due, and its store was not to be asked.
-    pub(crate) looks: u32,
+    // Those of the whole read.
+    pub(crate) failures: Failures,
+    // Its next try was due, and its store was not to be asked.
+    pub(crate) held_back: bool,
     // Injected latency: the answer is not delivered before this.
     pub(crate) due: Nanos,
     pub(crate) buf: Buf,

@@ -12,8 +12,8 @@ fn results_of_reads_are_judged_once() {
         again: false,
         filled,
         tries,
-        failures: 0,
-        looks: 0,
+        failures: Failures::default(),
+        held_back: false,
         due: 0,
         buf: pool.take(3 * PAGE_BYTES).unwrap(),
     };

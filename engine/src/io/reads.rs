@@ -12,7 +12,7 @@ use crate::io::http::target::Target;
 use crate::io::objects::{Objects, OpenObject, Route};
 use crate::io::read_op::{self, Op, Verdict};
 use crate::io::requests::Requests;
-use crate::io::retry::{self, Patience};
+use crate::io::retry::{self, Failures, Patience};
 use crate::io::sys;
 use crate::io::values::{IoDone, ObjectSlot};
 use crate::limits::RETRY_LOOK_NS;
@@ -216,9 +216,19 @@ impl Reads {
 
     fn take(&mut self, read: Read, writes: bool, now: Nanos) {
         let Read { token, object, offset, buf, again } = read;
-        let (filled, tries, failures, looks, due) = (0, 0, 0, 0, 0);
-        let op =
-            Op { token, object, offset, writes, again, filled, tries, failures, looks, due, buf };
+        let op = Op {
+            token,
+            object,
+            offset,
+            writes,
+            again,
+            filled: 0,
+            tries: 0,
+            failures: Failures::default(),
+            held_back: false,
+            due: 0,
+            buf,
+        };
         match self.objects.get_mut(object) {
             Ok(entry) => {
                 entry.reads += 1;
@@ -310,37 +320,37 @@ impl Reads {
     }
 
     /// A try of a read ended: its answer, unless it is tried again or the answer is not due yet.
-    pub(crate) fn end(&mut self, mut op: Op, result: Result<()>, now: Nanos) -> Option<IoDone> {
-        let result = match result {
-            Err(error) => {
-                op.failures += 1;
-                let missing = self.objects.of_read(op.object).route.missing();
-                match self.patience.wait_after(error.clone(), op.failures, missing) {
-                    Ok(wait) => {
-                        self.counters.repeats += 1;
-                        (op.filled, op.tries) = (0, 0);
-                        self.hold(op.due.max(now).saturating_add(wait), Late::Again(op, error));
-                        return None;
-                    }
-                    Err(error) => Err(error),
-                }
+    pub(crate) fn end(&mut self, op: Op, result: Result<()>, now: Nanos) -> Option<IoDone> {
+        if let Err(error) = result {
+            let (op, error) = self.try_later(op, error, now)?;
+            return self.answer(op, Err(error), now);
+        }
+        self.counters.reads += 1;
+        let bytes = op.buf.bytes().len() as u64;
+        self.counters.bytes += bytes;
+        let route = &self.objects.of_read(op.object).route;
+        if let Some(budget) = route.budget() {
+            budget.served(op.failures.count > 0);
+        }
+        if matches!(route, Route::Registered | Route::Descriptor(_) | Route::Memory(_)) {
+            self.counters.gets += 1;
+            self.counters.get_bytes += bytes;
+        }
+        self.answer(op, Ok(()), now)
+    }
+
+    /// Holds a read that failed until its next try; gives it and its failure back if there is none.
+    pub(crate) fn try_later(&mut self, mut op: Op, why: Error, now: Nanos) -> Option<(Op, Error)> {
+        let missing = self.objects.of_read(op.object).route.missing();
+        match self.patience.wait_after(why.clone(), &mut op.failures, missing, now) {
+            Ok(wait) => {
+                self.counters.repeats += 1;
+                (op.filled, op.tries) = (0, 0);
+                self.hold(op.due.max(now).saturating_add(wait), Late::Again(op, why));
+                None
             }
-            Ok(()) => {
-                self.counters.reads += 1;
-                let bytes = op.buf.bytes().len() as u64;
-                self.counters.bytes += bytes;
-                let route = &self.objects.of_read(op.object).route;
-                if let Some(budget) = route.budget() {
-                    budget.served(op.failures > 0);
-                }
-                if matches!(route, Route::Registered | Route::Descriptor(_) | Route::Memory(_)) {
-                    self.counters.gets += 1;
-                    self.counters.get_bytes += bytes;
-                }
-                Ok(())
-            }
-        };
-        self.answer(op, result, now)
+            Err(error) => Some((op, error)),
+        }
     }
 
     /// A read ended: its answer, unless that is not due yet.
@@ -369,11 +379,11 @@ impl Reads {
             self.begin(op, now);
             return None;
         };
-        if op.looks == 0 {
+        if !op.held_back {
+            op.held_back = true;
             budget.count_held();
         }
-        op.looks += 1;
-        if op.looks > self.patience.looks_max() {
+        if self.patience.is_over(op.failures, now) {
             return self.answer(op, Err(retry::held_up(&error)), now);
         }
         self.hold(now.saturating_add(RETRY_LOOK_NS), Late::Again(op, error));

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use crate::io::clock;
 use crate::limits::{
-    JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS, MISSING_FAILURES_MAX, PATIENCE_NS_DEFAULT,
-    PATIENCE_NS_MAX, PATIENCE_NS_MIN, RETRY_LOOK_NS,
+    JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS, MISSING_NS_MAX, PATIENCE_NS_DEFAULT, PATIENCE_NS_MAX,
+    PATIENCE_NS_MIN,
 };
 use crate::types::error::{DELETED, ErrorKind};
 use crate::types::{Error, Nanos, Result};
@@ -24,7 +25,29 @@ pub(crate) enum Missing {
     MayAppear,
 }
 
-/// For how long what fails for the moment is tried again.
+/// How often one thing failed in a row, and since when.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Failures {
+    pub(crate) count: u32,
+    first: Nanos,
+}
+
+impl Failures {
+    /// It failed once more.
+    pub(crate) fn add(&mut self, now: Nanos) {
+        if self.count == 0 {
+            self.first = now;
+        }
+        self.count += 1;
+    }
+
+    /// For how long, by now.
+    pub(crate) fn lasting(self, now: Nanos) -> Nanos {
+        now.saturating_sub(self.first)
+    }
+}
+
+/// For how long what fails for the moment is tried again, from its first failure on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Patience(Nanos);
 
@@ -46,41 +69,45 @@ impl Patience {
         }
     }
 
-    /// Failures in a row from which on an operation has failed for its caller: the waits between
-    /// them last as long as this, or a little longer.
-    pub(crate) fn failures_max(self) -> u32 {
-        let doubling = |failures: u32| JOB_RETRY_NS * ((1 << (failures - 1)) - 1);
-        let last = JOB_RETRY_DOUBLINGS_MAX + 2;
-        (2..last).find(|&failures| doubling(failures) >= self.0).unwrap_or_else(|| {
-            let rest = self.0.saturating_sub(doubling(last));
-            last + rest.div_ceil(JOB_RETRY_NS << JOB_RETRY_DOUBLINGS_MAX) as u32
-        })
+    /// As nanoseconds.
+    pub(crate) fn ns(self) -> Nanos {
+        self.0
     }
 
-    /// How often an operation looks whether it may be tried again.
-    pub(crate) fn looks_max(self) -> u32 {
-        (self.0 / RETRY_LOOK_NS) as u32
+    /// True if what has failed so has done so for too long.
+    pub(crate) fn is_over(self, failures: Failures, now: Nanos) -> bool {
+        failures.lasting(now) >= self.0
     }
 
-    /// The wait before the next try of an operation that has failed so many times in a row.
+    /// The wait before the next try of an operation that has just failed, which is counted. The
+    /// last try comes when patience ends; one that does not end by itself ends later.
     ///
     /// # Errors
     /// The failure, if another try would not help: damage stays as it is.
-    pub(crate) fn wait_after(self, error: Error, failures: u32, missing: Missing) -> Result<Nanos> {
+    pub(crate) fn wait_after(
+        self,
+        error: Error,
+        failures: &mut Failures,
+        missing: Missing,
+        now: Nanos,
+    ) -> Result<Nanos> {
+        failures.add(now);
         let (most, remedy) = match (error.kind, missing) {
             (ErrorKind::Io, _) => (
-                self.failures_max(),
+                self.0,
                 "see that the place can be reached and is healthy, then try again or restore from \
                  the last checkpoint",
             ),
-            (ErrorKind::MissingObject, Missing::MayAppear) => (MISSING_FAILURES_MAX, DELETED),
+            (ErrorKind::MissingObject, Missing::MayAppear) => (MISSING_NS_MAX, DELETED),
             _ => return Err(error),
         };
-        if failures >= most {
-            let what = format!("{}; it failed {failures} times in a row: {remedy}", error.text);
+        let (count, lasting) = (failures.count, failures.lasting(now));
+        if lasting >= most {
+            let s = Duration::from_nanos(lasting).as_secs_f64();
+            let what = format!("{}; it failed {count} times in {s:.1} s: {remedy}", error.text);
             return Err(Error::new(error.kind, what));
         }
-        Ok(wait(failures))
+        Ok(wait(count).min(most - lasting))
     }
 }
 
@@ -99,13 +126,14 @@ pub(crate) fn held_up(error: &Error) -> Error {
 /// # Errors
 /// What stays as it is, or has failed for ten seconds.
 pub fn patiently<T>(mut operation: impl FnMut() -> Result<T>) -> Result<T> {
-    let mut failures = 0;
+    let mut failures = Failures::default();
     loop {
         match operation() {
             Ok(done) => return Ok(done),
             Err(error) => {
-                failures += 1;
-                let wait = Patience::DEFAULT.wait_after(error, failures, Missing::Stays)?;
+                let now = clock::now();
+                let wait =
+                    Patience::DEFAULT.wait_after(error, &mut failures, Missing::Stays, now)?;
                 std::thread::sleep(Duration::from_nanos(wait));
             }
         }
@@ -115,35 +143,49 @@ pub fn patiently<T>(mut operation: impl FnMut() -> Result<T>) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{JOB_FAILURES_MAX, MISSING_NS_MAX};
+    use crate::limits::JOB_FAILURES_MAX;
 
-    fn waits(kind: ErrorKind, missing: Missing) -> Vec<Nanos> {
-        let wait =
-            |failures| Patience::DEFAULT.wait_after(Error::new(kind, "refused"), failures, missing);
-        (1..).map_while(|failures| wait(failures).ok()).collect()
+    /// When an operation whose tries take `try_ns` each fails, until there is no other: the last
+    /// time with what is told.
+    fn failing(
+        patience: Patience,
+        kind: ErrorKind,
+        missing: Missing,
+        try_ns: Nanos,
+    ) -> (Vec<Nanos>, Error) {
+        let (mut failures, mut now, mut times) = (Failures::default(), 7 + try_ns, Vec::new());
+        loop {
+            times.push(now);
+            let error = Error::new(kind, "refused");
+            match patience.wait_after(error, &mut failures, missing, now) {
+                Ok(wait) => now += wait + try_ns,
+                Err(error) => return (times, error),
+            }
+        }
     }
 
     #[test]
     fn failures_of_the_moment_are_waited_out_for_ten_seconds() {
-        let waits = waits(ErrorKind::Io, Missing::Stays);
-        assert_eq!(waits.len(), JOB_FAILURES_MAX as usize - 1);
+        let (times, error) = failing(Patience::DEFAULT, ErrorKind::Io, Missing::Stays, 0);
+        assert_eq!(times.len(), JOB_FAILURES_MAX as usize);
+        assert_eq!(times[10] - times[0], PATIENCE_NS_DEFAULT);
+        let waits: Vec<Nanos> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert_eq!(waits[0], JOB_RETRY_NS);
-        assert!(waits.is_sorted_by(|a, b| a * 2 == *b), "{waits:?}");
-        assert!((10..11).contains(&(waits.iter().sum::<Nanos>() / 1_000_000_000)));
-        let refused = Error::new(ErrorKind::Io, "refused");
-        let last = Patience::DEFAULT.wait_after(refused, 11, Missing::Stays).unwrap_err();
-        assert!(last.text.contains("refused; it failed 11 times in a row: see"), "{last}");
+        assert!(waits[..9].is_sorted_by(|a, b| a * 2 == *b), "{waits:?}");
+        assert!(error.text.contains("refused; it failed 11 times in 10.0 s: see"), "{error}");
     }
 
     #[test]
-    fn tries_go_on_for_as_long_as_the_host_is_patient_and_for_one_wait_more_at_most() {
-        for ms in [1_000, 1_270, 1_280, 5_110, 10_230, 10_231, 15_350, 60_000, 86_400_000] {
+    fn tries_go_on_for_as_long_as_the_host_is_patient_however_long_each_takes() {
+        for ms in [1_000, 1_270, 10_230, 10_231, 15_350, 60_000, 86_400_000] {
             let patience = Patience::new(Duration::from_millis(ms)).unwrap();
-            let waits: Vec<Nanos> = (1..patience.failures_max()).map(wait).collect();
-            let all: Nanos = waits.iter().sum();
-            let last = waits.last().unwrap();
-            assert!((all - last..=all).contains(&(ms * 1_000_000)), "{ms} ms: {all} ns");
-            assert_eq!(u64::from(patience.looks_max()) * RETRY_LOOK_NS / 1_000_000, ms / 50 * 50);
+            for try_ns in [0, 2_000_000, 5_000_000_000, 100_000_000_000] {
+                let (times, _) = failing(patience, ErrorKind::Io, Missing::Stays, try_ns);
+                let took = times.last().unwrap() - times[0];
+                assert!(times.len() > 1, "{ms} ms: one try");
+                let least = ms * 1_000_000;
+                assert!((least..=least + try_ns).contains(&took), "{ms} ms: {took} ns");
+            }
         }
         for bad in [Duration::ZERO, Duration::from_millis(999), Duration::from_secs(86_401)] {
             let error = Patience::new(bad).unwrap_err();
@@ -169,25 +211,25 @@ mod tests {
     }
 
     #[test]
-    fn what_a_store_does_not_know_yet_is_waited_for_as_long_as_fits_a_minute() {
-        let waits = waits(ErrorKind::MissingObject, Missing::MayAppear);
-        let all: Nanos = waits.iter().sum();
-        assert!(waits.is_sorted());
-        assert!(all <= MISSING_NS_MAX && all + waits.last().unwrap() > MISSING_NS_MAX, "{all}");
-        let missing = Error::new(ErrorKind::MissingObject, "gone");
-        let last = Patience::DEFAULT.wait_after(missing, MISSING_FAILURES_MAX, Missing::MayAppear);
-        let last = last.unwrap_err();
-        assert_eq!(last.kind, ErrorKind::MissingObject);
-        assert!(last.text.contains("gone; it failed 20 times in a row: something"), "{last}");
+    fn what_a_store_does_not_know_yet_is_waited_for_for_a_minute() {
+        let impatient = Patience::new(Duration::from_secs(1)).unwrap();
+        let (kind, missing) = (ErrorKind::MissingObject, Missing::MayAppear);
+        let (times, error) = failing(impatient, kind, missing, 0);
+        assert_eq!(times.last().unwrap() - times[0], MISSING_NS_MAX);
+        assert_eq!(error.kind, kind);
+        assert!(error.text.contains("failed 21 times in 60.0 s: something"), "{error}");
     }
 
     #[test]
     fn what_stays_is_not_tried_again() {
-        for kind in [ErrorKind::Corrupt, ErrorKind::MissingObject, ErrorKind::NoSpace] {
-            let so = Error::new(kind, "so");
-            let error = Patience::DEFAULT.wait_after(so, 1, Missing::Stays).unwrap_err();
-            assert_eq!(error.kind, kind);
+        for (kind, missing) in [
+            (ErrorKind::Corrupt, Missing::Stays),
+            (ErrorKind::Corrupt, Missing::MayAppear),
+            (ErrorKind::MissingObject, Missing::Stays),
+            (ErrorKind::NoSpace, Missing::Stays),
+        ] {
+            let (times, error) = failing(Patience::DEFAULT, kind, missing, 0);
+            assert_eq!((times.len(), error.kind), (1, kind));
         }
-        assert!(waits(ErrorKind::Corrupt, Missing::MayAppear).is_empty());
     }
 }

@@ -1,7 +1,5 @@
 //! Of stores that are reached by HTTP, and of how their answers are trusted.
 
-use super::{JOB_FAILURES_MAX, JOB_RETRY_DOUBLINGS_MAX, JOB_RETRY_NS};
-
 /// A store that is reached by HTTP has this long to accept a connection, milliseconds.
 pub const REMOTE_CONNECT_MS: u64 = 5_000;
 
@@ -47,24 +45,6 @@ pub const REMOTE_ERROR_CHARS_MAX: usize = 400;
 /// What an object that is named somewhere may be missing for, nanoseconds: stores were seen to
 /// give a negative answer for up to half a minute after the put, and twice that is no accident.
 pub const MISSING_NS_MAX: u64 = 60_000_000_000;
-
-/// Failures in a row of a read or load from which on an object is missing: with the waits between
-/// them as many as fit `MISSING_NS_MAX`.
-pub const MISSING_FAILURES_MAX: u32 = 20;
-
-// The waits between so many failures, nanoseconds.
-const fn waits_ns(failures: u32) -> u64 {
-    let doubling = JOB_RETRY_NS * ((1 << (JOB_RETRY_DOUBLINGS_MAX + 1)) - 1);
-    let flat = (failures - 2 - JOB_RETRY_DOUBLINGS_MAX) as u64;
-    doubling + flat * (JOB_RETRY_NS << JOB_RETRY_DOUBLINGS_MAX)
-}
-
-const _: () = assert!(
-    waits_ns(MISSING_FAILURES_MAX) <= MISSING_NS_MAX
-        && waits_ns(MISSING_FAILURES_MAX + 1) > MISSING_NS_MAX
-        && MISSING_FAILURES_MAX > JOB_FAILURES_MAX,
-    "as many tries as a minute has room for"
-);
 
 /// Answers of at most this many bytes tell how long a store takes to begin: on any network that is
 /// worth a store they come at once.

@@ -154,7 +154,6 @@ impl Shard {
                 self.counters.job_failures += 1;
                 close_all(opened, outbox);
                 store.job_failed(self.now, unfinished);
-                store.log_failure();
                 give_up(store, outbox);
                 if let Some(poison) = store.poison.clone() {
                     self.refuse_waiting(job.store, &poison, outbox);

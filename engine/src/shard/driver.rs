@@ -82,7 +82,8 @@ impl Driver {
         let Own { index, memory_bytes, dfs, compactors, ssd, hedge } = own;
         let errand_bytes_min = (!compactors.is_empty()).then_some(ERRAND_BYTES_MIN);
         let limits = ShardLimits::of_memory(memory_bytes)?;
-        let mut shard = Shard::new(ShardLimits { errand_bytes_min, ..limits });
+        let patience_ns = dfs.patience().ns();
+        let mut shard = Shard::new(ShardLimits { errand_bytes_min, patience_ns, ..limits });
         let mut reads = ReadDriver::open(kind, mode)?;
         reads.register_memory(shard.read_memory()?);
         if hedge {

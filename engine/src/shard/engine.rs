@@ -119,10 +119,11 @@ pub struct Config {
     /// for the first answer to count: at most one request in twenty. Each costs what a request
     /// costs.
     pub hedge: bool,
-    /// For how long what fails at the DFS for the moment is tried again before its request fails:
-    /// ten seconds unless said otherwise, 1 s to a day. The waits between tries count: each try
-    /// that is not answered at all adds five seconds, ten beside the ring. Writes that find no room
-    /// wait for longer, and checkpoints: for eleven flushes in a row that fail so.
+    /// For how long, from its first failure on, what fails at the DFS for the moment is tried again
+    /// before its request fails: ten seconds unless said otherwise, 1 s to a day. The last try
+    /// begins within it; one that is not answered at all ends five seconds later, ten beside the
+    /// ring. Writes that find no room, checkpoints and drains wait for flushes and merges that fail
+    /// so for as long, and for eleven failures in a row.
     pub patience: Duration,
     /// Compactors, `host:port` each, that merges are sent to; what none of them does is merged
     /// here. Their DFS is the engine's, under any url.

@@ -379,7 +379,8 @@ fn what_fails_is_tried_again_for_as_long_as_the_host_is_patient() {
     let load = IoRequest::Load { token: token(), name: name(1), bytes_max: 1, expected: true };
     assert!(link.start(Order::Io(load)).is_ok());
     let Finished::Io(IoDone::Load { result, .. }) = answer(&mut link) else { panic!("a load") };
-    assert!(result.unwrap_err().text.contains("failed 8 times in a row"));
+    let error = result.unwrap_err();
+    assert!(error.text.contains("failed 8 times in 1.0 s"), "{error}");
     assert_eq!(dfs.counters().retries, 7);
 }
 

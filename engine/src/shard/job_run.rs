@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::io::bulk::{self, ObjectReader, ObjectWriter};
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
-use crate::io::retry::{self, Missing};
+use crate::io::retry::{self, Failures, Missing};
 use crate::io::task::{self, Listener};
 use crate::io::values::{JobDone, JobIo, JobRequest, JobState};
 use crate::io::{OpenObject, clock};
@@ -127,30 +127,29 @@ pub(crate) async fn patiently<T>(
     missing: Missing,
     mut operation: impl AsyncFnMut() -> Result<T>,
 ) -> Result<T> {
-    let mut failures = 0;
+    let mut failures = Failures::default();
     loop {
         let error = match operation().await {
             Err(error) => error,
             ok => {
                 if let Some(budget) = dfs.budget() {
-                    budget.served(failures > 0);
+                    budget.served(failures.count > 0);
                 }
                 return ok;
             }
         };
-        failures += 1;
-        let wait = dfs.patience().wait_after(error.clone(), failures, missing)?;
+        let (patience, now) = (dfs.patience(), clock::now());
+        let wait = patience.wait_after(error.clone(), &mut failures, missing, now)?;
         dfs.count_retry();
         task::sleep(wait).await;
         let Some(budget) = dfs.budget() else { continue };
-        for look in 0.. {
-            if budget.take(clock::now()) {
-                break;
-            }
-            if look == 0 {
+        let mut held_back = false;
+        while !budget.take(clock::now()) {
+            if !held_back {
+                held_back = true;
                 budget.count_held();
             }
-            if look >= dfs.patience().looks_max() {
+            if patience.is_over(failures, clock::now()) {
                 return Err(retry::held_up(&error));
             }
             task::sleep(RETRY_LOOK_NS).await;

@@ -10,7 +10,7 @@ use crate::cache::ssd::{self, Ssd, SsdFile};
 use crate::io::values::IoDone;
 use crate::limits::{
     FLUSH_DIVISOR, JOB_DIVISOR, MEMORY_MIN_BYTES, PACE_CREDIT_BYTES_MAX, PACE_LOOK_NS,
-    ROOT_SPACING, ROWS_MIN_BYTES, SEGMENT_BYTES, TABLE_BYTES_TARGET,
+    PATIENCE_NS_DEFAULT, ROOT_SPACING, ROWS_MIN_BYTES, SEGMENT_BYTES, TABLE_BYTES_TARGET,
 };
 use crate::mem::pool::Pool;
 use crate::mem::prefetch::prefetch_all;
@@ -72,6 +72,8 @@ pub struct ShardLimits {
     pub errand_bytes_min: Option<u64>,
     /// Of so many roots of a store one is never deleted.
     pub root_spacing: u64,
+    /// Who waits for jobs that fail waits at least so long, nanoseconds.
+    pub patience_ns: u64,
 }
 
 impl ShardLimits {
@@ -97,6 +99,7 @@ impl ShardLimits {
             table_bytes_target: TABLE_BYTES_TARGET,
             errand_bytes_min: None,
             root_spacing: ROOT_SPACING,
+            patience_ns: PATIENCE_NS_DEFAULT,
         })
     }
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::checkpoint::handle::Handle;
 use crate::checkpoint::ownership::Ownership;
 use crate::codec::hash::hash64;
-use crate::io::retry;
+use crate::io::retry::{self, Failures};
 use crate::io::values::ObjectSlot;
 use crate::limits::{
     FILTER_BITS_LAST, FILTER_BITS_UPPER, FLUSH_SILENT_DIVISOR, JOB_FAILURES_MAX, OPEN_UNASKED_NS,
@@ -70,9 +70,12 @@ pub(super) struct Store {
     /// What the cache should have of it first.
     pub hot: Vec<HotTable>,
     // Failures in a row, the last of them, and when the next job may start.
-    failures: u32,
+    failures: Failures,
     failure: Option<Error>,
     retry_at: Nanos,
+    // They failed so often, and for so long, that nobody waits for them any more.
+    hopeless: bool,
+    patience_ns: u64,
     /// Set when an invariant broke or the store was closed: every request is answered with it.
     pub poison: Option<Error>,
     /// Bytes of writes that the progress of jobs allows while the store is paced.
@@ -120,9 +123,11 @@ impl Store {
             drains: Vec::new(),
             opening: Opening::default(),
             hot: Vec::new(),
-            failures: 0,
+            failures: Failures::default(),
             failure: None,
             retry_at: 0,
+            hopeless: false,
+            patience_ns: limits.patience_ns,
             poison: None,
             credit_bytes: 0,
             job_bytes: 0,
@@ -247,7 +252,7 @@ impl Store {
 
     /// Jobs that failed in a row.
     pub fn failures(&self) -> u32 {
-        self.failures
+        self.failures.count
     }
 
     fn idle_tablets(&self) -> impl Iterator<Item = (usize, &[u64])> {
@@ -389,8 +394,9 @@ impl Store {
 
     /// A job ended well.
     pub fn job_succeeded(&mut self) {
-        self.failures = 0;
+        self.failures = Failures::default();
         self.failure = None;
+        self.hopeless = false;
     }
 
     /// Why writes are refused that find no room: jobs failed so often in a row that waiting for
@@ -410,22 +416,25 @@ impl Store {
     }
 
     fn hopeless(&self, what: &str, then: &str) -> Option<Error> {
-        let error = self.failure.as_ref().filter(|_| self.failures >= JOB_FAILURES_MAX)?;
+        let error = self.failure.as_ref().filter(|_| self.hopeless)?;
         let what = format!(
             "{what}, for the last {} flushes and merges failed: {}; mend that, and {then}",
-            self.failures, error.text
+            self.failures.count, error.text
         );
         Some(Error::new(error.kind, what))
     }
 
     fn note_failure(&mut self, now: Nanos, error: &Error) {
-        self.failures += 1;
-        self.retry_at = now + retry::wait(self.failures);
+        self.failures.add(now);
+        self.retry_at = now + retry::wait(self.failures.count);
         self.failure = Some(error.clone());
+        let often = self.failures.count >= JOB_FAILURES_MAX;
+        self.hopeless = often && self.failures.lasting(now) >= self.patience_ns;
     }
 
     /// A job failed. What it should have done is due again, each time after twice as long.
     pub fn job_failed(&mut self, now: Nanos, unfinished: Unfinished) {
+        let hopeless = self.hopeless;
         self.note_failure(now, &unfinished.error);
         match unfinished.left {
             Left::Flush(rows) => {
@@ -441,24 +450,25 @@ impl Store {
                 self.poison = Some(Error::new(ErrorKind::Poisoned, what));
             }
         }
+        self.log_failure(hopeless);
     }
 
-    /// Logs that a job failed: the first time, when waiting for another may be for ever, and when
-    /// the store is lost.
-    pub fn log_failure(&self) {
+    // Logs that a job failed: the first time, when waiting for another may be for ever, as it was
+    // `before` or not, and when the store is lost.
+    fn log_failure(&self, before: bool) {
         let number = self.number;
         if let Some(poison) = &self.poison {
             return log::error!("store {number}: {}", poison.text);
         }
         let Some(error) = &self.failure else { return };
-        match self.failures {
+        match self.failures.count {
             1 => log::warn!(
                 "store {number}: a flush or merge failed and is tried again: {}",
                 error.text
             ),
-            JOB_FAILURES_MAX => log::warn!(
-                "store {number}: {JOB_FAILURES_MAX} flushes and merges in a row failed, and writes \
-                 that find no room are refused: {}",
+            failures if self.hopeless && !before => log::warn!(
+                "store {number}: {failures} flushes and merges in a row failed, and writes that \
+                 find no room are refused: {}",
                 error.text
             ),
             _ => {}

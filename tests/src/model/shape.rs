@@ -1,6 +1,6 @@
 //! The shape of a seed: sizes, limits and which operations it favours (swarm testing).
 
-use aquifer::limits::{MEMORY_FIXED_BYTES, ROOT_SPACING};
+use aquifer::limits::{MEMORY_FIXED_BYTES, PATIENCE_NS_DEFAULT, ROOT_SPACING};
 use aquifer::shard::ShardLimits;
 
 use crate::model::oracle::{Model, Op, RowKey, SMALL_STATES, State};
@@ -73,6 +73,7 @@ impl Shape {
                 },
                 errand_bytes_min: None,
                 root_spacing: ROOT_SPACING,
+                patience_ns: PATIENCE_NS_DEFAULT,
             },
             stores: rng.pick(&[1, 1, 2, 3]),
             sessions: rng.between(1, 3),

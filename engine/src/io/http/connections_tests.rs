@@ -1,5 +1,6 @@
 use super::*;
 use crate::io::http::target::tests::target;
+use crate::io::retry::Failures;
 use crate::io::values::ObjectSlot;
 use crate::limits::{ENDPOINT_IN_FLIGHT_MAX, HTTP_IN_FLIGHT_MIN, PAGE_BYTES};
 use crate::mem::pool::Buf;
@@ -32,8 +33,8 @@ impl Rig {
             again,
             filled: 0,
             tries: 0,
-            failures: 0,
-            looks: 0,
+            failures: Failures::default(),
+            held_back: false,
             due: 0,
             buf,
         };

@@ -5,7 +5,6 @@ use crate::io::http::response::Unusual;
 use crate::io::objects::Route;
 use crate::io::read_op::{self, Op};
 use crate::io::reads::Reads;
-use crate::io::retry::Missing;
 use crate::io::values::IoDone;
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos};
@@ -32,13 +31,8 @@ impl Reads {
                 if wait > 0 {
                     op.due = op.due.max(now.saturating_add(wait));
                 }
-                if op.failures + 1 < self.patience.failures_max() {
-                    self.end(op, Err(error), now)
-                } else {
-                    let failures = op.failures + 1;
-                    let error = self.patience.wait_after(error, failures, Missing::Stays).err();
-                    self.fall_back(op, error.expect("no try is left"), now)
-                }
+                let left = self.try_later(op, error, now);
+                left.and_then(|(op, error)| self.fall_back(op, error, now))
             }
             Outcome::Unusual(why) => {
                 let error = self.unusual(&op, &why);
