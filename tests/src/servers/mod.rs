@@ -146,7 +146,9 @@ impl Kind {
             }
             Self::Minio => {
                 let mut minio = program("minio");
-                minio.args(["server", "--address", &format!("127.0.0.1:{port}")]).arg(data);
+                minio.args(["server", "--address", &format!("127.0.0.1:{port}")]);
+                // Without certificates in there it speaks without TLS.
+                minio.arg("--certs-dir").arg(data.with_file_name("certs")).arg(data);
                 minio.env("MINIO_ROOT_USER", user).env("MINIO_ROOT_PASSWORD", secret);
                 minio.env("MINIO_BROWSER", "off").env("MINIO_UPDATE", "off");
                 minio
@@ -232,11 +234,27 @@ impl Server {
 pub fn start(kind: Kind) -> Result<Server, NotRun> {
     let servers = installed(kind)?;
     for _ in 0..STARTS_MAX {
-        if let Some(server) = attempt(kind, &servers, None, kind.credentials()) {
+        if let Some(server) = attempt(kind, &servers, None, kind.credentials(), None) {
             return Ok(server);
         }
     }
     panic!("{} does not start; what it said stands above", kind.name());
+}
+
+/// Starts a MinIO of its own for the caller that speaks TLS alone, with this certificate and key,
+/// both PEM. It may not be ready yet.
+///
+/// # Errors
+/// If it is not installed.
+///
+/// # Panics
+/// If it is installed and does not start.
+pub fn start_tls(certificate: &str, key: &str) -> Result<Server, NotRun> {
+    let (kind, servers) = (Kind::Minio, installed(Kind::Minio)?);
+    let tls = Some((certificate, key));
+    let mut attempts =
+        (0..STARTS_MAX).map(|_| attempt(kind, &servers, None, kind.credentials(), tls));
+    Ok(attempts.find_map(|server| server).expect("it starts as without TLS"))
 }
 
 /// Starts a server on the data of another, which lets in somebody else.
@@ -247,7 +265,8 @@ pub fn start(kind: Kind) -> Result<Server, NotRun> {
 pub fn start_beside(other: &Server, who: Credentials) -> Server {
     let servers = installed(other.kind).expect("the other runs");
     let data = other.folder.join("data");
-    let mut attempts = (0..STARTS_MAX).map(|_| attempt(other.kind, &servers, Some(&data), who));
+    let mut attempts =
+        (0..STARTS_MAX).map(|_| attempt(other.kind, &servers, Some(&data), who, None));
     attempts.find_map(|server| server).expect("it starts as the other did")
 }
 
@@ -288,9 +307,22 @@ fn installed(kind: Kind) -> Result<PathBuf, NotRun> {
     found.ok_or_else(why)
 }
 
-fn attempt(kind: Kind, servers: &Path, data: Option<&Path>, who: Credentials) -> Option<Server> {
+fn attempt(
+    kind: Kind,
+    servers: &Path,
+    data: Option<&Path>,
+    who: Credentials,
+    tls: Option<(&str, &str)>,
+) -> Option<Server> {
     let folder = tempfile::Builder::new().prefix("data.").tempdir_in(servers).expect("a folder");
-    std::fs::create_dir(folder.path().join("data")).expect("a folder");
+    let certs = folder.path().join("certs");
+    for new in [&folder.path().join("data"), &certs] {
+        std::fs::create_dir(new).expect("a folder");
+    }
+    if let Some((certificate, key)) = tls {
+        std::fs::write(certs.join("public.crt"), certificate).expect("a certificate");
+        std::fs::write(certs.join("private.key"), key).expect("its key");
+    }
     // Free until somebody takes it: this asks the system for one and lets it go.
     let port =
         TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
@@ -300,7 +332,11 @@ fn attempt(kind: Kind, servers: &Path, data: Option<&Path>, who: Credentials) ->
     // From here on the keeper removes the folder.
     let folder = folder.keep();
     let mut process = Process::start(&command, &folder).expect("a shell");
-    let (target, status) = kind.ready();
+    let (target, mut status) = kind.ready();
+    if tls.is_some() {
+        // What it says to those who do not.
+        status = 400;
+    }
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
         if process.ended().is_some() {

@@ -292,6 +292,8 @@ where
                 ("extents_merged", shard.coalescer.merged),
                 ("gap_bytes", shard.coalescer.gap_bytes),
                 ("rereads", shard.rereads),
+                ("ring_gets", shards[0].http.requests),
+                ("ring_fallbacks", shards[0].http.fallbacks),
                 ("hedges", shards[0].http.hedges + dfs.hedges),
                 ("hedges_won", shards[0].http.hedges_won + dfs.hedges_won),
                 ("filter_negatives", shard.requests.filter_negatives),
