@@ -136,7 +136,8 @@ enum {
                           * nothing any more: close it, and open it again. */
     AQF_RELEASE = 19,    /* value: a handle that is not kept any more; what only it needs is
                           * deleted, of what the store wrote since it was opened or claimed.
-                          * Keep a handle
+                          * A checkpoint that was aborted is released when its handle comes, and
+                          * takes nothing from one that was begun meanwhile. Keep a handle
                           * as long as a store that was restored from it, or a handle of such a
                           * store, needs its objects (AQF_LIST_OBJECTS). */
     AQF_DRAIN = 20,      /* Completes when everything is flushed and merged. */

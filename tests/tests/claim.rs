@@ -31,8 +31,7 @@ impl Host {
     }
 
     fn write(&mut self, round: u8) {
-        let puts: Vec<Op> = (0..KEYS).map(|key| Op::Put(row(key), vec![round; 1000])).collect();
-        assert!(self.client.run(&puts).iter().all(|answer| *answer == Answer::Done));
+        assert!(self.client.run(&puts(round)).iter().all(|answer| *answer == Answer::Done));
         self.client.drain();
     }
 
@@ -94,6 +93,10 @@ impl Host {
     }
 }
 
+fn puts(round: u8) -> Vec<Op> {
+    (0..KEYS).map(|key| Op::Put(row(key), vec![round; 1000])).collect()
+}
+
 fn row(key: u8) -> RowKey {
     RowKey { state: State::Value, key, namespace: 0, map_key: Vec::new() }
 }
@@ -120,6 +123,32 @@ fn what_was_claimed_goes_with_the_checkpoints_that_keep_it() {
     host.read(3);
     host.restore(&third);
     host.read(3);
+}
+
+#[test]
+fn a_checkpoint_that_is_given_up_takes_nothing_from_one_beside_it() {
+    for given_up in [0, 1] {
+        let mut host = Host::new();
+        host.write(1);
+        // Both are under way at once, and share what was flushed before.
+        for round in [2, 3] {
+            host.client.submit(u64::from(round) * 100, &puts(round));
+            let cut = ControlOp::Checkpoint(host.client.store());
+            host.client.sim.control(0, 1000 + u64::from(round), cut);
+            assert!(host.client.turns(1).controls.is_empty());
+        }
+        let mut ended = host.client.turns(200).controls;
+        let handles = [2, 3].map(|round| match ended.remove(&(1000 + round)) {
+            Some(Ok(ControlResult::Handle(handle))) => handle,
+            other => panic!("{other:?}"),
+        });
+        let before = host.objects();
+        host.release(&handles[given_up]);
+        assert!(host.objects().len() < before.len(), "its manifest goes");
+        let kept = 1 - given_up;
+        host.restore(&handles[kept]);
+        host.read(2 + kept as u8);
+    }
 }
 
 #[test]

@@ -91,9 +91,10 @@ pub enum ControlOp {
     /// Cut a checkpoint of what was submitted before. Answers with `Handle`; of a store that keeps
     /// its checkpoints, once its root is committed.
     Checkpoint(StoreId),
-    /// The host gave a checkpoint up: delete what only it kept, of what this opening of the store
-    /// wrote. Objects that other stores took over with the checkpoint are the host's to count: it
-    /// gives up no checkpoint with an object that others it keeps, or open stores, still need.
+    /// The host gave a checkpoint up, for a newer one or because it was aborted: delete what only
+    /// it kept, of what this opening of the store wrote. Objects that other stores took over with
+    /// the checkpoint are the host's to count: it gives up no checkpoint with an object that others
+    /// it keeps, or open stores, still need.
     Release(StoreId, Vec<u8>),
     /// The host hands over checkpoints that others wrote, such as earlier openings of the store:
     /// what only they keep is deleted as the host releases them. They are all that it holds of
