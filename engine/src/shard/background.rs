@@ -124,6 +124,9 @@ impl Shard {
         let opened = &report.opened;
         let result = report.result.and_then(|(outcome, bytes)| {
             self.counters.job_bytes_written += bytes;
+            if job.kind == JobKind::Flush {
+                self.counters.flush_bytes_written += bytes;
+            }
             opened_tables(outcome, opened)
         });
         let store = self.stores[job.store].as_mut().expect("a store outlives its jobs");

@@ -109,6 +109,8 @@ pub struct ShardCounters {
     pub openings: u64,
     /// Bytes that jobs of this shard wrote.
     pub job_bytes_written: u64,
+    /// Of these, those of flushes.
+    pub flush_bytes_written: u64,
     /// Jobs that failed and were tried again.
     pub job_failures: u64,
     /// Requests that waited because memory was full of dirty rows or jobs were behind.

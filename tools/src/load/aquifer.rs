@@ -44,6 +44,8 @@ struct Aquifer<F, Fut> {
     last: Vec<Last>,
     /// The number of the checkpoint that is on its way.
     cutting: Option<u64>,
+    /// Bytes that flushes had written when the last one was complete, since the engine was opened.
+    flushed: u64,
     about: About,
 }
 
@@ -84,6 +86,7 @@ pub fn open(setup: &Setup) -> Result<Box<dyn Target>> {
         records,
         last,
         cutting: None,
+        flushed: 0,
         about,
     }))
 }

@@ -284,8 +284,8 @@ pub trait Checkpoints {
 /// A checkpoint that is complete.
 #[derive(Clone, Copy, Debug)]
 pub struct Checkpointed {
-    /// What the checkpoint itself wrote to the distributed store. Work that would have been done
-    /// without it, such as merges, is not its own.
+    /// What was written to the distributed store for it: all flushes since the one before, and its
+    /// manifest. Merges are not its own.
     pub bytes_moved: u64,
     /// Size of what the host keeps.
     pub handle_bytes: u64,

@@ -275,6 +275,8 @@ fn jobs(out: &mut Out<'_, '_>, all: &Statistics) -> fmt::Result {
     out.counter("job_failures", "Background jobs that failed, and are tried again", None, failed)?;
     let written = of_shards(all, |s| s.counters.job_bytes_written);
     out.counter("job_written", "Bytes that jobs wrote", Some(Unit::Bytes), written)?;
+    let flushed = of_shards(all, |s| s.counters.flush_bytes_written);
+    out.counter("flush_written", "Of these, bytes of flushes", Some(Unit::Bytes), flushed)?;
     let running = of_parts(
         all,
         "kind",

@@ -1,7 +1,6 @@
 //! Checkpoints of the engine while operations are in flight, and openings from the last one.
 
-use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -40,26 +39,6 @@ impl Last {
         let handles = fs::read(&opening.handle_file).context("the handle of the loaded data")?;
         split(&handles).into_iter().map(|handle| Self::of(opening, handle.to_vec())).collect()
     }
-
-    /// The bytes this checkpoint itself moved: its manifest, and the flush of what memory held at
-    /// its cut. The flush is the last thing to happen before the manifest is made, so its table is
-    /// the newest run wherever its keys lie: of the newest runs that the checkpoint `before` does
-    /// not name, it is the one of most tablets. (The newest run of a tablet without such keys may
-    /// come from a merge.)
-    fn bytes_moved(&self, before: Option<&Self>) -> u64 {
-        let tables = before.map(|before| &before.manifest.tables[..]).unwrap_or_default();
-        let known: HashSet<ObjectName> = tables.iter().map(|table| table.name).collect();
-        let mut tablets: HashMap<u32, usize> = HashMap::new();
-        for newest in self.manifest.tablets.iter().filter_map(|tablet| tablet.runs.first()) {
-            *tablets.entry(*newest).or_default() += 1;
-        }
-        let table = |number: u32| &self.manifest.tables[number as usize];
-        let fresh = tablets.into_iter().filter(|(number, _)| !known.contains(&table(*number).name));
-        // A merge that began during the flush has a later name.
-        let flushed =
-            fresh.max_by_key(|(number, count)| (*count, Reverse(table(*number).name.seq)));
-        self.manifest_bytes + flushed.map_or(0, |(number, _)| table(number).file_bytes)
-    }
 }
 
 /// The handles of checkpoints.
@@ -76,11 +55,13 @@ impl<F, Fut> Aquifer<F, Fut> {
     /// Keeps the handle of a complete checkpoint: only then is the one before given up.
     pub(super) fn commit(&mut self, handle: Vec<u8>) -> Result<Checkpointed> {
         let last = Last::of(&self.opening, handle)?;
+        let live = self.live.as_mut().context(CLOSED)?;
+        let flushed = live.statistics().shards[0].counters.flush_bytes_written;
         let done = Checkpointed {
-            bytes_moved: last.bytes_moved(self.last.first()),
+            bytes_moved: last.manifest_bytes + flushed
+                - std::mem::replace(&mut self.flushed, flushed),
             handle_bytes: last.handle.len() as u64,
         };
-        let live = self.live.as_mut().context(CLOSED)?;
         self.opening.keep(&last.handle)?;
         for before in std::mem::replace(&mut self.last, vec![last]) {
             live.session.start_control(ControlOp::Release(live.store(), before.handle))?;
@@ -130,6 +111,7 @@ where
         self.completions.clear();
         self.cutting = None;
         self.direct = 0;
+        self.flushed = 0;
     }
 
     fn open_last(&mut self, stores: u32, latency: Duration) -> Result<()> {
@@ -170,7 +152,3 @@ where
         all.dfs.gets + all.shards[0].counters.coalescer.reads
     }
 }
-
-#[cfg(test)]
-#[path = "checkpoints_tests.rs"]
-mod tests;
