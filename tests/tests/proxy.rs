@@ -274,6 +274,30 @@ fn an_old_version_is_served_until_the_rule_goes() {
 }
 
 #[test]
+fn an_error_inside_a_success_is_not_applied() {
+    let upstream = Upstream::new();
+    let proxy = upstream.proxy();
+    proxy.rule(Rule::new(Fault::ErrorInside("InternalError")).times(1));
+    let reply = http::ask(&proxy.address(), "PUT", "/a", &[], b"1").unwrap();
+    assert_eq!(reply.status, 200);
+    assert!(String::from_utf8_lossy(&reply.body).contains("<Error><Code>InternalError</Code>"));
+    assert!(upstream.applied().is_empty());
+    assert_eq!(proxy.counts().faults_of("error inside"), 1);
+}
+
+#[test]
+fn a_bit_is_flipped_on_the_way_up() {
+    let upstream = Upstream::new();
+    let proxy = upstream.proxy();
+    proxy.rule(Rule::new(Fault::Flip).times(3));
+    assert_eq!(put(&proxy, "/a", b"0123456").unwrap(), 200);
+    assert_eq!(put(&proxy, "/none", b"").unwrap(), 200);
+    assert_eq!(get(&proxy, "/a").unwrap().body, b"0122456");
+    assert_eq!(upstream.object("/none").unwrap(), b"");
+    assert_eq!(proxy.counts().faults_of("flip"), 3);
+}
+
+#[test]
 fn a_redirect_names_the_other_host() {
     let upstream = Upstream::new();
     let proxy = upstream.proxy();

@@ -40,6 +40,11 @@ pub enum Fault {
     /// The reply that the same request got first since the rule was set: an old version, a 404 of
     /// an object that has been written, a list without it. That first one goes through.
     Stale,
+    /// Status 200 with this error in the body, such as `InternalError`, as S3 may answer who has it
+    /// join parts. The request is not applied.
+    ErrorInside(&'static str),
+    /// A bit in the middle of its body is flipped on the way to the server.
+    Flip,
     /// Status 307 to this host and port, such as `127.0.0.1:9001`, with the same target.
     Redirect(String),
     /// It waits for this time and goes on, perhaps to another fault.
@@ -60,6 +65,8 @@ impl Fault {
             Self::WholeBody => "whole body",
             Self::WrongRange { .. } => "wrong range",
             Self::Stale => "stale",
+            Self::ErrorInside(_) => "error inside",
+            Self::Flip => "flip",
             Self::Redirect(_) => "redirect",
             Self::Delay(_) => "delay",
         }

@@ -288,6 +288,12 @@ async fn faulty(
             reply.headers.extend(retry_after.map(|time| (header::RETRY_AFTER, time.into())));
             Ok(reply.sent())
         }
+        Fault::Flip => Ok(shared.forward(&flipped(whole)).await.sent()),
+        Fault::ErrorInside(code) => {
+            let head = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>";
+            let body = format!("{head}\n<Error><Code>{code}</Code></Error>").into();
+            Ok(Reply { body, ..Reply::new(StatusCode::OK) }.sent())
+        }
         Fault::Redirect(host) => {
             let mut reply = Reply::new(StatusCode::TEMPORARY_REDIRECT);
             let location = format!("http://{host}{}", whole.target);
@@ -327,6 +333,14 @@ async fn faulty(
             Ok(reply.sent())
         }
     }
+}
+
+fn flipped(mut whole: Whole) -> Whole {
+    let mut body = whole.body.to_vec();
+    let middle = body.len() / 2;
+    body.get_mut(middle).into_iter().for_each(|byte| *byte ^= 1);
+    whole.body = body.into();
+    whole
 }
 
 /// Has the connection reset and never answers.
