@@ -12,7 +12,7 @@ use aquifer::types::error::ErrorKind;
 use aquifer::types::{Error, ObjectName, Result};
 use aquifer_tests::host::{self, Host, PATIENCE};
 use aquifer_tests::proxy::Proxy;
-use aquifer_tests::servers::{self, Credentials, Kind, Server, start_beside};
+use aquifer_tests::servers::{self, Credentials, Kind, start_beside};
 
 const KEYS: u64 = 20_000;
 /// Whom the second server lets in.
@@ -40,24 +40,10 @@ fn get(host: &mut Host) {
     assert_eq!(host.each(0..KEYS, false, value).len(), 0);
 }
 
-/// The url of a root in a bucket; it names nobody.
-fn url(kind: Kind, server: &Server, bucket: &str) -> String {
-    let endpoint = server.endpoint();
-    match kind {
-        Kind::Azurite => {
-            let user = kind.credentials().user;
-            format!("abfs://{bucket}@{user}/state?endpoint={endpoint}/{user}")
-        }
-        Kind::FakeGcs => format!("gs://{bucket}/state?endpoint={endpoint}"),
-        Kind::Hdfs => format!("webhdfs://{}/{bucket}/state", server.address),
-        Kind::Minio | Kind::S3s => format!("s3://{bucket}/state?endpoint={endpoint}"),
-    }
-}
-
 fn options_let_in(kind: Kind) -> Option<String> {
     let server = servers::told(servers::shared(kind))?;
     server.create_bucket("options");
-    let url = url(kind, server, "options");
+    let url = kind.url(&server.endpoint(), "options");
     let access = Access::Given(kind.given(kind.credentials()));
     let mut host = open(&url, access.clone(), None);
     put(&mut host);

@@ -96,23 +96,47 @@ impl Kind {
         }
     }
 
+    /// The same, as clients call it.
+    #[must_use]
+    pub fn variables(self, who: Credentials) -> Vec<(&'static str, &'static str)> {
+        match self {
+            Self::Azurite => vec![("AZURE_STORAGE_KEY", who.secret)],
+            // It lets everybody in who says something that its protocol knows.
+            Self::FakeGcs => vec![("GOOGLE_OAUTH_ACCESS_TOKEN", "a-token")],
+            Self::Hdfs => vec![("HADOOP_USER_NAME", who.user)],
+            Self::Minio | Self::S3s => {
+                vec![("AWS_ACCESS_KEY_ID", who.user), ("AWS_SECRET_ACCESS_KEY", who.secret)]
+            }
+        }
+    }
+
     /// The same, as a host gives it to an engine.
     #[must_use]
     pub fn given(self, who: Credentials) -> Given {
-        let names = match self {
-            Self::Azurite => &[("AZURE_STORAGE_KEY", who.secret)][..],
-            // It lets everybody in who says something that its protocol knows.
-            Self::FakeGcs => &[("GOOGLE_OAUTH_ACCESS_TOKEN", "a-token")],
-            Self::Hdfs => &[("HADOOP_USER_NAME", who.user)],
-            Self::Minio | Self::S3s => {
-                &[("AWS_ACCESS_KEY_ID", who.user), ("AWS_SECRET_ACCESS_KEY", who.secret)]
-            }
-        };
         let mut given = Given::default();
-        for (name, value) in names {
-            given.set(name, Secret::new(*value)).expect("a name that stores know");
+        for (name, value) in self.variables(who) {
+            given.set(name, Secret::new(value)).expect("a name that stores know");
         }
         given
+    }
+
+    /// The url of a root in a bucket, at the endpoint of the server or of a proxy in front of it.
+    /// It names nobody.
+    ///
+    /// # Panics
+    /// If the endpoint is not of http.
+    #[must_use]
+    pub fn url(self, endpoint: &str, bucket: &str) -> String {
+        let user = self.credentials().user;
+        match self {
+            Self::Azurite => format!("abfs://{bucket}@{user}/state?endpoint={endpoint}/{user}"),
+            Self::FakeGcs => format!("gs://{bucket}/state?endpoint={endpoint}"),
+            Self::Hdfs => {
+                let address = endpoint.strip_prefix("http://").expect("an endpoint");
+                format!("webhdfs://{address}/{bucket}/state?")
+            }
+            Self::Minio | Self::S3s => format!("s3://{bucket}/state?endpoint={endpoint}"),
+        }
     }
 
     fn command(self, servers: &Path, data: PathBuf, who: Credentials, port: u16) -> Command {

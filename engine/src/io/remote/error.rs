@@ -25,7 +25,11 @@ impl Failed<'_> {
             cause = format!("{cause}: {deeper}");
             source = deeper.source();
         }
-        let (kind, mut remedy) = class(error.kind());
+        let (mut kind, mut remedy) = class(error.kind());
+        // The parts of an upload may be missing, after a reply that was lost: it begins anew.
+        if kind == ErrorKind::MissingObject && ["create", "put", "write"].contains(operation) {
+            kind = ErrorKind::Io;
+        }
         if cause.contains(NO_CREDENTIALS) {
             remedy = "; none were found, or half of a pair: give the host's, or set those of the \
                       store's own tools, such as AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY";

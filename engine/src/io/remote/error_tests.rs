@@ -63,6 +63,17 @@ fn who_has_no_credentials_is_told_which() {
 }
 
 #[test]
+fn what_is_written_is_never_missing() {
+    let name = crate::io::test_support::name(1);
+    let kind = |operation| {
+        let failed = Failed { operation, label: "s3://b/", name };
+        failed.error(&opendal::Error::new(opendal::ErrorKind::NotFound, "NoSuchUpload")).kind
+    };
+    assert_eq!(["put", "write", "create"].map(kind), [ErrorKind::Io; 3]);
+    assert_eq!(["load", "read", "stat"].map(kind), [ErrorKind::MissingObject; 3]);
+}
+
+#[test]
 fn a_text_keeps_what_helps() {
     for text in [
         r#"S3Error { code: "ExpiredToken", message: "The security token has expired" }"#,
