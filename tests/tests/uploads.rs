@@ -1,5 +1,7 @@
 //! Objects that suffer on their way into real stores: what is there in the end is what was sent.
 
+use std::time::Duration;
+
 use aquifer::io::dfs::Dfs;
 use aquifer::io::retry::patiently;
 use aquifer::io::trials::pattern;
@@ -53,4 +55,16 @@ fn an_upload_to_s3_survives_the_loss_of_any_reply() {
 fn an_upload_to_hdfs_survives_the_loss_of_any_reply() {
     let requests = [("PUT", "op=CREATE"), ("POST", "op=CONCAT"), ("PUT", "op=RENAME")];
     survives(Kind::Hdfs, &requests);
+}
+
+#[test]
+fn a_delete_that_is_applied_late_takes_no_object_away() {
+    let Some((proxy, dfs)) = root(Kind::Hdfs, "late", "") else { return };
+    let late = Fault::ApplyLate(Duration::from_secs(1));
+    proxy.rule(Rule::new(late).method("DELETE").times(1));
+    patiently(|| dfs.put(&name(1), &pattern(LARGE))).unwrap();
+    while proxy.counts().late > 0 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(load(&dfs, &name(1)) == pattern(LARGE));
 }

@@ -14,7 +14,7 @@ use reqsign_core::{Context, ProvideCredential, ProvideCredentialChain};
 use crate::io::host::credentials::Given;
 use crate::io::remote::error::plain;
 use crate::io::remote::place::{Credentials, RemotePlace, Scheme};
-use crate::io::remote::transport::{Traffic, Transport};
+use crate::io::remote::transport::{PARTS_FOLDER, Traffic, Transport};
 use crate::limits::{REMOTE_PART_TRIES_MAX, REMOTE_TIMEOUT_MS};
 use crate::types::{Error, Result};
 
@@ -191,7 +191,7 @@ fn webhdfs(place: &RemotePlace, given: &Given) -> Webhdfs {
         .endpoint(&endpoint)
         .root(&place.root)
         // Parts are joined there; nobody sees them before.
-        .atomic_write_dir("tmp-parts/");
+        .atomic_write_dir(&format!("{PARTS_FOLDER}/"));
     if let Some(user) = place.user.clone().or_else(|| credential(given, "HADOOP_USER_NAME")) {
         builder = builder.user_name(&user);
     }

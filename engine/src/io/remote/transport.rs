@@ -65,12 +65,17 @@ impl Traffic {
     }
 }
 
+/// Where HDFS has the parts of objects, below a root.
+pub(super) const PARTS_FOLDER: &str = "tmp-parts";
+
 /// See the module; one for each client.
 #[derive(Debug)]
 pub(super) struct Transport {
     client: ReqwestTransport,
     traffic: Arc<Traffic>,
     refused: Arc<AtomicBool>,
+    // Of HDFS.
+    goes_elsewhere: bool,
     // Its client tries again by itself.
     of_parts: bool,
 }
@@ -84,13 +89,14 @@ impl Transport {
         refused: Arc<AtomicBool>,
     ) -> Result<Self> {
         let client = ReqwestTransport::new(client(goes_elsewhere)?);
-        Ok(Self { client, traffic, refused, of_parts: false })
+        Ok(Self { client, traffic, refused, goes_elsewhere, of_parts: false })
     }
 
     /// The same, for who sends parts and tries them again.
     pub(super) fn of_parts(&self) -> Self {
         let (client, traffic) = (self.client.clone(), self.traffic.clone());
-        Self { client, traffic, refused: self.refused.clone(), of_parts: true }
+        let (refused, goes_elsewhere) = (self.refused.clone(), self.goes_elsewhere);
+        Self { client, traffic, refused, goes_elsewhere, of_parts: true }
     }
 }
 
@@ -100,6 +106,9 @@ impl HttpTransport for Transport {
         request: http::Request<Buffer>,
     ) -> opendal::Result<http::Response<HttpBody>> {
         if self.of_parts {
+            if self.goes_elsewhere && clears_name(request.method(), request.uri()) {
+                return Ok(nothing_there());
+            }
             self.traffic.let_parts_pass().await;
         }
         self.traffic.let_pass().await;
@@ -121,6 +130,19 @@ impl HttpTransport for Transport {
         }
         Ok(response)
     }
+}
+
+/// Who writes to HDFS deletes what has the name of an object, before its parts get it. Nothing has
+/// it; and a DELETE whose reply was lost may be applied when the object is there.
+fn clears_name(method: &http::Method, uri: &http::Uri) -> bool {
+    method == http::Method::DELETE && uri.path().rsplit('/').nth(1) != Some(PARTS_FOLDER)
+}
+
+/// What HDFS answers to such a DELETE.
+fn nothing_there() -> http::Response<HttpBody> {
+    let body = Buffer::from("{\"boolean\":false}");
+    let bytes = body.len() as u64;
+    http::Response::new(HttpBody::new(futures_util::stream::iter([Ok(body)]), Some(bytes)))
 }
 
 /// Bytes of an answer's body, as its head tells.
