@@ -36,7 +36,7 @@ fn refused_urls_name_the_remedy() {
         ("s4://me:hunter2@bucket", "unknown scheme 's4'"),
         ("s3://me:hunter2@bucket/x", "belong into the environment"),
         ("s3://bucket?secret_key=hunter2", "'secret_key' belongs into the environment"),
-        ("s3://bucket?zone=hunter2", "known: endpoint, region, credentials, plaintext, latency"),
+        ("s3://bucket?zone=hunter2", "known: endpoint, region, credentials, plaintext, checksum"),
         ("s3://bucket?endpont=http://x", "did you mean endpoint?"),
         ("fle:///a", "did you mean file?"),
         ("/a?latncy=2ms", "did you mean latency?"),

@@ -116,6 +116,9 @@ fn s3(place: &RemotePlace, given: &Given) -> Result<S3> {
     if let Some(region) = &place.region {
         builder = builder.region(region);
     }
+    if place.checksum {
+        builder = builder.checksum_algorithm("crc32c");
+    }
     if !given.is_empty() {
         let keys = given.get("AWS_ACCESS_KEY_ID").zip(given.get("AWS_SECRET_ACCESS_KEY"));
         let (id, secret) = keys.ok_or_else(|| {

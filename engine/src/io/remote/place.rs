@@ -79,6 +79,8 @@ pub struct RemotePlace {
     pub credentials: Credentials,
     /// State and credentials may cross a network as they are.
     pub plaintext: bool,
+    /// Each upload says its CRC-32C, and the store refuses other bytes.
+    pub checksum: bool,
 }
 
 impl RemotePlace {
@@ -146,6 +148,7 @@ impl RemotePlace {
             user: None,
             credentials: Credentials::default(),
             plaintext: false,
+            checksum: false,
         })
     }
 
@@ -153,7 +156,7 @@ impl RemotePlace {
     #[must_use]
     pub fn parameters(&self) -> &'static [&'static str] {
         match self.scheme {
-            Scheme::S3 => &["endpoint", "region", "credentials", "plaintext"],
+            Scheme::S3 => &["endpoint", "region", "credentials", "plaintext", "checksum"],
             Scheme::Gs | Scheme::Abfs => &["endpoint", "credentials", "plaintext"],
             Scheme::WebHdfs => &["endpoint", "user", "plaintext"],
             Scheme::Host => &["plaintext"],
@@ -176,6 +179,8 @@ impl RemotePlace {
             "user" => self.user = owned(),
             "plaintext" if value == "allowed" => self.plaintext = true,
             "plaintext" => return Err(wrong("is allowed, or left out")),
+            "checksum" if value == "crc32c" => self.checksum = true,
+            "checksum" => return Err(wrong("is crc32c, or left out")),
             _ => {
                 self.credentials = match value {
                     "environment" => Credentials::Environment,

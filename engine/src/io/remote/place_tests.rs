@@ -49,6 +49,7 @@ fn parameters_are_those_of_the_store() {
     assert!(set("endpoint", "http://127.0.0.1:9000/").unwrap());
     assert!(set("region", "eu").unwrap());
     assert!(set("credentials", "anonymous").unwrap());
+    assert!(set("checksum", "crc32c").unwrap());
     assert!(!set("user", "me").unwrap());
     for (name, value) in [
         ("endpoint", "127.0.0.1:9000"),
@@ -57,9 +58,11 @@ fn parameters_are_those_of_the_store() {
         ("endpoint", "http://a?b=c"),
         ("endpoint", "http://me:hunter2@a"),
         ("credentials", "mine"),
+        ("checksum", "md5"),
     ] {
         assert!(set(name, value).is_err(), "{name}={value}");
     }
     assert_eq!(place.endpoint.as_deref(), Some("http://127.0.0.1:9000"));
     assert_eq!((place.region.as_deref(), place.credentials), (Some("eu"), Credentials::Anonymous));
+    assert!(place.checksum && !parse("s3://b").unwrap().checksum);
 }
