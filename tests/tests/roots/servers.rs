@@ -10,8 +10,8 @@ use aquifer::shard::engine::{Config, Engine, StoreConfig};
 use aquifer::shard::session::Session;
 use aquifer::state::request::{Batch, Completions, Status, StoreId};
 use aquifer::state::{Key, StateKind, StateTable, Target};
-use aquifer::types::Result;
 use aquifer::types::error::ErrorKind;
+use aquifer::types::{ObjectName, Result};
 use aquifer_tests::proxy::{Fault, Proxy, Rule};
 use aquifer_tests::servers::{self, Kind, Server};
 
@@ -53,6 +53,21 @@ fn stores_commit_in_s3_by_themselves_over_a_way_that_loses_replies() {
     for fault in faults {
         assert!(counts.faults_of(fault.name()) > 0, "{}: {counts:?}", fault.name());
     }
+}
+
+#[test]
+fn a_root_that_is_missed_for_a_while_after_it_was_put_is_the_openings_own() {
+    let kind = Kind::Minio;
+    let Some(server) = server(kind, "stale") else { return };
+    let proxy = Proxy::new(&server.address, 7);
+    // Those that openings look for, do not find, and put: the first, and those behind the newest.
+    for number in [1, 6, 9] {
+        let root = ObjectName::root(1, number).to_string();
+        proxy.rule(Rule::new(Fault::Stale).method("GET").path(&root).times(4));
+    }
+    run("servers::two_openings", kind, &proxy.endpoint(), "stale");
+    // The first answer of each was true.
+    assert_eq!(proxy.counts().faults_of("stale"), 9);
 }
 
 #[test]
