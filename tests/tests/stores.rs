@@ -36,6 +36,8 @@ const BATCH: u64 = 256;
 const URL: &str = "AQUIFER_TEST_STORE";
 /// And how many keys to write.
 const COUNT: &str = "AQUIFER_TEST_KEYS";
+/// And that blocks are to be read on the ring.
+const ON_RING: &str = "AQUIFER_TEST_ON_RING";
 /// An answer takes a millisecond: who waits for this long waits for ever.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -99,6 +101,30 @@ fn state_lives_in_google_cloud_storage() {
 #[test]
 fn state_lives_in_azure_blob_storage() {
     lives(Kind::Azurite);
+}
+
+#[test]
+fn a_signature_for_azure_brings_reads_onto_the_ring() {
+    let kind = Kind::Azurite;
+    let Some(server) = server(kind, "signed") else { return };
+    let url = url(kind, &server.endpoint(), "signed");
+    let token = servers::AZURE_SIGNED;
+    let variables = [(ON_RING, "1"), ("AZURE_STORAGE_SAS_TOKEN", token)];
+    run_with("in_a_store", kind, &url, (&variables, token));
+}
+
+#[test]
+fn the_key_of_an_account_of_azure_brings_reads_onto_the_ring() {
+    let kind = Kind::Azurite;
+    let Some(server) = server(kind, "key") else { return };
+    let servers::Credentials { user, secret } = kind.credentials();
+    // It signs for accounts that are hosts, as all are but those of this server.
+    let proxy = Proxy::new(&server.address, 7);
+    proxy.call_it(&format!("{user}.blob.localhost"));
+    let url = url(kind, &proxy.endpoint(), "key");
+    let url = url.strip_suffix(&format!("/{user}")).unwrap();
+    let variables = [(ON_RING, "1"), ("AZURE_STORAGE_KEY", secret)];
+    run_with("in_a_store", kind, url, (&variables, secret));
 }
 
 #[test]
@@ -424,14 +450,13 @@ fn in_a_store() {
         }
         let statistics = second.statistics();
         assert!(statistics.dfs.gets > 0, "{:?}", statistics.dfs);
-        // Those that sign urls are read by the ring itself.
+        // Those that sign urls are read by the ring itself, and those that need no signature.
         let http = statistics.shards[0].http;
         println!("{thread:?}: {http:?}");
-        if url.starts_with("s3:")
-            && thread == ShardThread::Owned
-            && second.io().kind == IoKind::Uring
-        {
-            assert!(http.requests > 0, "{http:?}");
+        let signs = ["s3:", "gs:"].iter().any(|scheme| url.starts_with(scheme));
+        let rings = thread == ShardThread::Owned && second.io().kind == IoKind::Uring;
+        if rings && (signs || std::env::var_os(ON_RING).is_some()) {
+            assert!(http.requests > 0 && http.bytes > 0, "{http:?}");
         }
         drop((host, second));
         goes_in_and_out(&url, &new);

@@ -99,6 +99,11 @@ impl Proxy {
         self.shared.state().server = server.to_owned();
     }
 
+    /// From now on requests name the server so, whatever they were sent to.
+    pub fn call_it(&self, host: &str) {
+        self.shared.state().name = Some(host.to_owned());
+    }
+
     /// Takes all rules away.
     pub fn clear(&self) {
         let mut state = self.shared.state();

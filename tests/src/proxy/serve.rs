@@ -55,6 +55,8 @@ pub(super) struct State {
     pub counts: Counts,
     /// Who is behind it.
     pub server: String,
+    /// How requests name it, if not as they were sent.
+    pub name: Option<String>,
     /// Other hosts that the server redirected to.
     others: HashSet<String>,
     /// The first reply to each request that [`Fault::Stale`] met.
@@ -86,7 +88,7 @@ impl Shared {
         let (rules, counts) = (Rules::new(seed), Counts::default());
         let (others, stale) = (HashSet::new(), HashMap::new());
         let server = server.to_owned();
-        let state = Mutex::new(State { rules, counts, server, others, stale });
+        let state = Mutex::new(State { rules, counts, server, name: None, others, stale });
         Self { address, client, state }
     }
 
@@ -106,6 +108,10 @@ impl Shared {
         *request.uri_mut() = uri.parse().expect("it was one");
         *request.headers_mut() = whole.head.headers.clone();
         HOP.iter().for_each(|name| drop(request.headers_mut().remove(name)));
+        if let Some(name) = &self.state().name {
+            let name = HeaderValue::try_from(name).expect("a host");
+            request.headers_mut().insert(header::HOST, name);
+        }
         let failed = |error: String| {
             let body = Bytes::from(format!("the server behind the proxy: {error}"));
             Reply { body, ..Reply::new(StatusCode::BAD_GATEWAY) }
