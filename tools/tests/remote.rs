@@ -7,10 +7,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use aquifer::io::dfs::Dfs;
+use aquifer::io::trials::pattern;
+use aquifer::limits::REMOTE_PART_BYTES;
 use aquifer::shard::engine::{Access, Config};
 use aquifer::shard::values::{ControlOp, ControlResult};
 use aquifer::types::ObjectName;
 use aquifer_tests::host::{self, Host, PATIENCE};
+use aquifer_tests::proxy::{Fault, Proxy, Rule};
 use aquifer_tests::servers::{self, Kind};
 use aquifer_tests::sim::rng::Rng;
 use serde_json::Value;
@@ -192,4 +195,39 @@ fn clears_up(place: &Place, url: &str, [old, kept]: [&[ObjectName]; 2]) {
     assert_eq!(place.orphans(0, &scrub), [""; 0]);
     place.answer(0, &["verify", "last", "--dfs", url, "--deep"]);
     place.answer(1, &["verify", "first", "--dfs", url]);
+}
+
+#[test]
+fn parts_that_nobody_joined_are_scrubbed_from_hdfs() {
+    let kind = Kind::Hdfs;
+    let Some(server) = servers::told(servers::shared(kind)) else { return };
+    server.create_bucket(BUCKET);
+    let proxy = Proxy::new(&server.address, 1);
+    let url = kind.url(&proxy.endpoint(), BUCKET);
+    let place = Place::new(kind);
+    let config = || Config { access: access(kind), ..host::config(&url) };
+    let mut host = Host::open(config(), None);
+    assert_eq!(host.each(0..KEYS, true, value).len(), 0);
+    let handle = host.checkpoint();
+    host.close();
+    fs::write(place.path("last"), &handle).unwrap();
+    let dfs = Dfs::open_as(&url, &access(kind)).unwrap();
+    let kept = dfs.list(1).unwrap();
+    // Joined, and never named.
+    let refused = Fault::Answer { status: 403, retry_after: None };
+    proxy.rule(Rule::new(refused).method("PUT").path("op=RENAME"));
+    let name = ObjectName { seq: 1 << 40, ..kept[0].name };
+    dfs.put(&name, &pattern(2 * REMOTE_PART_BYTES)).unwrap_err();
+    proxy.clear();
+    let scrub = ["scrub", "last", "--dfs", &url, "--grace", "0s"];
+    assert_eq!(place.orphans(0, &["scrub", "last", "--dfs", &url]), [""; 0], "all is young");
+    std::thread::sleep(AGE);
+    let named = place.orphans(1, &scrub);
+    assert!(named.len() == 1 && named[0].starts_with("tmp-parts/"), "{named:?}");
+    assert_eq!(place.orphans(0, &[&scrub[..], &["--delete"]].concat()), named);
+    assert_eq!(place.orphans(0, &scrub), [""; 0]);
+    assert_eq!(dfs.list(1).unwrap().len(), kept.len());
+    let mut host = Host::open(config(), Some(handle));
+    assert_eq!(host.each(0..KEYS, false, value).len(), 0);
+    host.close();
 }

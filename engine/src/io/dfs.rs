@@ -207,14 +207,15 @@ impl Dfs {
     }
 
     /// The files of a store's number that are no objects yet, in no order; none where a DFS shows
-    /// none.
+    /// none. HDFS has those of all stores in one folder, and shows them all.
     ///
     /// # Errors
     /// The file system's refusal.
     pub fn drafts(&self, store: u64) -> Result<Vec<DraftFile>> {
         match &self.shared.root {
             Root::Folder(folder) => folder.drafts(store),
-            Root::Memory(_) | Root::Remote(_) => Ok(Vec::new()),
+            Root::Memory(_) => Ok(Vec::new()),
+            Root::Remote(remote) => remote.wait(remote.drafts()),
         }
     }
 
@@ -225,7 +226,8 @@ impl Dfs {
     pub fn delete_draft(&self, draft: &DraftFile) -> Result<()> {
         match &self.shared.root {
             Root::Folder(folder) => folder.delete_draft(draft),
-            Root::Memory(_) | Root::Remote(_) => Ok(()),
+            Root::Memory(_) => Ok(()),
+            Root::Remote(remote) => remote.wait(remote.delete_draft(draft.path.clone())),
         }
     }
 

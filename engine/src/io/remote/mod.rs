@@ -27,7 +27,7 @@ pub(crate) use error::plain;
 pub(crate) use writer::RemoteWriter;
 
 use crate::io::budget::Budget;
-use crate::io::dfs::Listed;
+use crate::io::dfs::{DraftFile, Listed};
 use crate::io::host::Host;
 use crate::io::host::credentials::Access;
 use crate::io::remote::place::{RemotePlace, Scheme};
@@ -177,6 +177,31 @@ impl Remote {
             match &*client {
                 Client::Store(client) => client.list(store).await,
                 Client::Host(host) => host.list(store).await,
+            }
+        }
+    }
+
+    /// Files that are parts of objects, of all stores, where they are shown.
+    pub(crate) fn drafts(&self) -> impl Future<Output = Result<Vec<DraftFile>>> + Send + 'static {
+        let client = self.client.clone();
+        async move {
+            match &*client {
+                Client::Store(store) => store.drafts().await,
+                Client::Host(_) => Ok(Vec::new()),
+            }
+        }
+    }
+
+    /// Deletes such a file, by its path below the root.
+    pub(crate) fn delete_draft(
+        &self,
+        path: String,
+    ) -> impl Future<Output = Result<()>> + Send + 'static {
+        let client = self.client.clone();
+        async move {
+            match &*client {
+                Client::Store(store) => store.delete_draft(&path).await,
+                Client::Host(_) => Ok(()),
             }
         }
     }

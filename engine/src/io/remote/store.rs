@@ -9,14 +9,14 @@ use opendal::{Buffer, Metadata};
 use tokio::sync::Semaphore;
 
 use crate::io::budget::Budget;
-use crate::io::dfs::{Listed, check_size};
+use crate::io::dfs::{DraftFile, Listed, check_size};
 use crate::io::host::credentials::Access;
 use crate::io::read_op;
 use crate::io::remote::clients::{Client, Clients};
 use crate::io::remote::error::{self, Failed};
 use crate::io::remote::hedge::Hedge;
 use crate::io::remote::place::{RemotePlace, Scheme};
-use crate::io::remote::transport::Traffic;
+use crate::io::remote::transport::{PARTS_FOLDER, Traffic};
 use crate::io::requests::RequestCounts;
 use crate::limits::REMOTE_READS_MAX;
 use crate::types::{Error, ObjectName, Result};
@@ -84,18 +84,7 @@ impl Store {
 
     /// The objects of a store's number.
     pub(super) async fn list(&self, store: u64) -> Result<Vec<Listed>> {
-        let folder = ObjectName::folder_of(store);
-        let failed = |e: opendal::Error| {
-            let (kind, remedy) = error::class(e.kind());
-            let cause = error::plain(e.message());
-            let label = &self.label;
-            Error::new(kind, format!("listing {label}{folder}: {cause}{remedy}"))
-        };
-        let found = self.client().await?.operator.list_with(&folder).recursive(true).await;
-        let found = match found {
-            Err(e) if e.kind() == opendal::ErrorKind::NotFound => Vec::new(),
-            found => found.map_err(failed)?,
-        };
+        let found = self.entries(&ObjectName::folder_of(store)).await?;
         let listed = |entry: opendal::Entry| {
             let metadata = entry.metadata();
             let modified = metadata.last_modified();
@@ -107,6 +96,41 @@ impl Store {
             })
         };
         Ok(found.into_iter().filter_map(listed).collect())
+    }
+
+    /// Files that are parts of objects, of all stores, where they are files.
+    pub(super) async fn drafts(&self) -> Result<Vec<DraftFile>> {
+        if !self.folders {
+            return Ok(Vec::new());
+        }
+        let found = self.entries(&format!("{PARTS_FOLDER}/")).await?;
+        let draft = |entry: opendal::Entry| {
+            let (path, found) = (entry.path().to_owned(), entry.metadata());
+            let modified_s = found.last_modified()?.into_inner().as_second();
+            let bytes = found.content_length();
+            found.is_file().then_some(DraftFile { path, bytes, modified_s })
+        };
+        Ok(found.into_iter().filter_map(draft).collect())
+    }
+
+    /// Deletes such a file.
+    pub(super) async fn delete_draft(&self, path: &str) -> Result<()> {
+        let deleted = self.client().await?.operator.delete(path).await;
+        deleted.map_err(|e| self.failed_at("deleting", path, &e))
+    }
+
+    /// All that lies in a folder, which need not be there.
+    async fn entries(&self, folder: &str) -> Result<Vec<opendal::Entry>> {
+        match self.client().await?.operator.list_with(folder).recursive(true).await {
+            Err(e) if e.kind() == opendal::ErrorKind::NotFound => Ok(Vec::new()),
+            found => found.map_err(|e| self.failed_at("listing", folder, &e)),
+        }
+    }
+
+    fn failed_at(&self, operation: &str, path: &str, error: &opendal::Error) -> Error {
+        let (kind, remedy) = error::class(error.kind());
+        let (label, cause) = (&self.label, error::plain(error.message()));
+        Error::new(kind, format!("{operation} {label}{path}: {cause}{remedy}"))
     }
 
     /// Reads a whole object of at most `bytes_max`.
