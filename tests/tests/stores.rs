@@ -445,7 +445,7 @@ fn in_a_store() {
         let dfs = Dfs::open(&url).unwrap();
         for object in &objects {
             assert_eq!(patiently(|| dfs.size(&object.name)).unwrap(), object.bytes);
-            let headers = patiently(|| dfs.checksums(&object.name)).unwrap();
+            let headers = patiently(|| dfs.content_headers(&object.name)).unwrap();
             assert_eq!(headers.is_empty(), url.starts_with("webhdfs:"), "{headers:?}");
         }
         let statistics = second.statistics();

@@ -271,15 +271,16 @@ impl Dfs {
         }
     }
 
-    /// Headers by which a store that is reached by HTTP says what bytes an object has, in its
-    /// answer to a HEAD: of `ETag` and `Content-MD5`. Other roots have none.
+    /// Headers by which a store that is reached by HTTP tells what an object has from other
+    /// content, in its answer to a HEAD: of `ETag`, which need be no checksum, and `Content-MD5`.
+    /// Other roots have none.
     ///
     /// # Errors
     /// As of `size`.
-    pub fn checksums(&self, name: &ObjectName) -> Result<Vec<&'static str>> {
+    pub fn content_headers(&self, name: &ObjectName) -> Result<Vec<&'static str>> {
         self.suffer("stat")?;
         self.count(Operation::Head, 0);
-        self.remote().map_or(Ok(Vec::new()), |remote| remote.wait(remote.checksums(*name)))
+        self.remote().map_or(Ok(Vec::new()), |remote| remote.wait(remote.content_headers(*name)))
     }
 
     /// Reads `len` bytes at `offset` of an object.

@@ -38,7 +38,7 @@ pub(super) fn run(url: &str) -> Result<Vec<Capability>> {
         optional("list", list(&scratch)?),
         optional(CREATE, seen(scratch.create())),
         optional(RACE, seen(scratch.race())),
-        optional("checksum headers", checksums(&scratch, &first)?),
+        optional("headers that tell content apart", content_headers(&scratch, &first)?),
         optional("clock", clock(&scratch, &first)?),
         optional("latency and bandwidth", speed(&scratch)?),
     ])
@@ -127,10 +127,11 @@ fn list(scratch: &Scratch) -> Result<Seen> {
     })
 }
 
-fn checksums(scratch: &Scratch, name: &ObjectName) -> Result<Seen> {
-    let headers = scratch.dfs.checksums(name)?;
+fn content_headers(scratch: &Scratch, name: &ObjectName) -> Result<Seen> {
+    let headers = scratch.dfs.content_headers(name)?;
     Ok(if headers.is_empty() {
-        let text = "none; what is read is checked by checksums of the engine's own".to_owned();
+        let text =
+            "neither ETag nor Content-MD5; the engine checks by checksums of its own".to_owned();
         Seen { outcome: Outcome::Lacks, text }
     } else {
         Seen::holds(headers.join(" and "))

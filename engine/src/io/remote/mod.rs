@@ -235,15 +235,15 @@ impl Remote {
         }
     }
 
-    /// Headers by which a store says what bytes an object has; a host has none.
-    pub(crate) fn checksums(
+    /// Headers by which a store tells content from other content; a host has none.
+    pub(crate) fn content_headers(
         &self,
         name: ObjectName,
     ) -> impl Future<Output = Result<Vec<&'static str>>> + Send + 'static {
         let client = self.client.clone();
         async move {
             match &*client {
-                Client::Store(store) => store.checksums(name).await,
+                Client::Store(store) => store.content_headers(name).await,
                 Client::Host(_) => Ok(Vec::new()),
             }
         }

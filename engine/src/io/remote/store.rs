@@ -152,8 +152,8 @@ impl Store {
         Ok(self.stat(name).await?.content_length())
     }
 
-    /// Headers by which it says what bytes an object has.
-    pub(super) async fn checksums(&self, name: ObjectName) -> Result<Vec<&'static str>> {
+    /// Headers by which it tells content from other content.
+    pub(super) async fn content_headers(&self, name: ObjectName) -> Result<Vec<&'static str>> {
         let found = self.stat(name).await?;
         let headers = [("ETag", found.etag()), ("Content-MD5", found.content_md5())];
         Ok(headers.iter().filter(|(_, value)| value.is_some()).map(|(header, _)| *header).collect())
