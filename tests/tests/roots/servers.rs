@@ -2,16 +2,20 @@
 //!
 //! Credentials come from the environment, so each test runs the engine in a process of its own.
 
+use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aquifer::io::host::{End, Entry, FILE_SYSTEMS, FileSystem, Piece};
 use aquifer::limits::MEMORY_MIN_BYTES;
 use aquifer::shard::engine::{Config, Engine, StoreConfig};
 use aquifer::shard::session::Session;
 use aquifer::state::request::{Batch, Completions, Status, StoreId};
 use aquifer::state::{Key, StateKind, StateTable, Target};
 use aquifer::types::error::ErrorKind;
-use aquifer::types::{ObjectName, Result};
+use aquifer::types::{Error, ObjectName, Result};
+use aquifer_tests::host::PATIENCE;
 use aquifer_tests::proxy::{Fault, Proxy, Rule};
 use aquifer_tests::servers::{self, Kind, Server};
 
@@ -27,11 +31,11 @@ fn server(kind: Kind, bucket: &str) -> Option<&'static Server> {
 
 /// Runs `test` of this program in a process that has the credentials of the server.
 fn run(test: &str, kind: Kind, endpoint: &str, bucket: &str) {
-    let servers::Credentials { user, secret } = kind.credentials();
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--nocapture"]);
-    command.env(URL, format!("s3://{bucket}/state?endpoint={endpoint}"));
-    command.env("AWS_ACCESS_KEY_ID", user).env("AWS_SECRET_ACCESS_KEY", secret);
+    let anonymous = if kind == Kind::FakeGcs { "&credentials=anonymous" } else { "" };
+    command.env(URL, format!("{}{anonymous}", kind.url(endpoint, bucket)));
+    command.envs(kind.variables(kind.credentials()));
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let said = said + &String::from_utf8_lossy(&output.stderr);
@@ -71,10 +75,90 @@ fn a_root_that_is_missed_for_a_while_after_it_was_put_is_the_openings_own() {
 }
 
 #[test]
-fn a_store_that_lets_several_win_is_refused() {
-    let kind = Kind::S3s;
-    let Some(server) = server(kind, "several") else { return };
-    run("servers::refused", kind, &server.endpoint(), "several");
+fn stores_commit_in_google_cloud_storage_by_themselves() {
+    let kind = Kind::FakeGcs;
+    let Some(server) = server(kind, "roots") else { return };
+    run("servers::two_openings", kind, &server.endpoint(), "roots");
+}
+
+#[test]
+fn stores_commit_in_azure_blob_storage_by_themselves() {
+    let kind = Kind::Azurite;
+    let Some(server) = server(kind, "roots") else { return };
+    run("servers::two_openings", kind, &server.endpoint(), "roots");
+}
+
+#[test]
+fn stores_that_let_several_win_or_tell_nobody_who_won_are_refused() {
+    for kind in [Kind::S3s, Kind::Hdfs] {
+        let Some(server) = server(kind, "several") else { continue };
+        run("servers::refused", kind, &server.endpoint(), "several");
+    }
+}
+
+#[test]
+fn stores_commit_in_a_file_system_of_the_host_by_themselves() {
+    FILE_SYSTEMS.lend("shelf", Arc::new(Shelf::default())).unwrap();
+    two_openings_at("host://shelf/state");
+    FILE_SYSTEMS.take_back("shelf").unwrap();
+}
+
+/// A file system of the host, in memory.
+#[derive(Default)]
+struct Shelf {
+    objects: Mutex<BTreeMap<String, Vec<u8>>>,
+    drafts: Mutex<BTreeMap<String, Vec<u8>>>,
+}
+
+impl Shelf {
+    fn find<T>(&self, path: &str, read: impl FnOnce(&[u8]) -> T) -> Result<T> {
+        let missing = || Error::new(ErrorKind::MissingObject, format!("{path} is not there"));
+        self.objects.lock().unwrap().get(path).map(|bytes| read(bytes)).ok_or_else(missing)
+    }
+}
+
+impl FileSystem for Shelf {
+    fn put(&self, piece: Piece<'_>) -> Result<bool> {
+        let mut drafts = self.drafts.lock().unwrap();
+        let mut draft = drafts.remove(piece.path).unwrap_or_default();
+        draft.extend_from_slice(piece.bytes);
+        let mut objects = self.objects.lock().unwrap();
+        match piece.end {
+            End::GivenUp => {}
+            End::More => drop(drafts.insert(piece.path.to_owned(), draft)),
+            End::Last if piece.only_new && objects.contains_key(piece.path) => return Ok(false),
+            End::Last => drop(objects.insert(piece.path.to_owned(), draft)),
+        }
+        Ok(true)
+    }
+
+    fn read(&self, path: &str, offset: u64, into: &mut [u8]) -> Result<usize> {
+        self.find(path, |bytes| {
+            let rest = bytes.get(offset as usize..).unwrap_or_default();
+            let count = rest.len().min(into.len());
+            into[..count].copy_from_slice(&rest[..count]);
+            count
+        })
+    }
+
+    fn size(&self, path: &str) -> Result<u64> {
+        self.find(path, |bytes| bytes.len() as u64)
+    }
+
+    fn list(&self, prefix: &str, add: &mut dyn FnMut(Entry<'_>) -> bool) -> Result<()> {
+        let objects = self.objects.lock().unwrap();
+        for (path, bytes) in objects.iter().filter(|(path, _)| path.starts_with(prefix)) {
+            if !add(Entry { path, bytes: bytes.len() as u64, modified_s: None }) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn delete(&self, path: &str) -> Result<()> {
+        self.objects.lock().unwrap().remove(path);
+        Ok(())
+    }
 }
 
 struct Host {
@@ -116,7 +200,7 @@ impl Host {
     }
 }
 
-fn engine(url: String) -> Engine {
+fn engine(url: &str) -> Engine {
     let io = aquifer_tests::io_mode();
     Engine::open(Config { memory_bytes: MEMORY_MIN_BYTES, io, ..Config::new(url) }).unwrap()
 }
@@ -124,7 +208,11 @@ fn engine(url: String) -> Engine {
 #[test]
 fn two_openings() {
     let Ok(url) = std::env::var(URL) else { return };
-    let (one, two) = (engine(url.clone()), engine(url));
+    two_openings_at(&url);
+}
+
+fn two_openings_at(url: &str) {
+    let (one, two) = (engine(url), engine(url));
     let mut first = Host::open(&one, 1).unwrap();
     assert_eq!(first.run(None), None);
     for value in 1..=4 {
@@ -141,12 +229,14 @@ fn two_openings() {
     let mut third = Host::open(&one, 3).unwrap();
     assert_eq!(third.run(None), Some(6));
     third.commit(7).unwrap();
+    drop((first, second, third));
+    [one, two].into_iter().for_each(|engine| engine.close(PATIENCE).unwrap());
 }
 
 #[test]
 fn refused() {
     let Ok(url) = std::env::var(URL) else { return };
-    let engine = engine(url);
+    let engine = engine(&url);
     let Err(error) = Host::open(&engine, 1) else { panic!("it was not refused") };
     assert_eq!(error.kind, ErrorKind::Unsupported, "{error}");
     assert!(error.text.contains("keep the handles"), "{error}");
