@@ -176,7 +176,8 @@ fn abfs(place: &RemotePlace, given: &Given) -> Result<Azblob> {
         (Credentials::Anonymous, ..) => builder.skip_signature(),
         (Credentials::Instance, ..) => builder,
         (_, Some(key), _) => builder.account_key(&key),
-        (_, None, Some(token)) => builder.sas_token(&token),
+        // Azure shows them as the query of a url.
+        (_, None, Some(token)) => builder.sas_token(token.trim_start_matches('?')),
         // Without either the client would ask the machine's metadata service.
         (_, None, None) => {
             return Err(Error::invalid(format!(
