@@ -249,8 +249,10 @@ fn loses_newest(tables: &[Arc<Table>], order: &MergeOrder) -> bool {
     let mut with_rows = tables.iter().filter(|table| table.rows() > 0);
     let first = with_rows.next();
     let last = with_rows.next_back().or(first);
-    let from_low = newest.smallest() >= &order.low[..];
-    let to_high = order.high.as_deref().is_none_or(|high| newest.largest() < high);
+    // A run may lie beside the tablet altogether: it is an input for what it clears.
+    let here =
+        |key: &[u8]| key >= &order.low[..] && order.high.as_deref().is_none_or(|high| key < high);
+    let (from_low, to_high) = (here(newest.smallest()), here(newest.largest()));
     (from_low && first.is_none_or(|table| table.smallest() > newest.smallest()))
         || (to_high && last.is_none_or(|table| table.largest() < newest.largest()))
         || (from_low && to_high && sum(tables, Table::rows) < newest.rows())

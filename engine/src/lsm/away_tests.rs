@@ -331,6 +331,18 @@ fn tables_that_lack_keys_of_the_newest_run_are_refused() {
 }
 
 #[test]
+fn a_newest_run_beside_the_tablet_has_no_key_to_lose() {
+    for keys in [10..20, 90..95, 950..960] {
+        let mut dfs = Objects::new();
+        let newest = Arc::new(table(name(1), keys.clone(), (50, false), &mut dfs));
+        let (low, high) = (key(100).into(), Some(key(900).into()));
+        let inputs = vec![newest.clone(), newest];
+        let order = MergeOrder { low, high, inputs, bottom: false, read_bytes: JOB_READ_BYTES_MIN };
+        super::check(&[], &order).unwrap_or_else(|error| panic!("{keys:?}: {error}"));
+    }
+}
+
+#[test]
 fn a_report_of_something_else_is_refused() {
     for report in [Vec::new(), vec![0xff; 40], Report::Progress(7).encode(), vec![4, 0xff, 0xff]] {
         let ended = Tablet::new(false).run(|_| Ok((3, report.clone())));
