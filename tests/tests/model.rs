@@ -9,6 +9,7 @@ use std::thread;
 use aquifer_tests::model::report::{Report, reached};
 use aquifer_tests::model::run::{describe, run};
 use aquifer_tests::sim::driver::Sabotage;
+use aquifer_tests::sim::faults::Fault;
 
 /// Seeds of an ordinary test run, a minute or two on two cores.
 const SEEDS: u64 = 2_000;
@@ -63,7 +64,9 @@ fn reached_by_seeds(reports: &[Report]) -> Vec<(&'static str, u64)> {
     let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum();
     vec![
         ("requests failed under faults", sum(|r| r.failed)),
-        ("short reads", sum(|r| r.short_reads)),
+        ("requests failed by damage that stays", sum(|r| r.damage_seen)),
+        ("writes refused for it", sum(|r| r.refused_writes)),
+        ("checkpoints not opened for it", sum(|r| r.refused_opens)),
         ("hits of the SSD", sum(|r| r.ssd_hits)),
         ("damage of the SSD", sum(|r| r.ssd_damaged)),
         ("failures of the SSD", sum(|r| r.ssd_failures)),
@@ -95,6 +98,11 @@ fn random_programs_agree_with_the_model() {
     for (what, times) in reached(&reports).into_iter().chain(reached_by_seeds(&reports)) {
         println!("{what}: {times}");
         assert!(times > 0 || count < SEEDS, "{count} seeds never reached: {what}");
+    }
+    for &fault in Fault::ALL.iter().filter(|fault| !fault.of_roots()) {
+        let times: u64 = reports.iter().map(|report| report.met[fault]).sum();
+        println!("{fault:?}: {times}");
+        assert!(times > 0 || count < SEEDS, "{count} seeds never met: {fault:?}");
     }
     let requests: u64 = reports.iter().map(|report| report.requests).sum();
     assert!(requests >= REQUESTS_MIN || count < SEEDS, "{count} seeds are too short");

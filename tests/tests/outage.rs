@@ -8,6 +8,7 @@ use aquifer::types::error::ErrorKind;
 use aquifer_tests::client::{Client, Ended, small_limits};
 use aquifer_tests::model::oracle::{Op, RowKey, State};
 use aquifer_tests::sim::driver::Answer;
+use aquifer_tests::sim::faults::Fault;
 
 const TURNS: usize = 5000;
 
@@ -38,7 +39,7 @@ fn cut_off() -> Client {
 
 fn patient(patience_ns: u64) -> Client {
     let mut client = client(patience_ns);
-    client.sim.faults.append_error = 10_000;
+    client.sim.faults[Fault::AppendError] = 10_000;
     let puts: Vec<Op> = (0..20).map(put).collect();
     assert!(client.run(&puts).iter().all(|answer| *answer == Answer::Done));
     client.submit(20, &(20..40).map(put).collect::<Vec<_>>());
@@ -64,7 +65,7 @@ fn a_short_outage_is_not_seen() {
     let mut client = cut_off();
     let answers = fail(&mut client, JOB_FAILURES_MAX - 1).answers;
     assert!(answers.values().all(|answer| *answer == Answer::Done) && answers.len() < 20);
-    client.sim.faults.append_error = 0;
+    client.sim.faults[Fault::AppendError] = 0;
     let more = client.turns(TURNS).answers;
     assert!(more.values().all(|answer| *answer == Answer::Done));
     assert_eq!(answers.len() + more.len(), 20);
@@ -110,7 +111,7 @@ fn writes_and_checkpoints_wait_for_as_long_as_the_host_is_patient() {
 #[test]
 fn a_long_outage_fails_checkpoints_with_its_cause() {
     let mut client = client(PATIENCE_NS_DEFAULT);
-    client.sim.faults.append_error = 10_000;
+    client.sim.faults[Fault::AppendError] = 10_000;
     client.submit(100, &[put(50)]);
     let cut = |client: &mut Client, number| {
         client.sim.control(0, number, ControlOp::Checkpoint(client.store()));
@@ -124,7 +125,7 @@ fn a_long_outage_fails_checkpoints_with_its_cause() {
     assert!(client.counters().job_failures >= u64::from(JOB_FAILURES_MAX));
     // Another one fails too, until a job has succeeded.
     cut(&mut client, 201).unwrap_err();
-    client.sim.faults.append_error = 0;
+    client.sim.faults[Fault::AppendError] = 0;
     client.turns(TURNS);
     client.restore();
     assert_eq!(client.run(&[Op::Get(row(50))]), [Answer::Value(vec![50; 1000])]);
@@ -135,7 +136,7 @@ fn writes_are_taken_again_after_an_outage() {
     let mut client = cut_off();
     fail(&mut client, JOB_FAILURES_MAX + 3);
     client.turns(2);
-    client.sim.faults.append_error = 0;
+    client.sim.faults[Fault::AppendError] = 0;
     // One job must succeed first.
     client.turns(TURNS);
     assert!(client.run(&(50..90).map(put).collect::<Vec<_>>()).iter().all(|a| *a == Answer::Done));
@@ -163,10 +164,10 @@ fn a_store_without_room_learns_what_keeps_it_from_another() {
 #[test]
 fn a_table_that_cannot_be_opened_is_written_again() {
     let mut client = cut_off();
-    client.sim.faults.append_error = 0;
-    client.sim.faults.open_error = 10_000;
+    client.sim.faults[Fault::AppendError] = 0;
+    client.sim.faults[Fault::OpenError] = 10_000;
     fail(&mut client, 3);
-    client.sim.faults.open_error = 0;
+    client.sim.faults[Fault::OpenError] = 0;
     let answers = client.turns(TURNS).answers;
     assert!(answers.values().all(|answer| *answer == Answer::Done), "{answers:?}");
     client.drain();

@@ -10,6 +10,7 @@ use aquifer::types::error::ErrorKind;
 use aquifer_tests::client::Client;
 use aquifer_tests::model::oracle::{KEY_GROUPS, Op, RowKey, State, declared};
 use aquifer_tests::sim::driver::Answer;
+use aquifer_tests::sim::faults::Fault;
 use aquifer_tests::sim::rng::Rng;
 
 fn client() -> Client {
@@ -40,7 +41,7 @@ fn fill(client: &mut Client, entries: u16, len: usize) {
 /// A client whose reads all go to the DFS: the disk of its cache refuses all.
 fn without_ssd(limits: ShardLimits) -> Client {
     let mut client = Client::new(limits);
-    client.sim.faults.ssd_error = 10_000;
+    client.sim.faults[Fault::SsdError] = 10_000;
     client
 }
 
@@ -160,12 +161,12 @@ fn read_with_flips(is_store: bool, at_rest: bool) -> (u64, Vec<Answer>) {
     let gets: Vec<Op> = (0..20).map(|at| Op::Get(entry(at * 190 + 100))).collect();
     assert!(found(&client.run(&[Op::Get(entry(0))])), "the table is open");
     client.sim.faults.is_store = is_store;
-    client.sim.faults.read_flip = 10_000;
+    client.sim.faults[Fault::ReadFlip] = 10_000;
     client.submit(0, &gets);
     let mut answers = client.turns(1).answers;
-    client.sim.faults.read_flip = if at_rest { 10_000 } else { 0 };
+    client.sim.faults[Fault::ReadFlip] = if at_rest { 10_000 } else { 0 };
     answers.extend(client.turns(1000).answers);
-    client.sim.faults.read_flip = 0;
+    client.sim.faults[Fault::ReadFlip] = 0;
     let rereads = client.counters().rereads;
     client.restore();
     let right = client.run(&gets);
@@ -204,12 +205,12 @@ fn a_manifest_that_a_store_brought_wrong_is_loaded_once_more() {
     let ControlResult::Handle(handle) = cut else { panic!("{cut:?}") };
     for (is_store, at_rest) in [(true, false), (true, true), (false, false)] {
         client.sim.faults.is_store = is_store;
-        client.sim.faults.read_flip = 10_000;
+        client.sim.faults[Fault::ReadFlip] = 10_000;
         client.sim.control(0, 77, ControlOp::List(handle.clone()));
         client.turns(1);
-        client.sim.faults.read_flip = if at_rest { 10_000 } else { 0 };
+        client.sim.faults[Fault::ReadFlip] = if at_rest { 10_000 } else { 0 };
         let listed = client.turns(100).controls.remove(&77).expect("an answer");
-        client.sim.faults.read_flip = 0;
+        client.sim.faults[Fault::ReadFlip] = 0;
         assert_eq!(listed.is_ok(), is_store && !at_rest, "{listed:?}");
     }
     assert_eq!(client.counters().rereads, 2);

@@ -17,6 +17,7 @@ use aquifer_tests::client::{Client, small_limits};
 use aquifer_tests::model::mixture::{everything, group_of, run_parts, write};
 use aquifer_tests::model::oracle::{KEY_GROUPS, Model, Op, States, compare, declared};
 use aquifer_tests::sim::driver::Answer;
+use aquifer_tests::sim::faults::Fault;
 use aquifer_tests::sim::rng::Rng;
 
 /// Chains of an ordinary run.
@@ -383,10 +384,10 @@ fn checkpoints_that_do_not_make_one_store_are_refused() {
 #[test]
 fn a_manifest_that_is_damaged_is_named_and_nothing_is_opened() {
     let (mut job, handles) = halves();
-    job.client.sim.faults.read_flip = 10_000;
+    job.client.sim.faults[Fault::ReadFlip] = 10_000;
     let error = refused(&mut job, opening(1, (0, LAST_GROUP), &handles));
     says(&error, ErrorKind::Corrupt, &["manifest-"]);
-    job.client.sim.faults.read_flip = 0;
+    job.client.sim.faults[Fault::ReadFlip] = 0;
     // The manifest that was still on its way is not taken for another's.
     job.client.turns(100);
     let handles: Vec<Vec<u8>> = job.parts.iter().map(|part| part.handles[0].clone()).collect();

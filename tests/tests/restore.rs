@@ -7,6 +7,7 @@ use aquifer::shard::values::ControlOp;
 use aquifer_tests::client::{Client, small_limits};
 use aquifer_tests::model::oracle::{Op, RowKey, State};
 use aquifer_tests::sim::driver::Answer;
+use aquifer_tests::sim::faults::Fault;
 
 const OLD: u8 = 20;
 
@@ -29,7 +30,7 @@ fn restored() -> Client {
     let puts: Vec<Op> = (0..OLD).map(put).collect();
     assert!(client.run(&puts).iter().all(|answer| *answer == Answer::Done));
     client.drain();
-    client.sim.faults.reopen_error = 10_000;
+    client.sim.faults[Fault::ReopenError] = 10_000;
     client.restore();
     client
 }
@@ -40,7 +41,7 @@ fn a_read_fails_with_what_keeps_its_table_from_opening() {
     let answers = client.run(&[Op::Get(row(1)), put(2), Op::Get(row(2))]);
     assert!(matches!(&answers[0], Answer::Failed(_, text) if text.contains("open")), "{answers:?}");
     assert_eq!(answers[1..], [Answer::Done, Answer::Value(vec![2; 1000])]);
-    client.sim.faults.reopen_error = 0;
+    client.sim.faults[Fault::ReopenError] = 0;
     assert_eq!(client.run(&[Op::Get(row(1))]), [Answer::Value(vec![1; 1000])]);
 }
 
@@ -72,7 +73,7 @@ fn nothing_is_merged_above_tables_that_are_not_open() {
     client.turns(2000);
     let counters = client.counters();
     assert!(counters.job_failures > 0 && counters.merges == 0, "{counters:?}");
-    client.sim.faults.reopen_error = 0;
+    client.sim.faults[Fault::ReopenError] = 0;
     client.turns(1000);
     client.drain();
     assert!(client.counters().merges > 0, "{:?}", client.counters());

@@ -5,6 +5,7 @@ use aquifer::types::error::ErrorKind;
 use aquifer_tests::client::{Client, small_limits};
 use aquifer_tests::model::oracle::{Op, RowKey, State};
 use aquifer_tests::sim::driver::Answer;
+use aquifer_tests::sim::faults::Fault;
 use aquifer_tests::sim::rng::Rng;
 
 const ROWS: u16 = 2000;
@@ -59,7 +60,7 @@ fn a_get_takes_nothing_of_a_short_read() {
     let mut client = client();
     fill(&mut client);
     client.restore();
-    client.sim.faults.read_short = 10_000;
+    client.sim.faults[Fault::ReadShort] = 10_000;
     let answers = get_all(&mut client);
     let failed = |wanted: ErrorKind| {
         let is_it = |a: &&Answer| matches!(a, Answer::Failed(kind, _) if *kind == wanted);
@@ -71,7 +72,7 @@ fn a_get_takes_nothing_of_a_short_read() {
     // A part may hold all of a unit.
     assert_eq!(io + corrupt + right, answers.len());
     assert!(io > 0 && corrupt > 0, "{answers:.1000?}");
-    client.sim.faults.read_short = 0;
+    client.sim.faults[Fault::ReadShort] = 0;
     assert!(get_all(&mut client).iter().enumerate().all(is_right));
 }
 
@@ -79,17 +80,21 @@ fn a_get_takes_nothing_of_a_short_read() {
 fn a_merge_takes_nothing_of_a_short_read() {
     let mut client = client();
     // Only jobs read meanwhile. Most merges must pass: after many failures writes are refused.
-    client.sim.faults.read_short = 4_000;
+    client.sim.faults[Fault::ReadShort] = 4_000;
     for _ in 0..FILLS_MAX {
         fill(&mut client);
-        if client.sim.short_reads >= SHORT_READS {
+        if client.sim.met[Fault::ReadShort] >= SHORT_READS {
             break;
         }
     }
-    assert!(client.sim.short_reads >= SHORT_READS, "{} reads were short", client.sim.short_reads);
+    assert!(
+        client.sim.met[Fault::ReadShort] >= SHORT_READS,
+        "{} reads were short",
+        client.sim.met[Fault::ReadShort]
+    );
     let counters = client.counters();
     assert!(counters.job_failures > 0 && counters.merges > 0, "{counters:?}");
-    client.sim.faults.read_short = 0;
+    client.sim.faults[Fault::ReadShort] = 0;
     client.drain();
     client.restore();
     assert!(get_all(&mut client).iter().enumerate().all(is_right));

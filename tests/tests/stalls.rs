@@ -7,7 +7,7 @@ use aquifer_tests::model::oracle::{Op, RowKey, State};
 use aquifer_tests::sim::driver::Answer;
 
 const VALUE_BYTES: usize = 1000;
-const TURNS: usize = 20;
+const TURNS: usize = 60;
 
 fn limits() -> ShardLimits {
     ShardLimits {

@@ -38,6 +38,11 @@ impl Asked {
         asked.ok_or_else(|| format!("request {number} was answered and nobody waits for it"))
     }
 
+    /// True if a request writes.
+    pub fn writes(&self, number: u64) -> bool {
+        self.0.get(&number).is_some_and(|asked| matches!(asked.expected, Expected::Done))
+    }
+
     /// The store is about to close: its requests may fail.
     pub fn may_fail(&mut self, store: usize) {
         for asked in self.0.values_mut().filter(|asked| asked.store == store) {
@@ -45,7 +50,7 @@ impl Asked {
         }
     }
 
-    /// The engine is about to close.
+    /// The engine is about to close, or objects are damaged.
     pub fn all_may_fail(&mut self) {
         self.0.values_mut().for_each(|asked| asked.may_fail = true);
     }
@@ -75,7 +80,8 @@ impl Request {
     /// Compares an answer with what it must be.
     pub fn judge(&self, number: u64, answer: &Answer) -> Outcome<()> {
         let Self { store, what, expected, may_fail } = self;
-        let kinds = [ErrorKind::Io, ErrorKind::Corrupt, ErrorKind::Closed];
+        use ErrorKind::{Closed, Corrupt, Io, MissingObject};
+        let kinds = [Io, Corrupt, MissingObject, Closed];
         match answer {
             Answer::Failed(kind, _) if *may_fail && kinds.contains(kind) => Ok(()),
             Answer::Failed(_, text) => Err(format!("request {number} {what} failed: {text}")),

@@ -2,6 +2,8 @@
 
 use aquifer::shard::ShardCounters;
 
+use crate::sim::faults::ByFault;
+
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Report {
@@ -21,8 +23,14 @@ pub struct Report {
     pub claims: u64,
     /// Tablets of the checkpoint that had most.
     pub tablets_max: u64,
-    /// Reads that brought a part of their bytes.
-    pub short_reads: u64,
+    /// Faults that a simulated shard met.
+    pub met: ByFault<u64>,
+    /// Requests that failed with damage that stays.
+    pub damage_seen: u64,
+    /// Writes that were refused for it.
+    pub refused_writes: u64,
+    /// Checkpoints that could not be opened for it.
+    pub refused_opens: u64,
     /// Extents that the cache on the SSD gave back.
     pub ssd_hits: u64,
     /// Extents that it gave back damaged.

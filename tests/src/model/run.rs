@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aquifer::checkpoint::handle::Handle;
 use aquifer::shard::values::{ControlDone, ControlOp, ControlResult, OpenStore};
 use aquifer::state::request::{Batch, StoreId};
 use aquifer::types::error::ErrorKind;
@@ -13,7 +14,7 @@ use crate::model::oracle::{KEY_GROUPS, Model, Op, States, declared};
 use crate::model::report::Report;
 use crate::model::shape::Shape;
 use crate::sim::driver::{Answer, Arrived, Sabotage, Sim};
-use crate::sim::faults::FaultMix;
+use crate::sim::faults::{Fault, FaultMix};
 use crate::sim::rng::Rng;
 
 /// Turns without an end of which a run counts as stuck.
@@ -82,6 +83,10 @@ pub(super) struct Run {
     poisoned: bool,
     // A job that breaks takes its store with it.
     may_poison: bool,
+    // Objects are damaged, or were.
+    pub damaged: bool,
+    // A write was refused for it: the model does not know which of what follows took effect.
+    refused: bool,
 }
 
 /// Runs a seed.
@@ -120,7 +125,7 @@ impl Run {
             // Nothing else may explain what is found.
             faults = FaultMix { latency_max: faults.latency_max, ..FaultMix::calm() };
         }
-        let may_poison = faults.job_breaks > 0;
+        let may_poison = faults[Fault::JobBreaks] > 0;
         let mut sim = Sim::new(shape.limits, faults, rng.fork());
         sim.sabotage = sabotage;
         let stores = (0..shape.stores)
@@ -149,12 +154,14 @@ impl Run {
             writes: 0,
             poisoned: false,
             may_poison,
+            damaged: false,
+            refused: false,
         }
     }
 
     fn end_report(mut self) -> Report {
         self.report.trace = self.sim.trace().0;
-        self.report.short_reads = self.sim.short_reads;
+        self.report.met = self.sim.met;
         self.report.errands_done = self.sim.errands.done;
         self.report.errands_returned = self.sim.errands.returned;
         self.report.errands_late = self.sim.errands.late;
@@ -178,6 +185,10 @@ impl Run {
         for _ in 0..self.shape.batches {
             if self.poisoned || self.rng.chance(self.shape.crash) {
                 self.crash()?;
+            }
+            if self.sim.damage() {
+                self.damaged = true;
+                self.asked.all_may_fail();
             }
             let store = self.rng.below(self.stores.len());
             if self.rng.chance(self.shape.reopen) {
@@ -246,7 +257,7 @@ impl Run {
         }
         let (_, states) = slot.open.expect("stores are open between steps");
         states.request(batch, op, user_data).map_err(|error| format!("{op:?}: {error}"))?;
-        let may_fail = op.reads() && self.sim.faults.reads_fail();
+        let may_fail = op.reads() && (self.damaged || self.sim.faults.reads_fail());
         self.asked.add(user_data, store, op, expected, may_fail);
         Ok(())
     }
@@ -263,8 +274,12 @@ impl Run {
 
     /// One turn, with everything it brought checked.
     pub(super) fn turn(&mut self, wait: bool) -> Outcome<()> {
+        if self.rng.chance(100) {
+            self.sim.dfs.float_ashore(&mut self.rng);
+        }
         let mut arrived = self.sim.turn(wait);
         self.spoil(&mut arrived);
+        self.note_refusals(&arrived);
         for (number, answer) in arrived.answers {
             self.check(number, &answer)?;
         }
@@ -277,15 +292,34 @@ impl Run {
         }
     }
 
+    // Jobs that damage keeps from their end have writes refused, as an outage has. The host goes
+    // back to a checkpoint then.
+    fn note_refusals(&mut self, arrived: &Arrived) {
+        let is_it = |(number, answer): &(u64, Answer)| {
+            matches!(answer, Answer::Failed(..)) && self.asked.writes(*number)
+        };
+        let refused = arrived.answers.iter().filter(|one| is_it(one)).count() as u64;
+        if self.damaged && refused > 0 {
+            self.report.refused_writes += refused;
+            self.refused = true;
+            self.poisoned = true;
+        }
+    }
+
     fn check(&mut self, number: u64, answer: &Answer) -> Outcome<()> {
         let asked = self.asked.take(number)?;
         self.report.requests += 1;
         if let Answer::Failed(kind, _) = answer {
             self.report.failed += 1;
+            let of_damage = matches!(kind, ErrorKind::Corrupt | ErrorKind::MissingObject);
+            self.report.damage_seen += u64::from(self.damaged && of_damage);
             if *kind == ErrorKind::Poisoned && self.may_poison {
                 self.poisoned = true;
                 return Ok(());
             }
+        }
+        if self.refused {
+            return Ok(());
         }
         asked.judge(number, answer)
     }
@@ -322,6 +356,10 @@ impl Run {
         };
         match (pending, &done.result) {
             (PendingControl::Checkpoint { store, model }, Ok(ControlResult::Handle(handle))) => {
+                if self.refused {
+                    // Given up as soon as it is made.
+                    return Ok(());
+                }
                 self.sim.dfs.retain(handle);
                 self.report.checkpoints += 1;
                 let handle = handle.clone();
@@ -411,8 +449,9 @@ impl Run {
         self.start_control(ControlOp::Release(id, kept.handle), PendingControl::Other);
     }
 
-    /// Opens a store, empty or from a checkpoint, as often as faults make it fail.
-    pub(super) fn open(&mut self, store: usize, from: Option<Kept>) -> Outcome<()> {
+    /// Opens a store, empty or from a checkpoint, as often as faults make it fail. One whose
+    /// manifest is damaged must fail, and the store begins empty.
+    pub(super) fn open(&mut self, store: usize, mut from: Option<Kept>) -> Outcome<()> {
         for _ in 0..OPENS_MAX {
             self.next_nonce += 1;
             let incarnation =
@@ -428,7 +467,9 @@ impl Run {
                 keep: 0,
             };
             let result = self.control(ControlOp::Open(Box::new(open)))?;
+            let damaged = from.as_ref().is_some_and(|kept| self.is_damaged(kept));
             match result {
+                Ok(_) if damaged => return Err("a damaged manifest was opened".to_owned()),
                 Ok(ControlResult::Opened(id, table)) => {
                     let states = States::of(id, &table).map_err(|error| error.to_string())?;
                     self.report.restores += u64::from(from.is_some());
@@ -442,10 +483,19 @@ impl Run {
                 }
                 Ok(other) => return Err(format!("an open was answered with {other:?}")),
                 Err(error) if self.calm => return Err(format!("an open failed: {error}")),
+                Err(_) if damaged => {
+                    self.report.refused_opens += 1;
+                    from = None;
+                }
                 Err(_) => {}
             }
         }
         Err("a store never opened".to_owned())
+    }
+
+    fn is_damaged(&self, kept: &Kept) -> bool {
+        let handle = Handle::decode(&kept.handle[..]).expect("a store gave it");
+        self.sim.dfs.is_damaged(&handle.manifest)
     }
 
     // Hands a store all checkpoints of it that are kept.
@@ -483,6 +533,7 @@ impl Run {
             self.settle("a poisoned store")?;
         }
         self.poisoned = false;
+        self.refused = false;
         self.report.crashes += 1;
         self.add_counters();
         self.asked.clear();

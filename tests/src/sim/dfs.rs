@@ -11,19 +11,34 @@ use aquifer::lsm::manifest::Manifest;
 use aquifer::types::error::ErrorKind;
 use aquifer::types::{Error, ObjectKind, ObjectName, Result};
 
+use crate::sim::rng::Rng;
 use crate::sim::roots::Roots;
 
 /// An object that is open for the shard.
 #[derive(Debug)]
 struct Open {
+    name: ObjectName,
     bytes: Arc<Vec<u8>>,
     reads: usize,
+}
+
+/// A change of the DFS that was accepted and not made yet.
+#[derive(Debug)]
+pub(super) enum LateCall {
+    Put(ObjectName, Vec<u8>),
+    /// A put that was applied before.
+    Again(ObjectName, Vec<u8>),
+    Delete(ObjectName),
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Dfs {
     pub(super) objects: BTreeMap<ObjectName, Arc<Vec<u8>>>,
+    // What readers find instead; none is a loss.
+    pub(super) damaged: BTreeMap<ObjectName, Option<Arc<Vec<u8>>>>,
+    // By processes that wait for it or are long gone.
+    floating: Vec<LateCall>,
     // What failed once never recovers: a gap would be worse.
     writing: BTreeMap<ObjectName, Result<Vec<u8>>>,
     ever: BTreeSet<ObjectName>,
@@ -52,7 +67,7 @@ impl Dfs {
         self.tablets_max
     }
 
-    /// The bytes of an object.
+    /// The bytes of an object, as they were put.
     ///
     /// # Errors
     /// `MissingObject`.
@@ -62,13 +77,23 @@ impl Dfs {
         })
     }
 
-    /// As `object`, for a reader that must find it.
+    /// The bytes that a reader finds.
+    ///
+    /// # Errors
+    /// `MissingObject`.
+    pub fn found(&self, name: &ObjectName) -> Result<Arc<Vec<u8>>> {
+        let whole = self.object(name)?;
+        let gone = || Error::missing(format!("injected: {name} is gone"));
+        self.damaged.get(name).map_or(Ok(whole), |damaged| damaged.clone().ok_or_else(gone))
+    }
+
+    /// As `found`, for a reader that must find it.
     ///
     /// # Errors
     /// `MissingObject`.
     pub fn needed(&mut self, name: &ObjectName, who: &str) -> Result<Arc<Vec<u8>>> {
-        let found = self.object(name);
-        if found.is_err() && self.roots.miss(name) {
+        let found = self.found(name);
+        if found.is_err() && !self.is_damaged(name) && self.roots.miss(name) {
             self.violation(format!("{who} needs {name}, which is not on the DFS"));
         }
         found
@@ -95,18 +120,12 @@ impl Dfs {
         Ok(())
     }
 
-    /// What a job appended to an object, which is not written any more.
-    pub(super) fn take_written(&mut self, name: &ObjectName) -> Vec<u8> {
-        let written = self.writing.remove(name).expect("a job seals what it appended to");
-        written.expect("a job whose append failed seals nothing")
-    }
-
-    /// Makes what was appended durable, unless that fails.
-    pub fn seal(&mut self, name: ObjectName, fault: Option<Error>) -> Result<()> {
-        let bytes = self.writing.remove(&name).expect("a job seals what it appended to")?;
-        fault.map_or(Ok(()), Err)?;
-        self.put(name, bytes);
-        Ok(())
+    /// What a job appended to an object, which is not written any more: it is to be sealed.
+    ///
+    /// # Errors
+    /// An append had failed.
+    pub(super) fn take_written(&mut self, name: &ObjectName) -> Result<Vec<u8>> {
+        self.writing.remove(name).expect("a job seals what it appended to")
     }
 
     /// Makes an object durable and visible.
@@ -120,12 +139,37 @@ impl Dfs {
         self.objects.insert(name, Arc::new(bytes));
     }
 
+    /// Holds a change back.
+    pub(super) fn float(&mut self, call: LateCall) {
+        self.floating.push(call);
+    }
+
+    /// Makes a change that was accepted long ago; false if there is none.
+    pub fn float_ashore(&mut self, rng: &mut Rng) -> bool {
+        if self.floating.is_empty() {
+            return false;
+        }
+        match self.floating.swap_remove(rng.below(self.floating.len())) {
+            LateCall::Put(name, bytes) => self.put(name, bytes),
+            LateCall::Again(name, bytes) if name.kind == ObjectKind::Root => {
+                self.create(name, bytes);
+            }
+            LateCall::Again(name, bytes) => {
+                self.damaged.remove(&name);
+                self.objects.insert(name, Arc::new(bytes));
+            }
+            LateCall::Delete(name) => self.delete(&name),
+        }
+        true
+    }
+
     /// Deletes an object.
     pub fn delete(&mut self, name: &ObjectName) {
         if self.retained.values().any(|names| names.contains(name)) {
             self.violation(format!("{name} was deleted, and a retained checkpoint needs it"));
         }
         self.check_delete(name);
+        self.damaged.remove(name);
         self.objects.remove(name);
     }
 
@@ -139,7 +183,7 @@ impl Dfs {
     /// # Errors
     /// `MissingObject`.
     pub fn open(&mut self, name: &ObjectName) -> Result<ObjectSlot> {
-        let open = Open { bytes: self.needed(name, "an open")?, reads: 0 };
+        let open = Open { name: *name, bytes: self.needed(name, "an open")?, reads: 0 };
         let free = self.slots.iter().position(Option::is_none);
         let at = free.unwrap_or(self.slots.len());
         if at == self.slots.len() {
@@ -166,19 +210,25 @@ impl Dfs {
         self.slots.iter().flatten().count()
     }
 
-    /// A read of an open object starts: its bytes, whatever becomes of the name.
-    pub fn start_read(&mut self, slot: ObjectSlot) -> Option<Arc<Vec<u8>>> {
-        let open = self.slots.get_mut(slot.0 as usize).and_then(Option::as_mut);
-        match open {
-            Some(open) => {
-                open.reads += 1;
-                Some(Arc::clone(&open.bytes))
-            }
-            None => {
-                self.violation(format!("a read of {slot:?}, which is not open"));
-                None
-            }
-        }
+    /// The name of an open object.
+    #[must_use]
+    pub(super) fn name_of(&self, slot: ObjectSlot) -> Option<ObjectName> {
+        self.slots.get(slot.0 as usize)?.as_ref().map(|open| open.name)
+    }
+
+    /// A read of an open object starts: its bytes, whatever became of the name, unless they are
+    /// damaged by now.
+    ///
+    /// # Errors
+    /// It is gone, or was never open.
+    pub fn start_read(&mut self, slot: ObjectSlot) -> Result<Arc<Vec<u8>>> {
+        let Some(open) = self.slots.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+            self.violation(format!("a read of {slot:?}, which is not open"));
+            return Err(Error::new(ErrorKind::Io, "the object is not open"));
+        };
+        open.reads += 1;
+        let (name, bytes) = (open.name, Arc::clone(&open.bytes));
+        if self.is_damaged(&name) { self.found(&name) } else { Ok(bytes) }
     }
 
     /// A read of an open object ended.

@@ -3,7 +3,6 @@
 //! answered; answers arrive in the order of their seeded latencies.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aquifer::cache::ssd::SsdFile;
@@ -14,13 +13,13 @@ use aquifer::shard::values::{Control, ControlDone, ControlOp, Inbox, JobReport, 
 use aquifer::shard::{Shard, ShardCounters, ShardLimits};
 use aquifer::state::request::{Batch, Completion, Completions, Status};
 use aquifer::types::error::ErrorKind;
-use aquifer::types::{Error, ObjectName, Result};
+use aquifer::types::{Error, ObjectName};
 
-use crate::sim::dfs::Dfs;
-use crate::sim::faults::FaultMix;
+use crate::sim::dfs::{Dfs, LateCall};
+use crate::sim::faults::{ByFault, Fault, FaultMix};
 use crate::sim::jobs::{Errands, Running};
 use crate::sim::rng::Rng;
-use crate::sim::strike::Strike;
+use crate::sim::strike::{FATES, Strike};
 use crate::sim::trace::Trace;
 
 // Goes on from run to run: what `Sabotage::HiddenRandomness` lets in.
@@ -109,7 +108,7 @@ pub struct Arrived {
 }
 
 /// The file of the shard's cache; objects are far fewer.
-const SSD: ObjectSlot = ObjectSlot(u32::MAX);
+pub(super) const SSD: ObjectSlot = ObjectSlot(u32::MAX);
 
 // Sixteen regions of eight pages: little data goes through everything that much goes through.
 fn with_ssd(mut shard: Shard, stored_bytes: usize, free_bytes: u64) -> Shard {
@@ -138,13 +137,16 @@ pub struct Sim {
     pub(super) job_failures: BTreeMap<u64, u32>,
     outbox: Outbox,
     // The file of its cache; it outlives the shard.
-    ssd: Vec<u8>,
+    pub(super) ssd: Vec<u8>,
     /// The objects; they outlive the shard.
     pub dfs: Dfs,
     /// What goes wrong, and how often.
     pub faults: FaultMix,
-    /// Reads that brought a part of their bytes.
-    pub short_reads: u64,
+    /// How often it went wrong.
+    pub met: ByFault<u64>,
+    // Until when objects are not found that were just put, and the DFS refuses what it is asked.
+    pub(super) hidden: BTreeMap<ObjectName, u64>,
+    pub(super) refuses: Option<(Fault, u64)>,
     /// What was planted.
     pub sabotage: Sabotage,
     pub(super) rng: Rng,
@@ -155,9 +157,9 @@ pub struct Sim {
     /// The one call that goes wrong.
     pub strike: Strike,
     pub(super) events: BTreeMap<(u64, u64), Event>,
-    now: u64,
+    pub(super) now: u64,
     sequence: u64,
-    trace: Trace,
+    pub(super) trace: Trace,
 }
 
 impl Sim {
@@ -174,7 +176,9 @@ impl Sim {
             ssd: Vec::new(),
             dfs: Dfs::default(),
             faults,
-            short_reads: 0,
+            met: ByFault::default(),
+            hidden: BTreeMap::new(),
+            refuses: None,
             sabotage: Sabotage::None,
             rng,
             jobs: Vec::new(),
@@ -226,14 +230,22 @@ impl Sim {
         self.inbox.controls.push(Control { session, user_data, after, op });
     }
 
-    /// The process dies and another takes its place. Puts on their way may have been applied, and
-    /// compactors go on.
+    /// The process dies and another takes its place. Puts and deletes on their way may have been
+    /// applied, or will be when nobody thinks of them any more, and compactors go on.
     pub fn crash(&mut self, limits: ShardLimits) {
         let written = self.leave_errands();
         for (at, event) in std::mem::take(&mut self.events) {
             match event {
-                Event::Put(_, name, bytes) if self.rng.chance(5000) => self.dfs.put(name, bytes),
-                Event::Delete(name) => drop(self.strike.orphans.insert(name)),
+                Event::Put(_, name, bytes) => {
+                    let fate = self.rng.pick(&FATES);
+                    self.apply_as(fate, name, bytes);
+                }
+                Event::Delete(name) => {
+                    self.strike.orphans.insert(name);
+                    if self.rng.chance(5000) {
+                        self.dfs.float(LateCall::Delete(name));
+                    }
+                }
                 Event::Job(number, done) if self.jobs.iter().any(|job| job.number == number) => {
                     self.events.insert(at, Event::Job(number, done));
                 }
@@ -267,6 +279,7 @@ impl Sim {
                 self.now = self.now.max(time);
             }
         }
+        self.may_refuse();
         self.deliver();
         self.inbox.now = self.now;
         self.inbox.job_bytes = self.job_bytes;
@@ -298,7 +311,7 @@ impl Sim {
                     self.inbox.io.push(done);
                 }
                 Event::Put(done, name, bytes) => {
-                    self.dfs.put(name, bytes);
+                    self.apply(name, bytes);
                     self.trace_io(&done);
                     self.inbox.io.push(done);
                 }
@@ -349,7 +362,7 @@ impl Sim {
     /// Puts an event behind its latency.
     pub(super) fn later(&mut self, event: Event) {
         let mut latency = 1 + self.rng.below(self.faults.latency_max as usize) as u64;
-        if self.rng.chance(self.faults.slow) {
+        if self.meets(Fault::Slow) {
             latency *= 100;
         }
         if self.sabotage == Sabotage::HiddenRandomness {
@@ -370,37 +383,54 @@ impl Sim {
         Error::new(ErrorKind::Io, format!("injected: {what}"))
     }
 
+    /// True if a fault is met, which is counted.
+    pub(super) fn meets(&mut self, fault: Fault) -> bool {
+        let rate = self.faults[fault];
+        let meets = rate > 0 && self.rng.chance(rate);
+        self.met[fault] += u64::from(meets);
+        meets
+    }
+
     fn start(&mut self, request: IoRequest) {
+        self.trace_request(&request);
+        if let Some(request) = self.strike_io(request) {
+            self.start_well(request);
+        }
+    }
+
+    fn trace_request(&mut self, request: &IoRequest) {
+        match request {
+            IoRequest::Read { offset, again, .. } => {
+                self.trace.number(*offset);
+                self.trace.number(u64::from(*again));
+            }
+            IoRequest::Put { bytes, .. } | IoRequest::Create { bytes, .. } => {
+                self.trace.bytes(bytes);
+            }
+            IoRequest::Close { object } => self.trace.number(u64::from(object.0)),
+            IoRequest::Delete { name } => self.trace.bytes(&name.encode()),
+            _ => {}
+        }
+    }
+
+    fn start_well(&mut self, request: IoRequest) {
         match request {
             IoRequest::Read { token, object: SSD, offset, mut buf, .. } => {
                 let result = self.read_ssd(offset, buf.bytes_mut());
                 let of_store = false;
                 self.later(Event::Io(IoDone::Read { token, buf, result, of_store }, None));
             }
-            IoRequest::Write { token, offset, buf, .. } => {
-                let result = self.write_ssd(offset, buf.bytes());
-                self.later(Event::Io(IoDone::Write { token, buf, result }, None));
-            }
-            request => {
-                if let Some(request) = self.strike_io(request) {
-                    self.start_on_dfs(request);
-                }
-            }
-        }
-    }
-
-    fn start_on_dfs(&mut self, request: IoRequest) {
-        match request {
-            IoRequest::Read { token, object, offset, mut buf, again } => {
-                self.trace.number(offset);
-                self.trace.number(u64::from(again));
-                let result = match self.dfs.start_read(object) {
-                    Some(bytes) => self.read_for_shard(&bytes, offset, buf.bytes_mut()),
-                    None => Err(self.injected("the object is not open")),
-                };
+            IoRequest::Read { token, object, offset, mut buf, .. } => {
+                let bytes = self.dfs.start_read(object);
+                let result =
+                    bytes.and_then(|bytes| self.read_for_shard(&bytes, offset, buf.bytes_mut()));
                 let of_store = self.faults.is_store;
                 let done = IoDone::Read { token, buf, result, of_store };
                 self.later(Event::Io(done, Some(object)));
+            }
+            IoRequest::Write { token, offset, buf, .. } => {
+                let result = self.write_ssd(offset, buf.bytes());
+                self.later(Event::Io(IoDone::Write { token, buf, result }, None));
             }
             IoRequest::Room { end } => {
                 if let Some(end) = end {
@@ -409,13 +439,8 @@ impl Sim {
                 let result = Ok(self.free_bytes());
                 self.later(Event::Io(IoDone::Room { result }, None));
             }
-            IoRequest::Put { token, name, bytes } => {
-                self.trace.bytes(&bytes);
+            IoRequest::Put { token, name, bytes } | IoRequest::Create { token, name, bytes } => {
                 self.start_put(token, name, bytes);
-            }
-            IoRequest::Create { token, name, bytes } => {
-                self.trace.bytes(&bytes);
-                self.start_create(token, name, bytes);
             }
             IoRequest::Probe { token } => {
                 self.later(Event::Io(IoDone::Put { token, result: Ok(()) }, None));
@@ -425,144 +450,14 @@ impl Sim {
                 let of_store = self.faults.is_store;
                 self.later(Event::Io(IoDone::Load { token, result, of_store }, None));
             }
-            IoRequest::Close { object } => {
-                self.trace.number(u64::from(object.0));
-                self.dfs.close(object);
-            }
-            IoRequest::Delete { name } => {
-                self.trace.bytes(&name.encode());
-                if !self.rng.chance(self.faults.delete_lost) {
-                    self.later(Event::Delete(name));
-                }
-            }
-            IoRequest::Write { .. } => unreachable!("only the cache is written to"),
+            IoRequest::Close { object } => self.dfs.close(object),
+            IoRequest::Delete { name } => self.later(Event::Delete(name)),
         }
     }
 
     /// The next process finds an empty disk for its cache.
     pub fn lose_ssd(&mut self) {
         self.ssd.clear();
-    }
-
-    // Of the disk of the cache.
-    fn free_bytes(&mut self) -> u64 {
-        let full = self.faults.ssd_full > 0 && self.rng.chance(self.faults.ssd_full);
-        if full { 0 } else { u64::MAX }
-    }
-
-    fn read_ssd(&mut self, offset: u64, out: &mut [u8]) -> Result<()> {
-        let from = self.ssd.get(offset as usize..).and_then(|rest| rest.get(..out.len()));
-        let (Some(from), false) = (from, self.rng.chance(self.faults.ssd_error)) else {
-            return Err(self.injected("the SSD"));
-        };
-        out.copy_from_slice(from);
-        if self.rng.chance(self.faults.ssd_flip) {
-            let at = self.rng.below(out.len());
-            out[at] ^= 1 << self.rng.below(8);
-        }
-        Ok(())
-    }
-
-    pub(super) fn write_ssd(&mut self, offset: u64, bytes: &[u8]) -> Result<u64> {
-        self.trace.bytes(bytes);
-        if self.rng.chance(self.faults.ssd_error) {
-            return Err(self.injected("the SSD"));
-        }
-        let end = offset as usize + bytes.len();
-        self.ssd.resize(self.ssd.len().max(end), 0);
-        if !self.rng.chance(self.faults.ssd_lost) {
-            self.ssd[offset as usize..end].copy_from_slice(bytes);
-        }
-        Ok(u64::MAX)
-    }
-
-    fn load(&mut self, name: &ObjectName, bytes_max: u64, expected: bool) -> Result<Vec<u8>> {
-        if self.rng.chance(self.faults.load_error) {
-            return Err(self.injected("load"));
-        }
-        if !expected && self.rng.chance(self.faults.look_stale) {
-            self.dfs.shown(name)?;
-        }
-        let bytes = self.dfs.needed(name, "a load")?;
-        if bytes.len() as u64 > bytes_max {
-            return Err(Error::new(ErrorKind::TooLarge, "an object is larger than asked for"));
-        }
-        let mut bytes = bytes.to_vec();
-        self.flip(&mut bytes);
-        Ok(bytes)
-    }
-
-    fn read_for_shard(&mut self, bytes: &Arc<Vec<u8>>, offset: u64, out: &mut [u8]) -> Result<()> {
-        match self.sabotage {
-            Sabotage::OlderObject => {
-                let Some(older) = self.dfs.names().next().copied() else { return Ok(()) };
-                let older = self.dfs.object(&older)?;
-                out.fill(0);
-                let from = &older[(offset as usize).min(older.len())..];
-                let len = from.len().min(out.len());
-                out[..len].copy_from_slice(&from[..len]);
-                Ok(())
-            }
-            Sabotage::NeighbourPage => {
-                let mut shifted = bytes.to_vec();
-                shifted.rotate_left(PAGE_BYTES);
-                self.read(&shifted, offset, out, 1)
-            }
-            _ => self.read(bytes, offset, out, 1),
-        }
-    }
-
-    /// Fills `out` from `offset`, or fails as the seed has it, one time in `rarer` of those.
-    pub(super) fn read(
-        &mut self,
-        bytes: &[u8],
-        offset: u64,
-        out: &mut [u8],
-        rarer: u32,
-    ) -> Result<()> {
-        assert!(offset.is_multiple_of(PAGE_BYTES as u64), "reads start at a page");
-        let fails = self.rng.chance(10_000 / rarer);
-        if fails && self.rng.chance(self.faults.read_error) {
-            return Err(self.injected("read"));
-        }
-        let from = offset as usize;
-        if bytes.len().saturating_sub(from) < out.len() {
-            self.dfs.violation("a read past the end of an object".to_owned());
-            return Err(Error::corrupt("an object ends early"));
-        }
-        if fails && self.rng.chance(self.faults.read_short) {
-            return self.read_a_part(&bytes[from..from + out.len()], out);
-        }
-        out.copy_from_slice(&bytes[from..from + out.len()]);
-        if fails {
-            self.flip(out);
-        }
-        Ok(())
-    }
-
-    // See `FaultMix::read_short`.
-    fn read_a_part(&mut self, bytes: &[u8], out: &mut [u8]) -> Result<()> {
-        self.short_reads += 1;
-        let mut part = self.rng.below(bytes.len());
-        if self.rng.chance(5000) {
-            part -= part % PAGE_BYTES;
-        }
-        out[..part].copy_from_slice(&bytes[..part]);
-        // Behind whole pages the older read was one of the page before them: jobs get most buffers
-        // fresh, where zeros would tell.
-        if part >= PAGE_BYTES && part.is_multiple_of(PAGE_BYTES) {
-            for at in (part..bytes.len()).step_by(PAGE_BYTES) {
-                out.copy_within(part - PAGE_BYTES..part, at);
-            }
-        }
-        if self.rng.chance(5000) { Err(self.injected("a short read")) } else { Ok(()) }
-    }
-
-    fn flip(&mut self, bytes: &mut [u8]) {
-        if !bytes.is_empty() && self.rng.chance(self.faults.read_flip) {
-            let at = self.rng.below(bytes.len());
-            bytes[at] ^= 1 << self.rng.below(8);
-        }
     }
 
     fn take_output(&mut self) -> Arrived {

@@ -15,8 +15,8 @@ use aquifer::types::error::ErrorKind;
 use aquifer::types::{Error, ObjectName, Result};
 
 use crate::sim::driver::{Event, Sim};
-use crate::sim::faults::FaultMix;
-use crate::sim::strike::{Call, Fate, LateCall};
+use crate::sim::faults::{Fault, FaultMix};
+use crate::sim::strike::{Call, Fate};
 
 /// A merge makes hundreds of reads and starts again if one fails: at the rate of single reads it
 /// would never end.
@@ -61,7 +61,7 @@ pub(super) struct Running {
     readers: BTreeSet<ObjectName>,
     // Objects that it wrote.
     sealed: Vec<ObjectName>,
-    // Its compactor died.
+    // Its compactor died, or what it says is lost.
     is_lost: bool,
 }
 
@@ -114,7 +114,7 @@ impl Sim {
                 if running.waits() {
                     break;
                 }
-                if running.on_compactor() && self.rng.chance(self.faults.errand_lost) {
+                if running.on_compactor() && self.meets(Fault::ErrandLost) {
                     running.state = JobState::Finished;
                     running.is_lost = true;
                     break;
@@ -125,9 +125,8 @@ impl Sim {
                         self.send(running.number, &errand);
                         continue;
                     }
-                    let Some(request) = self.strike_job(&mut running, request) else { continue };
-                    let done = self.perform_or_spare(&mut running, request);
-                    self.later(Event::Job(running.number, done));
+                    let (fate, done) = self.perform_or_spare(&mut running, request);
+                    self.answer(fate, Event::Job(running.number, done));
                 }
                 if running.state == JobState::Finished {
                     break;
@@ -146,6 +145,7 @@ impl Sim {
         let (token, mut job) = match task {
             Task::Job(token, job) => (token, job),
             Task::Errand(job, names, asked_by) => {
+                self.strike.orphans.extend(sealed);
                 let lost = || Err(self.injected("the compactor died"));
                 let tables = if is_lost { lost() } else { job.into_tables() };
                 // What it has not sealed goes with its process.
@@ -158,7 +158,7 @@ impl Sim {
             Some(Verdict::Rejected(..)) => self.errands.returned += 1,
             None => {}
         }
-        let (through, result) = if self.rng.chance(self.faults.job_breaks) {
+        let (through, result) = if self.meets(Fault::JobBreaks) {
             let error = Error::new(ErrorKind::Poisoned, "injected: the job broke");
             (None, Err(Unfinished { error, left: Left::Lost }))
         } else {
@@ -176,17 +176,21 @@ impl Sim {
 
     // A compactor takes a merge, or none does.
     fn send(&mut self, asked_by: u64, errand: &[u8]) {
-        let refused = self.rng.chance(self.faults.errand_refused);
-        let late = self.rng.chance(self.faults.errand_late);
-        if refused || late {
-            let error = self.injected("no compactor has done it");
+        let (fate, error) = self.fate(Call::Errand, None).unzip();
+        let waits = !matches!(fate, Some(Fate::NotApplied | Fate::Late));
+        if let Some(error) = error.filter(|_| !waits) {
             self.report(asked_by, Err(error));
         }
-        if !refused {
+        if fate != Some(Fate::NotApplied) {
             let errand = Errand::decode(errand).expect("a shard orders what compactors take");
             let names = errand.names.clone();
+            if fate.is_some() {
+                self.strike.orphans.extend(&names);
+            }
             let job = ErrandJob::new(errand, ERRAND_BYTES, Arc::default()).expect("it has room");
-            self.add(Task::Errand(Box::new(job), names, (!late).then_some(asked_by)));
+            self.add(Task::Errand(Box::new(job), names, waits.then_some(asked_by)));
+            let added = self.jobs.last_mut().expect("it was just added");
+            added.is_lost = fate == Some(Fate::ReplyLost);
         }
     }
 
@@ -215,26 +219,52 @@ impl Sim {
         written
     }
 
-    // Lets a request meet its fate. `None`: it was struck.
-    fn strike_job(&mut self, running: &mut Running, request: JobRequest) -> Option<JobRequest> {
-        let (call, name) = match &request {
-            JobRequest::Read { .. } => (Call::JobRead, None),
-            JobRequest::Append { object, .. } => (Call::Append, Some(object)),
-            JobRequest::Seal { object } => (Call::Seal, Some(object)),
-            JobRequest::Open { .. } => (Call::Open, None),
-            JobRequest::Errand { .. } | JobRequest::Cache { .. } => return Some(request),
+    // See `FaultMix::job_failures_max`.
+    fn perform_or_spare(
+        &mut self,
+        running: &mut Running,
+        request: JobRequest,
+    ) -> (Option<Fate>, JobDone) {
+        let (call, object) = match &request {
+            JobRequest::Read { object, .. } => (Call::JobRead, *object),
+            JobRequest::Append { object, .. } => (Call::Append, *object),
+            JobRequest::Seal { object } => (Call::Seal, *object),
+            JobRequest::Open { object, .. } => (Call::Open, *object),
+            JobRequest::Cache { .. } => {
+                let fate = self.fate(Call::SsdWrite, None);
+                return self.perform_as(fate, running, request);
+            }
+            JobRequest::Errand { .. } => unreachable!("an errand is sent, not performed"),
         };
-        let Some(fate) = self.strike.take(call, name) else { return Some(request) };
-        let error = self.struck(call);
+        running.store = Some(object.store);
+        let failures = self.job_failures.get(&object.store).copied().unwrap_or_default();
+        let spared = failures >= self.faults.job_failures_max;
+        let faults = spared.then(|| std::mem::replace(&mut self.faults, FaultMix::calm()));
+        let fate = self.fate(call, Some(&object));
+        let done = self.perform_as(fate, running, request);
+        if let Some(faults) = faults {
+            self.faults = faults;
+        }
+        done
+    }
+
+    // Does what is asked for, or lets it meet its fate.
+    fn perform_as(
+        &mut self,
+        fate: Option<(Fate, Error)>,
+        running: &mut Running,
+        request: JobRequest,
+    ) -> (Option<Fate>, JobDone) {
+        let Some((fate, error)) = fate else { return (None, self.perform(running, request)) };
         let done = match request {
             request @ (JobRequest::Read { .. } | JobRequest::Open { .. }) if fate == Fate::Late => {
-                self.perform_or_spare(running, request)
+                self.perform(running, request)
             }
             JobRequest::Read { tag, .. } if fate == Fate::NotApplied => {
                 JobDone::Read { tag, result: Err(error) }
             }
             request @ JobRequest::Read { len, .. } => {
-                let mut done = self.perform_or_spare(running, request);
+                let mut done = self.perform(running, request);
                 if let JobDone::Read { result: Ok(buf), .. } = &mut done {
                     // Padding is zeros anyway.
                     buf.bytes_mut()[len / 4..len].fill(0xa5);
@@ -250,39 +280,19 @@ impl Sim {
                 JobDone::Appended { bytes, result: Err(error) }
             }
             JobRequest::Seal { object } => {
-                let bytes = self.dfs.take_written(&object);
-                match fate {
-                    Fate::NotApplied => {}
-                    Fate::ReplyLost => self.dfs.put(object, bytes),
-                    Fate::Late => self.strike.hold(LateCall::Put(object, bytes)),
+                // None if an append failed too.
+                if let Ok(bytes) = self.dfs.take_written(&object) {
+                    self.apply_as(fate, object, bytes);
                 }
                 JobDone::Sealed { object, result: Err(error) }
             }
-            JobRequest::Errand { .. } | JobRequest::Cache { .. } => unreachable!("not a call"),
-        };
-        self.answer_to_read(fate, Event::Job(running.number, done));
-        None
-    }
-
-    // See `FaultMix::job_failures_max`.
-    fn perform_or_spare(&mut self, running: &mut Running, request: JobRequest) -> JobDone {
-        let object = match &request {
-            JobRequest::Read { object, .. }
-            | JobRequest::Append { object, .. }
-            | JobRequest::Seal { object }
-            | JobRequest::Open { object, .. } => object,
-            JobRequest::Cache { .. } => return self.perform(running, request),
+            JobRequest::Cache { region, offset, buf } => {
+                let result = self.write_ssd_as((fate, error), offset, buf.bytes());
+                JobDone::Cached { region, buf, result }
+            }
             JobRequest::Errand { .. } => unreachable!("an errand is sent, not performed"),
         };
-        running.store = Some(object.store);
-        let failures = self.job_failures.get(&object.store).copied().unwrap_or_default();
-        if failures < self.faults.job_failures_max {
-            return self.perform(running, request);
-        }
-        let faults = std::mem::replace(&mut self.faults, FaultMix::calm());
-        let done = self.perform(running, request);
-        self.faults = faults;
-        done
+        (Some(fate), done)
     }
 
     fn perform(&mut self, running: &mut Running, request: JobRequest) -> JobDone {
@@ -302,9 +312,9 @@ impl Sim {
             }
             JobRequest::Append { object, mut bytes } => {
                 let creates = !self.dfs.is_written(&object);
-                let fault = if creates && self.rng.chance(self.faults.create_error) {
+                let fault = if creates && self.meets(Fault::CreateError) {
                     Some(self.injected(&format!("creating {object}")))
-                } else if self.rng.chance(self.faults.append_error) {
+                } else if self.meets(Fault::AppendError) {
                     Some(self.injected(&format!("append to {object}")))
                 } else {
                     None
@@ -315,13 +325,9 @@ impl Sim {
                 JobDone::Appended { bytes, result }
             }
             JobRequest::Seal { object } => {
-                let fails = self.rng.chance(self.faults.seal_error);
-                let fault = fails.then(|| self.injected("seal"));
-                let mut result = self.dfs.seal(object, fault);
-                if result.is_ok() && self.rng.chance(self.faults.seal_lost_reply) {
-                    result = Err(self.injected("the reply to a seal was lost"));
-                }
-                if result.is_ok() && self.rng.chance(self.faults.open_error) {
+                let written = self.dfs.take_written(&object);
+                let mut result = written.map(|bytes| self.apply(object, bytes));
+                if result.is_ok() && self.meets(Fault::OpenError) {
                     result = Err(self.injected("open"));
                 }
                 if result.is_ok() {
@@ -331,9 +337,7 @@ impl Sim {
                 JobDone::Sealed { object, result }
             }
             JobRequest::Open { object, .. } => {
-                let fails = self.rng.chance(self.faults.reopen_error);
-                let opened = if fails { Err(self.injected("open")) } else { Ok(()) };
-                let result = opened.and_then(|()| self.hand_over(running, object));
+                let result = self.hand_over(running, object);
                 JobDone::Opened { object, result }
             }
             JobRequest::Errand { .. } => unreachable!("an errand is sent, not performed"),
@@ -343,7 +347,7 @@ impl Sim {
     // Opens an object for the shard; on a compactor nobody reads it.
     fn hand_over(&mut self, running: &mut Running, object: ObjectName) -> Result<()> {
         if running.on_compactor() {
-            return self.dfs.object(&object).map(drop);
+            return self.dfs.found(&object).map(drop);
         }
         running.opened.push((object, self.dfs.open(&object)?));
         Ok(())
@@ -351,13 +355,13 @@ impl Sim {
 
     // The bytes of an object; a job opens it with its first read.
     fn open_to_read(&mut self, running: &mut Running, object: &ObjectName) -> Result<Arc<Vec<u8>>> {
-        if !running.readers.contains(object) && self.rng.chance(self.faults.open_error) {
+        if !running.readers.contains(object) && self.meets(Fault::OpenError) {
             return Err(self.injected("open"));
         }
         running.readers.insert(*object);
         if running.on_compactor() {
             // A store that gave the merge up may have done it, and deleted the inputs.
-            return self.dfs.object(object);
+            return self.dfs.found(object);
         }
         self.dfs.needed(object, "a job")
     }

@@ -5,6 +5,8 @@ pub mod dfs;
 pub mod driver;
 pub mod faults;
 mod jobs;
+mod reads;
+mod rest;
 pub mod rng;
 pub mod roots;
 pub mod strike;

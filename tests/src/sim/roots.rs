@@ -1,5 +1,5 @@
-//! Puts on the simulated DFS, and roots: puts of them that are applied late or twice, looks that
-//! miss what was just put, and what must hold of those that were put.
+//! Roots on the simulated DFS: looks that miss what was just put, and what must hold of those that
+//! were put.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,10 +10,8 @@ use aquifer::mem::slab::Token;
 use aquifer::types::error::ErrorKind;
 use aquifer::types::{Error, Incarnation, ObjectKind, ObjectName, Result};
 
-use crate::sim::dfs::Dfs;
+use crate::sim::dfs::{Dfs, LateCall};
 use crate::sim::driver::{Event, Sim};
-use crate::sim::rng::Rng;
-use crate::sim::strike::LateCall;
 
 /// The roots of the one store that has some.
 #[derive(Debug, Default)]
@@ -26,8 +24,6 @@ pub struct Roots {
     pub risen: u64,
     // What the newest keeps.
     kept: BTreeSet<ObjectName>,
-    // What will be applied, by openings that wait for it or are long gone.
-    floating: Vec<LateCall>,
 }
 
 impl Roots {
@@ -124,46 +120,13 @@ impl Dfs {
         }
         Ok(())
     }
-
-    /// Applies something that was accepted long ago, if there is something.
-    pub fn float_ashore(&mut self, rng: &mut Rng) {
-        if self.roots.floating.is_empty() {
-            return;
-        }
-        let at = rng.below(self.roots.floating.len());
-        match self.roots.floating.swap_remove(at) {
-            LateCall::Put(name, bytes) => self.put(name, bytes),
-            LateCall::Delete(name) => self.delete(&name),
-        }
-    }
 }
 
 impl Sim {
-    pub(super) fn start_create(&mut self, token: Token, name: ObjectName, bytes: Vec<u8>) {
-        if self.rng.chance(self.faults.create_late) {
-            self.dfs.roots.floating.push(LateCall::Put(name, bytes));
-            let result = Err(self.injected("no reply to a put"));
-            return self.later(Event::Io(IoDone::Put { token, result }, None));
-        }
-        if self.rng.chance(self.faults.create_twice) {
-            self.dfs.roots.floating.push(LateCall::Put(name, bytes.clone()));
-        }
-        self.start_put(token, name, bytes);
-    }
-
     pub(super) fn start_put(&mut self, token: Token, name: ObjectName, bytes: Vec<u8>) {
-        if self.rng.chance(self.faults.put_error) {
-            let result = Err(self.injected("put"));
-            return self.later(Event::Io(IoDone::Put { token, result }, None));
-        }
-        if self.rng.chance(self.faults.put_lost_reply) {
-            self.dfs.put(name, bytes);
-            let result = Err(self.injected("the reply to a put was lost"));
-            return self.later(Event::Io(IoDone::Put { token, result }, None));
-        }
         let done = IoDone::Put { token, result: Ok(()) };
         if self.rng.chance(5000) {
-            self.dfs.put(name, bytes);
+            self.apply(name, bytes);
             self.later(Event::Io(done, None));
         } else {
             self.later(Event::Put(done, name, bytes));
@@ -173,13 +136,11 @@ impl Sim {
     /// The process is gone. What it asked for may still be done, at any time.
     pub fn leave(&mut self) {
         for event in std::mem::take(&mut self.events).into_values() {
-            let call = match event {
-                Event::Put(_, name, bytes) => LateCall::Put(name, bytes),
-                Event::Delete(name) => LateCall::Delete(name),
-                _ => continue,
-            };
-            self.dfs.roots.floating.push(call);
+            match event {
+                Event::Put(_, name, bytes) => self.dfs.float(LateCall::Put(name, bytes)),
+                Event::Delete(name) => self.dfs.float(LateCall::Delete(name)),
+                _ => {}
+            }
         }
-        self.dfs.roots.floating.append(&mut self.strike.late);
     }
 }

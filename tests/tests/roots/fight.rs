@@ -12,7 +12,7 @@ use aquifer_tests::client::small_limits;
 use aquifer_tests::model::oracle::{KEY_GROUPS, Op, RowKey, State, States, declared};
 use aquifer_tests::sim::dfs::Dfs;
 use aquifer_tests::sim::driver::{Answer, Arrived, Sim};
-use aquifer_tests::sim::faults::FaultMix;
+use aquifer_tests::sim::faults::{ByFault, Fault, FaultMix};
 use aquifer_tests::sim::rng::Rng;
 use aquifer_tests::sim::strike::{Call, Fate};
 
@@ -20,6 +20,23 @@ const KEYS: u8 = 6;
 /// Turns of all openings of a seed.
 const TURNS: usize = 4000;
 const OPENINGS_MAX: usize = 3;
+
+/// What may go wrong in a fight, with the rate at most, chances in ten thousand.
+pub const FAULTS: [(Fault, usize); 13] = [
+    (Fault::CreateLate, 3000),
+    (Fault::CreateTwice, 6000),
+    (Fault::LookStale, 5000),
+    (Fault::PutError, 2000),
+    (Fault::PutLostReply, 4000),
+    (Fault::PutLate, 1000),
+    (Fault::PutTwice, 2000),
+    (Fault::SealLate, 500),
+    (Fault::SealTwice, 2000),
+    (Fault::LoadError, 1000),
+    (Fault::DeleteLost, 2000),
+    (Fault::DeleteLate, 2000),
+    (Fault::Slow, 2000),
+];
 
 fn limits(root_spacing: u64) -> ShardLimits {
     ShardLimits {
@@ -90,6 +107,7 @@ pub struct Seen {
     pub unknown: u64,
     pub risen: u64,
     pub longest: u64,
+    pub met: ByFault<u64>,
 }
 
 pub struct Fight {
@@ -117,15 +135,9 @@ impl Fight {
     pub fn of_seed(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let mut faults = FaultMix { latency_max: rng.pick(&[1, 20, 200]), ..FaultMix::calm() };
-        let mut rate = |often: usize| if rng.chance(6000) { rng.below(often) as u32 } else { 0 };
-        faults.create_late = rate(3000);
-        faults.create_twice = rate(6000);
-        faults.look_stale = rate(5000);
-        faults.put_error = rate(2000);
-        faults.put_lost_reply = rate(4000);
-        faults.load_error = rate(1000);
-        faults.delete_lost = rate(2000);
-        faults.slow = rate(2000);
+        for (fault, often) in FAULTS {
+            faults[fault] = if rng.chance(6000) { rng.below(often) as u32 } else { 0 };
+        }
         Self::new(rng.pick(&[2, 3, 4]), faults, rng)
     }
 
@@ -211,6 +223,9 @@ impl Fight {
     pub fn die(&mut self, mut opening: Opening) {
         std::mem::swap(&mut self.dfs, &mut opening.sim.dfs);
         opening.sim.leave();
+        for (fault, _) in FAULTS {
+            self.seen.met[fault] += opening.sim.met[fault];
+        }
         self.calls = std::mem::take(&mut opening.sim.strike.calls);
         std::mem::swap(&mut self.dfs, &mut opening.sim.dfs);
     }

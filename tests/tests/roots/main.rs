@@ -9,9 +9,10 @@ mod servers;
 use aquifer::shard::values::ControlOp;
 use aquifer::types::error::ErrorKind;
 use aquifer::types::{Error, ObjectKind, ObjectName};
+use aquifer_tests::sim::faults::Fault;
 use aquifer_tests::sim::rng::Rng;
 use aquifer_tests::sim::strike::{Call, FATES, Fate};
-use fight::{Doing, Fight, Opening, Seen};
+use fight::{Doing, FAULTS, Fight, Opening, Seen};
 
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 150;
@@ -38,9 +39,13 @@ fn of_openings_that_fight_each_begins_with_what_was_acknowledged_last() {
         seen.unknown += one.unknown;
         seen.risen += one.risen;
         seen.longest = seen.longest.max(one.longest);
+        FAULTS.iter().for_each(|&(fault, _)| seen.met[fault] += one.met[fault]);
     }
     println!("{seen:?}");
-    let Seen { openings, committed, fenced, unknown, risen, longest } = seen;
+    for (fault, _) in FAULTS {
+        assert!(seen.met[fault] > 0, "a fight that never met {fault:?}");
+    }
+    let Seen { openings, committed, fenced, unknown, risen, longest, .. } = seen;
     let met = openings.min(committed).min(fenced).min(unknown).min(risen);
     assert!(met > 0 && longest > 20, "a fight that met too little: {seen:?}");
 }
@@ -100,7 +105,7 @@ fn a_root_whose_reply_was_lost_is_committed_once() {
 fn unknown(fight: &mut Fight) -> usize {
     fight.open();
     fight.commit(2);
-    fight.openings[0].sim.faults.create_late = 10_000;
+    fight.openings[0].sim.faults[Fault::CreateLate] = 10_000;
     fight.commit(1);
     assert_eq!((fight.seen.committed, fight.seen.unknown), (2, 1));
     let cut = fight.checkpoints.len() - 1;
