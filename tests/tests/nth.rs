@@ -1,7 +1,8 @@
 //! Every call that a script makes of the DFS goes wrong once, in every way that it can. Requests
 //! may fail then, and are right when asked again; nothing else is to be seen of it.
 //!
-//! `AQUIFER_NTH=n` strikes every call of n scripts; an ordinary run strikes some calls of a few.
+//! `AQUIFER_NTH=n` strikes every call of n scripts; an ordinary run strikes every call of one, and
+//! some of another, whose merges go to compactors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +21,7 @@ use aquifer_tests::sim::strike::{Call, FATES, Fate};
 
 /// Scripts of an ordinary run.
 const SCRIPTS: u64 = 2;
-/// Of most calls it strikes one in so many.
+/// Of most calls of the last it strikes one in so many.
 const SPARSE: usize = 9;
 
 /// Writes between two steps of the host: a script has more than twenty of these.
@@ -57,8 +58,12 @@ struct Host {
 
 impl Host {
     fn new(seed: u64, at: Option<(usize, Fate)>) -> Self {
-        let limits =
-            ShardLimits { flush_bytes: 2 << 10, table_bytes_target: 8 << 10, ..small_limits() };
+        let limits = ShardLimits {
+            flush_bytes: 2 << 10,
+            table_bytes_target: 8 << 10,
+            errand_bytes_min: seed.is_multiple_of(2).then_some(0),
+            ..small_limits()
+        };
         let mut client = Client::seeded(limits, seed);
         client.sim.strike.at = at;
         let (model, rng) = (Model::default(), Rng::new(seed));
@@ -323,10 +328,12 @@ fn every_call_may_go_wrong() {
         let points = (0..calls.len()).flat_map(|at| FATES.map(|fate| (at, fate)));
         let points: Vec<_> = points.filter(|(at, fate)| calls[*at].may_meet(*fate)).collect();
         of_all += points.len();
-        // Of what checkpoints and restores ask for all is struck, the rest all over the script.
-        let is_rare = |(at, _): &(usize, Fate)| matches!(calls[*at], Call::Put | Call::Load);
+        // Of what checkpoints and restores ask for, and of compactors, all is struck, the rest all
+        // over the script.
+        let is_rare =
+            |(at, _): &(usize, Fate)| matches!(calls[*at], Call::Put | Call::Load | Call::Errand);
         let (mut some, others): (Vec<_>, Vec<_>) = points.into_iter().partition(is_rare);
-        let step = if campaign.is_some() { 1 } else { SPARSE };
+        let step = if campaign.is_some() || seed < SCRIPTS { 1 } else { SPARSE };
         some.extend(others.into_iter().skip(seed as usize % step).step_by(step));
         let point = |(at, fate)| Point { seed, calls: calls.clone(), at, fate };
         all.extend(some.into_iter().map(point));
@@ -335,8 +342,10 @@ fn every_call_may_go_wrong() {
     let struck: usize = met.values().map(|(struck, _)| struck).sum();
     println!("{struck} of {of_all} points; each as (points, of them seen by the host)");
     met.iter().for_each(|(what, seen)| println!("{what:?}: {seen:?}"));
-    let all = [Call::Put, Call::Load, Call::Read, Call::Delete];
-    for call in all.into_iter().chain([Call::JobRead, Call::Append, Call::Seal, Call::Open]) {
+    let of_shards = [Call::Put, Call::Load, Call::Read, Call::Delete];
+    let of_jobs = [Call::JobRead, Call::Append, Call::Seal, Call::Open];
+    let others = [Call::SsdRead, Call::SsdWrite, Call::Errand];
+    for call in of_shards.into_iter().chain(of_jobs).chain(others) {
         for fate in FATES.into_iter().filter(|fate| call.may_meet(*fate)) {
             assert!(met.contains_key(&(call, fate)), "{call:?} {fate:?} was never struck");
         }
