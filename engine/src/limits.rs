@@ -4,12 +4,14 @@
 mod compactor;
 mod host;
 mod http;
+mod manifest;
 mod remote;
 mod ssd;
 
 pub use compactor::*;
 pub use host::*;
 pub use http::*;
+pub use manifest::*;
 pub use remote::*;
 pub use ssd::*;
 
@@ -180,18 +182,6 @@ pub const OPEN_JOBS_MAX: usize = 2;
 /// first reads shall not wait behind tables that nobody asked for.
 pub const OPEN_UNASKED_NS: u64 = 50_000_000;
 
-/// Tables of a manifest at most: 4 Mi tables of 128 MiB are 512 TiB.
-pub const MANIFEST_TABLES_MAX: usize = 4 << 20;
-
-/// Tablets of a manifest at most: each has a table of its own or is empty, and a reader takes
-/// some 100 bytes for it.
-pub const MANIFEST_TABLETS_MAX: usize = MANIFEST_TABLES_MAX;
-
-/// Hot pages that a manifest names at most: far more than caches remember.
-pub const MANIFEST_HOT_PAGES_MAX: usize = 1 << 20;
-
-/// Largest manifest, bytes: a reader allocates that much for it.
-pub const MANIFEST_BYTES_MAX: u64 = 256 << 20;
 /// Bytes a table builder hands over at a time: large enough that an append costs little beside
 /// the copy, small enough that a job buffers next to nothing.
 pub const SST_CHUNK_BYTES: usize = 256 << 10;

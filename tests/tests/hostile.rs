@@ -2,23 +2,28 @@
 //! in an error, in 256 MiB of memory, and no file outside the root is touched.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use aquifer::checkpoint::handle::Handle;
+use aquifer::checkpoint::{self, handle::Handle};
 use aquifer::codec::crc::{keyed_crc, object_key};
 use aquifer::codec::varint;
 use aquifer::io::dfs::Dfs;
 use aquifer::limits::{
-    KEY_GROUPS_MAX, MANIFEST_BYTES_MAX, MEMORY_MIN_BYTES, PAGE_BYTES, STORED_KEY_BYTES_MAX,
+    KEY_GROUPS_MAX, MANIFEST_BYTES_MAX, MANIFEST_HOT_PAGE_MEMORY_BYTES, MANIFEST_HOT_PAGES_MAX,
+    MANIFEST_HOT_TABLE_MEMORY_BYTES, MANIFEST_MEMORY_BYTES_MAX, MANIFEST_RUN_MEMORY_BYTES,
+    MANIFEST_TABLE_MEMORY_BYTES, MANIFEST_TABLET_MEMORY_BYTES, MEMORY_MIN_BYTES, PAGE_BYTES,
+    STORED_KEY_BYTES_MAX,
 };
 use aquifer::lsm::manifest::{Manifest, TabletRef};
 use aquifer::shard::engine::{Config, Engine, ShardThread, StoreConfig};
 use aquifer::shard::session::Session;
 use aquifer::shard::values::ControlOp;
 use aquifer::sst::TableRef;
+use aquifer::sst::meta::TABLE_REF_BYTES;
 use aquifer::state::request::{Batch, Completions};
+use aquifer::types::error::ErrorKind;
 use aquifer::types::object::OBJECT_NAME_BYTES;
 use aquifer::types::{Error, Incarnation, ObjectKind, ObjectName};
 use aquifer_tests::model::mixture::{everything, write};
@@ -31,12 +36,20 @@ use indicatif::ProgressBar;
 
 /// Writable memory of the process that reads what is hostile, KiB.
 const MEMORY_KIB: &str = "262144";
-/// Set in that process: the root.
-const ROOT: &str = "AQUIFER_HOSTILE_ROOT";
+/// Set in that process: the file of what it opens.
+const LIES: &str = "AQUIFER_HOSTILE_LIES";
 const PATIENCE: Duration = Duration::from_secs(60);
 const MILLIARD: u64 = 1_000_000_000;
-/// Of a manifest that is long for what it says: its reader takes ten times as much.
-const LONG_BYTES: usize = 8 << 20;
+/// Of the current format.
+const VERSION: u32 = 2;
+/// Of `Lies::largest`.
+const LARGEST: usize = 12;
+/// Of them.
+const MANY_TABLETS: usize = 2;
+/// Words of errors.
+const TOO_MUCH: &str = "more memory than there is for manifests";
+const NOT_ASCENDING: &str = "do not ascend";
+const FAILED: &str = "requests failed";
 
 /// A manifest that tells lies. Where it is not given, what a store has is taken.
 struct Lies {
@@ -53,6 +66,7 @@ struct Parts {
     states: Vec<u8>,
     tables: Vec<u8>,
     tablets: Vec<u8>,
+    hot: Vec<u8>,
 }
 
 fn counted(count: u64, items: &[u8]) -> Vec<u8> {
@@ -76,8 +90,15 @@ fn tables(refs: &[TableRef]) -> Vec<u8> {
     counted(refs.len() as u64, &refs_of)
 }
 
+fn hot(table: u64, steps: &[u64]) -> Vec<u8> {
+    let steps_of: Vec<u8> = steps.iter().flat_map(|step| counted(*step, &[])).collect();
+    [counted(table, &[]), counted(steps.len() as u64, &steps_of)].concat()
+}
+
 /// A hostile manifest, for people and by its bytes.
 type Lie = (&'static str, Parts);
+/// One for people, with words of what comes of it, and the handles to open.
+type Try = (String, String, Vec<Vec<u8>>);
 
 impl Lies {
     fn parts(&self) -> Parts {
@@ -90,12 +111,13 @@ impl Lies {
             })
             .collect();
         Parts {
-            version: 1,
+            version: VERSION,
             key_groups: whole.key_groups,
             range: whole.range,
             states: span(&whole.states),
             tables: tables(&whole.tables),
             tablets: counted(whole.tablets.len() as u64, &tablets),
+            hot: counted(1, &hot(0, &[0])),
         }
     }
 
@@ -191,31 +213,97 @@ impl Lies {
     }
 
     fn others(&self) -> Vec<Lie> {
-        let trailing = [self.parts().tablets, vec![0]].concat();
+        let trailing = [self.parts().hot, vec![0]].concat();
         let mut lies = vec![
-            ("a version to come", Parts { version: 2, ..self.parts() }),
+            ("a version to come", Parts { version: VERSION + 1, ..self.parts() }),
             ("no key groups", Parts { key_groups: 0, ..self.parts() }),
             ("too many key groups", Parts { key_groups: KEY_GROUPS_MAX + 1, ..self.parts() }),
             ("key groups out of order", Parts { range: (3, 2), ..self.parts() }),
             ("key groups out of range", Parts { range: (0, u16::MAX), ..self.parts() }),
-            ("bytes behind the last tablet", Parts { tablets: trailing, ..self.parts() }),
+            ("bytes behind the last hot page", Parts { hot: trailing, ..self.parts() }),
         ];
-        // What is wrong comes last.
-        let mut low = 0_u64;
-        let mut tablets = tablet(b"", &[]);
-        while tablets.len() < LONG_BYTES {
-            low += 1;
-            tablets.extend(tablet(&low.to_be_bytes()[5..], &[]));
-        }
-        tablets.extend(tablet(b"", &[]));
-        let tablets = counted(low + 2, &tablets);
-        lies.push(("a tablet out of order behind many", Parts { tablets, ..self.parts() }));
-        let one = self.whole.tables[0];
-        let name = |seq| ObjectName { seq, ..one.name };
-        let many = (0..LONG_BYTES as u64 / 73).map(|seq| TableRef { name: name(seq), ..one });
-        let refs: Vec<TableRef> = many.chain([TableRef { name: name(0), ..one }]).collect();
-        lies.push(("a table twice among many", Parts { tables: tables(&refs), ..self.parts() }));
         lies
+    }
+
+    /// As large as a reader takes, or just larger, with words of what comes of it. What is wrong
+    /// comes last, or is that no table is there.
+    fn largest(&self, which: usize) -> (&'static str, &'static str, Parts) {
+        let left = MANIFEST_MEMORY_BYTES_MAX - (1 << 20);
+        let of = |runs: usize, low_bytes: usize| {
+            let of_runs = runs * MANIFEST_RUN_MEMORY_BYTES;
+            left / (MANIFEST_TABLET_MEMORY_BYTES + of_runs + 3 * low_bytes)
+        };
+        let (key, bad) = (STORED_KEY_BYTES_MAX, tablet(b"", &[]));
+        match which {
+            0 => ("4 Mi tablets, one bad", TOO_MUCH, self.many(4 << 20, 4, 0, &bad)),
+            1 => ("many tablets, one bad", NOT_ASCENDING, self.many(of(2, 4), 4, 2, &bad)),
+            MANY_TABLETS => ("many tablets", FAILED, self.many(of(2, 4), 4, 2, &[])),
+            3 => ("many runs", FAILED, self.many(of(100, 4), 4, 100, &[])),
+            4 => ("long keys", FAILED, self.many(of(2, key), key, 2, &[])),
+            5 => ("longer keys than fit", TOO_MUCH, self.many(28 << 10, key, 2, &[])),
+            6 => {
+                let states = span(&vec![1; MANIFEST_BYTES_MAX as usize - (1 << 20)]);
+                ("states that are none", "state table", Parts { states, ..self.parts() })
+            }
+            _ => self.largest_tables(which, left),
+        }
+    }
+
+    fn largest_tables(&self, which: usize, left: usize) -> (&'static str, &'static str, Parts) {
+        let of = |refs: &[TableRef]| Parts { tables: tables(refs), ..self.parts() };
+        let most = left / MANIFEST_TABLE_MEMORY_BYTES;
+        match which {
+            7 => {
+                let mut refs = self.strangers(most);
+                refs.push(refs[0]);
+                ("many tables, one twice", "stands twice", of(&refs))
+            }
+            8 => ("many tables", FAILED, of(&self.strangers(most))),
+            9 => {
+                let most = MANIFEST_BYTES_MAX as usize / TABLE_REF_BYTES - 10;
+                ("more tables than fit", TOO_MUCH, of(&self.strangers(most)))
+            }
+            10 => {
+                let of_hot = MANIFEST_HOT_TABLE_MEMORY_BYTES + MANIFEST_HOT_PAGE_MEMORY_BYTES;
+                let refs = self.strangers(left / (MANIFEST_TABLE_MEMORY_BYTES + of_hot));
+                let all: Vec<u8> = (0..refs.len() as u64).flat_map(|at| hot(at, &[0])).collect();
+                let hot = counted(refs.len() as u64, &all);
+                ("many tables with hot pages", FAILED, Parts { hot, ..of(&refs) })
+            }
+            11 => {
+                let hot = counted(1, &hot(0, &vec![1; MANIFEST_HOT_PAGES_MAX]));
+                ("many hot pages", FAILED, Parts { hot, ..of(&self.strangers(2)) })
+            }
+            _ => unreachable!("{which} of {LARGEST}"),
+        }
+    }
+
+    /// So many tablets with low keys of so many bytes and so many runs, and another behind them.
+    fn many(&self, count: usize, low_bytes: usize, runs: usize, last: &[u8]) -> Parts {
+        let runs: Vec<u64> = (0..runs as u64).collect();
+        // Neighbours that have the same runs are joined.
+        let back: Vec<u64> = runs.iter().rev().copied().collect();
+        let mut tablets = Vec::new();
+        for at in 0..count as u64 {
+            let mut low = at.to_be_bytes()[4..].to_vec();
+            low.resize(low_bytes, 0);
+            let low = if at == 0 { b"" } else { &low[..] };
+            tablets.extend(tablet(low, if at.is_multiple_of(2) { &runs } else { &back }));
+        }
+        tablets.extend_from_slice(last);
+        let tablets = counted(count as u64 + u64::from(!last.is_empty()), &tablets);
+        let tables = tables(&self.strangers(runs.len()));
+        Parts { tables, tablets, hot: counted(0, &[]), ..self.parts() }
+    }
+
+    /// References of tables that are not there, two at least.
+    fn strangers(&self, count: usize) -> Vec<TableRef> {
+        let first = self.whole.tables[0];
+        let (file_bytes, page) = (1 << 40, PAGE_BYTES as u64);
+        let meta_offset = file_bytes - u64::from(first.meta_len) - page;
+        let one = TableRef { file_bytes, meta_offset, ..first };
+        let name = |seq| ObjectName { seq: seq + MILLIARD, ..one.name };
+        (0..count.max(2) as u64).map(|seq| TableRef { name: name(seq), ..one }).collect()
     }
 
     fn next_name(&mut self) -> ObjectName {
@@ -233,12 +321,18 @@ impl Parts {
         out.extend(self.key_groups.to_le_bytes());
         out.extend(self.range.0.to_le_bytes());
         out.extend(self.range.1.to_le_bytes());
-        out.extend([&self.states[..], &self.tables, &self.tablets].concat());
+        for part in [&self.states, &self.tables, &self.tablets, &self.hot] {
+            out.extend(part);
+        }
         let crc = keyed_crc(object_key(name), 0, &out);
         out.extend(crc.to_le_bytes());
         out
     }
 }
+
+/// What the process with little memory is told: the root, the handle of an honest checkpoint, and
+/// what to open.
+type Told = (String, Vec<u8>, Vec<Try>);
 
 /// An engine that is asked to open what is hostile.
 struct Reader {
@@ -254,7 +348,8 @@ impl Reader {
         let (memory_bytes, thread) = (MEMORY_MIN_BYTES, ShardThread::Inline);
         let config = Config { memory_bytes, thread, io, ..Config::new(format!("file://{root}")) };
         let engine = Engine::open(config).unwrap();
-        let (session, model) = (engine.session(0).unwrap(), Model::default());
+        let (session, mut model) = (engine.session(0).unwrap(), Model::default());
+        writes().iter().for_each(|op| drop(model.apply(op)));
         Self { root: root.to_owned(), session, model, _engine: engine }
     }
 
@@ -275,10 +370,10 @@ impl Reader {
         answers.into_iter().map(|answer| answer.expect("answered once")).collect()
     }
 
-    /// Opens a checkpoint and asks for everything. Counts the requests that failed; no other
-    /// answer is wrong.
-    fn open(&mut self, handle: &[u8]) -> Result<usize, Error> {
-        let handles = vec![handle.to_vec()];
+    /// Opens checkpoints and asks for everything. Counts the requests that failed; no other answer
+    /// is wrong.
+    fn open(&mut self, handles: &[Vec<u8>]) -> Result<usize, Error> {
+        let handles = handles.to_vec();
         let config = StoreConfig { states: declared(), handles, ..StoreConfig::new(1, KEY_GROUPS) };
         let (store, table) = self.session.open_store(config)?;
         let states = States::of(store, &table).expect("declared");
@@ -299,80 +394,138 @@ impl Reader {
         let config = StoreConfig { states: declared(), ..StoreConfig::new(1, KEY_GROUPS) };
         let (store, table) = self.session.open_store(config).unwrap();
         let states = States::of(store, &table).unwrap();
-        let mut rng = Rng::new(1);
-        let ops: Vec<Op> = (0..600).map(|_| write(&mut rng)).collect();
-        ops.iter().for_each(|op| drop(self.model.apply(op)));
-        assert!(self.run(&states, &ops).iter().all(|answer| *answer == Answer::Done));
+        assert!(self.run(&states, &writes()).iter().all(|answer| *answer == Answer::Done));
         let handle = self.session.checkpoint(store).unwrap();
         self.session.run_control(ControlOp::Close(store)).unwrap();
         handle
     }
 
     /// Neither the engine nor the tools take it.
-    fn refuses(&mut self, what: &str, handle: &[u8]) {
-        match self.open(handle) {
-            Ok(failed) => assert!(failed > 0, "{what} was opened, and nothing failed"),
-            Err(error) => println!("{what}: {error}"),
-        }
+    fn refuses(&mut self, (what, why, handles): &Try) {
+        let came = match self.open(handles) {
+            Ok(failed) => format!("{failed} requests failed"),
+            Err(error) => error.to_string(),
+        };
+        println!("{what}: {came}");
+        assert!(came.contains(why) && came != "0 requests failed", "{what}: {came}");
+        // The tools open each by itself.
+        let [handle] = &handles[..] else { return };
         let root = Root::of_url(&self.root).unwrap();
         let checked = Checker::new(root, true, ProgressBar::hidden()).check(handle);
         assert!(!checked.faults.is_empty(), "{what} is whole to the tools");
     }
 }
 
-/// What runs with little memory.
-fn read_all(root: &str) {
-    let mut reader = Reader::new(root);
-    let honest = reader.honest();
-    let dfs = Dfs::open(&format!("file://{root}")).unwrap();
-    let name = Handle::decode(&honest[..]).unwrap().manifest;
-    let bytes = dfs.load(&name, MANIFEST_BYTES_MAX).unwrap();
-    let whole = Manifest::decode(&name, &bytes[..]).unwrap();
-    let mut lies = Lies { whole, seq: 0 };
-    // Without a lie it is opened.
-    let own = lies.next_name();
-    let truth = lies.parts().bytes(&own);
-    dfs.put(&own, &truth).unwrap();
-    assert_eq!(reader.open(&Handle::of(own, &truth).encode()).unwrap(), 0);
-
-    let own = lies.next_name();
-    let all = [lies.long(), lies.tablets(), lies.tables(own), lies.others()];
-    for (at, (what, parts)) in all.into_iter().flatten().enumerate() {
-        // One of them names itself.
-        let name = if what == "itself as a table" { own } else { lies.next_name() };
-        let bytes = parts.bytes(&name);
-        dfs.put(&name, &bytes).unwrap();
-        reader.refuses(&format!("{at}, {what}"), &Handle::of(name, &bytes).encode());
-    }
-    // Handles whose manifests have other lengths than they say, up to 2^63.
-    for (told, there) in [
-        (u64::MAX, 10),
-        (1 << 63, 10),
-        (MANIFEST_BYTES_MAX + 1, 10),
-        (MANIFEST_BYTES_MAX, 10),
-        (10, MILLIARD * 73),
-        (1 << 63, MILLIARD * 73),
-        (100 << 20, 100 << 20),
-        (MANIFEST_BYTES_MAX, MANIFEST_BYTES_MAX),
-    ] {
-        let name = lies.next_name();
-        let file = fs::File::create(Path::new(root).join(name.to_string())).unwrap();
-        file.set_len(there).unwrap();
-        let handle = Handle { manifest: name, manifest_bytes: told, manifest_hash: 7 };
-        reader.refuses(&format!("{told} bytes of {there}"), &handle.encode());
-    }
-    assert_eq!(reader.open(&honest).unwrap(), 0);
+/// What the honest checkpoint holds.
+fn writes() -> Vec<Op> {
+    let mut rng = Rng::new(1);
+    (0..600).map(|_| write(&mut rng)).collect()
 }
 
-/// Paths below a folder, with the bytes of small files.
-fn tree(folder: &Path) -> Vec<(String, Vec<u8>)> {
+/// Runs in the process with little memory.
+fn open_all(told: &str) {
+    let (root, honest, lies): Told = serde_json::from_slice(&fs::read(told).unwrap()).unwrap();
+    let mut reader = Reader::new(&root);
+    lies.iter().for_each(|lie| reader.refuses(lie));
+    assert_eq!(reader.open(&[honest]).unwrap(), 0);
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    status.lines().filter(|line| line.starts_with("VmHWM")).for_each(|line| println!("{line}"));
+}
+
+/// A root with an honest checkpoint, in a folder that has other files.
+struct Place {
+    folder: tempfile::TempDir,
+    root: PathBuf,
+    dfs: Dfs,
+    honest: Vec<u8>,
+    lies: Lies,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // What a path out of the root would find.
+        let root = folder.path().join("a/b/root");
+        fs::create_dir_all(&root).unwrap();
+        for beside in ["manifest", "a/manifest", "a/b/sst", "a/b/root-2"] {
+            fs::write(folder.path().join(beside), beside).unwrap();
+        }
+        let mut reader = Reader::new(root.to_str().unwrap());
+        let honest = reader.honest();
+        let dfs = Dfs::open(&format!("file://{}", root.display())).unwrap();
+        let name = Handle::decode(&honest[..]).unwrap().manifest;
+        let bytes = dfs.load(&name, MANIFEST_BYTES_MAX).unwrap();
+        let whole = Manifest::decode(&name, &bytes[..]).unwrap();
+        let mut place = Self { folder, root, dfs, honest, lies: Lies { whole, seq: 0 } };
+        // Without a lie it is opened.
+        let truth = place.put(None, &place.lies.parts());
+        assert_eq!(reader.open(&[truth]).unwrap(), 0);
+        place
+    }
+
+    /// The handle of a manifest, of this name or of the next one.
+    fn put(&mut self, name: Option<ObjectName>, parts: &Parts) -> Vec<u8> {
+        let name = name.unwrap_or_else(|| self.lies.next_name());
+        let bytes = parts.bytes(&name);
+        self.dfs.put(&name, &bytes).unwrap();
+        Handle::of(name, &bytes).encode()
+    }
+
+    /// Handles whose manifests have other lengths than they say, up to 2^63.
+    fn of_other_lengths(&mut self) -> Vec<Try> {
+        let lengths = [
+            (u64::MAX, 10),
+            (1 << 63, 10),
+            (MANIFEST_BYTES_MAX + 1, 10),
+            (MANIFEST_BYTES_MAX, 10),
+            (10, MILLIARD * 73),
+            (1 << 63, MILLIARD * 73),
+            (MANIFEST_BYTES_MAX / 2, MANIFEST_BYTES_MAX / 2),
+            (MANIFEST_BYTES_MAX, MANIFEST_BYTES_MAX),
+        ];
+        let of_one = |(told, there)| {
+            let name = self.lies.next_name();
+            let file = fs::File::create(self.root.join(name.to_string())).unwrap();
+            file.set_len(there).unwrap();
+            let handle = Handle { manifest: name, manifest_bytes: told, manifest_hash: 7 };
+            (format!("{told} bytes of {there}"), String::new(), vec![handle.encode()])
+        };
+        lengths.map(of_one).into()
+    }
+
+    /// Has a process with little memory open all of them.
+    fn open(&self, lies: Vec<Try>) {
+        let told: Told = (self.root.to_str().unwrap().to_owned(), self.honest.clone(), lies);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&file, serde_json::to_vec(&told).unwrap()).unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -d {MEMORY_KIB} && exec \"$0\" \"$@\"")]);
+        command.arg(std::env::current_exe().unwrap());
+        command.args(["--exact", "hostile_manifests_end_in_an_error_in_little_memory"]);
+        let output = command.arg("--nocapture").env(LIES, file.path()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said = said + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.contains("1 passed"), "{}: {said}", output.status);
+        println!("{said}");
+    }
+
+    /// All files beside the root.
+    fn outside(&self) -> Vec<(String, Vec<u8>)> {
+        tree(self.folder.path(), &self.root)
+    }
+}
+
+/// Paths below a folder without those below another, with the bytes of files.
+fn tree(folder: &Path, without: &Path) -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let told = path.display().to_string();
-        if path.is_dir() {
+        if path == without {
             all.push((told, Vec::new()));
-            all.extend(tree(&path));
+        } else if path.is_dir() {
+            all.push((told, Vec::new()));
+            all.extend(tree(&path, without));
         } else {
             all.push((told, fs::read(&path).unwrap()));
         }
@@ -383,34 +536,93 @@ fn tree(folder: &Path) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn hostile_manifests_end_in_an_error_in_little_memory() {
-    if let Ok(root) = std::env::var(ROOT) {
-        return read_all(&root);
+    if let Ok(told) = std::env::var(LIES) {
+        return open_all(&told);
     }
-    let folder = tempfile::tempdir().unwrap();
-    // What a path out of the root would find.
-    let root = folder.path().join("a/b/root");
-    fs::create_dir_all(&root).unwrap();
-    for beside in ["manifest", "a/manifest", "a/b/sst", "a/b/root-2"] {
-        fs::write(folder.path().join(beside), beside).unwrap();
+    let mut place = Place::new();
+    let before = place.outside();
+    let own = place.lies.next_name();
+    let lies = &place.lies;
+    let all = [lies.long(), lies.tablets(), lies.tables(own), lies.others()];
+    let mut small = place.of_other_lengths();
+    for (at, (what, parts)) in all.into_iter().flatten().enumerate() {
+        // One of them names itself.
+        let name = (what == "itself as a table").then_some(own);
+        let lie = (format!("{at}, {what}"), String::new(), vec![place.put(name, &parts)]);
+        small.push(lie);
     }
-    let outside = |tree: Vec<(String, Vec<u8>)>| {
-        let inside = format!("{}/", root.display());
-        tree.into_iter().filter(|(path, _)| !path.starts_with(&inside)).collect::<Vec<_>>()
+    place.open(small);
+    for which in 0..LARGEST {
+        let (what, why, parts) = place.lies.largest(which);
+        let handle = place.put(None, &parts);
+        place.open(vec![(what.to_owned(), why.to_owned(), vec![handle])]);
+        if which == MANY_TABLETS {
+            // Several that are opened together have the memory of one.
+            let three = (0..3).map(|_| place.put(None, &parts)).collect();
+            place.open(vec![(format!("three times {what}"), TOO_MUCH.to_owned(), three)]);
+        }
+    }
+    assert_eq!(place.outside(), before);
+}
+
+/// A manifest that takes so much memory or up to two bytes less, of a store.
+fn of_memory(lies: &Lies, store: u64, memory_bytes: usize) -> Manifest {
+    let (tables, hot) = (lies.strangers(2), Vec::new());
+    let tablet = |at: u64| TabletRef {
+        low: if at == 0 { Box::default() } else { at.to_be_bytes()[4..].into() },
+        runs: if at.is_multiple_of(2) { vec![0, 1] } else { vec![1, 0] },
     };
-    let before = outside(tree(folder.path()));
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("ulimit -d {MEMORY_KIB} && exec \"$0\" \"$@\"")]);
-    command.arg(std::env::current_exe().unwrap());
-    command.args(["--exact", "hostile_manifests_end_in_an_error_in_little_memory"]);
-    let output = command.arg("--nocapture").env(ROOT, &root).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let said = said + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("1 passed"), "{}: {said}", output.status);
-    println!("{said}");
-    // Holes of files of 73 GB are not read here.
-    fs::remove_dir_all(&root).unwrap();
-    fs::create_dir(&root).unwrap();
-    assert_eq!(outside(tree(folder.path())), before);
+    let whole = Manifest { store, tables, hot, tablets: vec![tablet(0)], ..lies.whole.clone() };
+    let left = memory_bytes - whole.memory_bytes();
+    let of_one = MANIFEST_TABLET_MEMORY_BYTES + 3 * 4 + 2 * MANIFEST_RUN_MEMORY_BYTES;
+    let mut tablets: Vec<TabletRef> = (0..=(left / of_one) as u64).map(tablet).collect();
+    let last = tablets.last_mut().unwrap();
+    last.low = [&last.low, &vec![0; left % of_one / 3][..]].concat().into();
+    Manifest { tablets, ..whole }
+}
+
+#[test]
+fn a_checkpoint_that_nobody_could_open_fails() {
+    let mut place = Place::new();
+    let name = place.lies.next_name();
+    let bytes = of_memory(&place.lies, 6, MANIFEST_MEMORY_BYTES_MAX).to_object(&name).unwrap();
+    place.dfs.put(&name, &bytes).unwrap();
+    let mut reader = Reader::new(place.root.to_str().unwrap());
+    let (states, handles) = (declared(), vec![Handle::of(name, &bytes).encode()]);
+    // The key groups that it leaves out make a tablet more.
+    let range = (0, KEY_GROUPS as u16 - 2);
+    let config = StoreConfig { states, handles, range, ..StoreConfig::new(1, KEY_GROUPS) };
+    let (store, _) = reader.session.open_store(config).unwrap();
+    for _ in 0..2 {
+        let error = reader.session.checkpoint(store).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::TooLarge, "{error}");
+        assert!(error.text.contains("use more stores of fewer key groups"), "{error}");
+    }
+}
+
+#[test]
+fn a_store_opens_though_memory_is_too_short_for_its_older_checkpoints() {
+    let mut place = Place::new();
+    for (store, percent) in [(1, 60), (2, 100)] {
+        let manifest = of_memory(&place.lies, store, MANIFEST_MEMORY_BYTES_MAX / 100 * percent);
+        let mut put = || {
+            let name = ObjectName { store, ..place.lies.next_name() };
+            let bytes = manifest.to_object(&name).unwrap();
+            place.dfs.put(&name, &bytes).unwrap();
+            Handle::of(name, &bytes)
+        };
+        let kept = vec![put(), put(), put()];
+        let incarnation = kept[0].manifest.incarnation;
+        let root = checkpoint::root::Root { store, number: 1, incarnation, kept };
+        place.dfs.put(&root.name(), &root.encode()).unwrap();
+        // Whichever is read first.
+        for _ in 0..3 {
+            let mut reader = Reader::new(place.root.to_str().unwrap());
+            let (states, keep) = (declared(), 3);
+            let config = StoreConfig { states, keep, ..StoreConfig::new(store, KEY_GROUPS) };
+            reader.session.open_store(config).unwrap();
+        }
+    }
 }
 
 #[test]

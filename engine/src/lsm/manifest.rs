@@ -7,11 +7,13 @@ use crate::codec::reader::Reader;
 use crate::codec::unverified::Unverified;
 use crate::codec::varint;
 use crate::limits::{
-    KEY_GROUPS_MAX, MANIFEST_HOT_PAGES_MAX, MANIFEST_TABLES_MAX, MANIFEST_TABLETS_MAX, PAGE_BYTES,
-    STORED_KEY_BYTES_MAX,
+    KEY_GROUPS_MAX, MANIFEST_BYTES_MAX, MANIFEST_HOT_PAGE_MEMORY_BYTES, MANIFEST_HOT_PAGES_MAX,
+    MANIFEST_HOT_TABLE_MEMORY_BYTES, MANIFEST_MEMORY_BYTES_MAX, MANIFEST_RUN_MEMORY_BYTES,
+    MANIFEST_TABLE_MEMORY_BYTES, MANIFEST_TABLET_MEMORY_BYTES, PAGE_BYTES, STORED_KEY_BYTES_MAX,
 };
 use crate::lsm::version::Version;
 use crate::sst::meta::{TABLE_REF_BYTES, TableRef};
+use crate::types::error::ErrorKind;
 use crate::types::{Error, ObjectName, Result};
 
 const MAGIC: &[u8; 8] = b"AQUIMAN1";
@@ -73,6 +75,7 @@ impl fmt::Display for Flaw {
 }
 
 const ENDS_EARLY: &str = "it ends early";
+const TAKES_TOO_MUCH: &str = "to open it takes more memory than there is for manifests";
 
 /// What was read, or what is wrong.
 type Read<T> = std::result::Result<T, &'static str>;
@@ -146,11 +149,50 @@ impl Manifest {
         out
     }
 
-    /// Reads the bytes of the object `name`: total over arbitrary bytes.
+    /// The bytes of the object `name`, if readers take them.
     ///
     /// # Errors
-    /// `Corrupt`, or `Unsupported` for a newer format.
+    /// `TooLarge`.
+    pub fn to_object(&self, name: &ObjectName) -> Result<Vec<u8>> {
+        if self.memory_bytes() > MANIFEST_MEMORY_BYTES_MAX {
+            return Err(too_large(name, TAKES_TOO_MUCH));
+        }
+        let bytes = self.encode(name);
+        if bytes.len() as u64 > MANIFEST_BYTES_MAX {
+            let what = format!("{} bytes, and a reader takes {MANIFEST_BYTES_MAX}", bytes.len());
+            return Err(too_large(name, what));
+        }
+        Ok(bytes)
+    }
+
+    /// Memory that an opening takes for it, of `MANIFEST_MEMORY_BYTES_MAX`.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let tablet = |tablet: &TabletRef| tablet_bytes(tablet.low.len(), tablet.runs.len());
+        let hot = |hot: &HotPages| hot_bytes(hot.pages.len());
+        self.states.len()
+            + self.tables.len() * MANIFEST_TABLE_MEMORY_BYTES
+            + self.tablets.iter().map(tablet).sum::<usize>()
+            + self.hot.iter().map(hot).sum::<usize>()
+    }
+
+    /// Reads the bytes of the object `name`: total over arbitrary bytes, and in bounded memory.
+    ///
+    /// # Errors
+    /// `Corrupt`, `TooLarge`, or `Unsupported` for a newer format.
     pub fn decode<'a>(name: &ObjectName, bytes: impl Into<Unverified<'a>>) -> Result<Self> {
+        Self::decode_within(name, bytes, MANIFEST_MEMORY_BYTES_MAX)
+    }
+
+    /// As `decode`, in what is left of the memory for manifests, bytes.
+    ///
+    /// # Errors
+    /// As of `decode`.
+    pub fn decode_within<'a>(
+        name: &ObjectName,
+        bytes: impl Into<Unverified<'a>>,
+        memory_bytes: usize,
+    ) -> Result<Self> {
         let bytes = bytes.into().to_check();
         let fail = |what: &str| Error::damaged(name, what);
         let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(|| fail("too short"))?;
@@ -164,20 +206,27 @@ impl Manifest {
         let version = version.ok_or_else(|| fail(ENDS_EARLY))?;
         if !(1..=FORMAT_VERSION).contains(&version) {
             return Err(Error::new(
-                crate::types::error::ErrorKind::Unsupported,
+                ErrorKind::Unsupported,
                 format!(
                     "manifest {name} is of format {version}; this build reads {FORMAT_VERSION}"
                 ),
             ));
         }
-        let (manifest, flaw) = Self::examine(bytes);
-        flaw.map_or(Ok(manifest), |flaw| Err(fail(&flaw.to_string())))
+        match Self::examine_within(bytes, memory_bytes) {
+            (manifest, None) => Ok(manifest),
+            (_, Some(flaw)) if flaw.what == TAKES_TOO_MUCH => Err(too_large(name, flaw)),
+            (_, Some(flaw)) => Err(fail(&flaw.to_string())),
+        }
     }
 
     /// What bytes of this format say up to the first flaw, whether or not their checksum holds: for
     /// tools that look at damage. Total over arbitrary bytes.
     #[must_use]
     pub fn examine(bytes: &[u8]) -> (Self, Option<Flaw>) {
+        Self::examine_within(bytes, MANIFEST_MEMORY_BYTES_MAX)
+    }
+
+    fn examine_within(bytes: &[u8], memory_bytes: usize) -> (Self, Option<Flaw>) {
         let end = bytes.len().saturating_sub(4);
         let version = bytes.get(MAGIC.len()..).and_then(<[u8]>::first_chunk).copied();
         let has_hot = version.is_none_or(|v| u32::from_le_bytes(v) >= FORMAT_VERSION_OF_HOT);
@@ -191,9 +240,10 @@ impl Manifest {
             tablets: Vec::new(),
             hot: Vec::new(),
         };
-        let read = out.decode_body(&mut reader).and_then(|()| {
+        let mut memory = MemoryLeft(memory_bytes);
+        let read = out.decode_body(&mut reader, &mut memory).and_then(|()| {
             if has_hot {
-                out.decode_hot(&mut reader)?;
+                out.decode_hot(&mut reader, &mut memory)?;
             }
             if reader.remaining() > 0 { Err("bytes follow the last field") } else { Ok(()) }
         });
@@ -201,7 +251,7 @@ impl Manifest {
         (out, flaw)
     }
 
-    fn decode_body(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+    fn decode_body(&mut self, reader: &mut Reader<'_>, memory: &mut MemoryLeft) -> Read<()> {
         self.store = reader.u64().ok_or(ENDS_EARLY)?;
         self.key_groups = reader.u32().ok_or(ENDS_EARLY)?;
         self.range.0 = reader.array().copied().map(u16::from_le_bytes).ok_or(ENDS_EARLY)?;
@@ -213,12 +263,10 @@ impl Manifest {
             return Err("its key groups are not below the maximal parallelism");
         }
         let states = reader.span().ok_or(ENDS_EARLY)?;
-        self.states = room(states.len())?;
-        self.states.extend_from_slice(states);
+        memory.take(states.len(), 1)?;
+        self.states = copy(states)?;
         let count = count_of(reader, TABLE_REF_BYTES)?;
-        if count > MANIFEST_TABLES_MAX {
-            return Err("more tables than a manifest may have");
-        }
+        memory.take(count, MANIFEST_TABLE_MEMORY_BYTES)?;
         self.tables = room(count)?;
         for _ in 0..count {
             let table = reader.array().and_then(|bytes| TableRef::decode(bytes).ok());
@@ -229,12 +277,14 @@ impl Manifest {
         }
         // A length and a count take a byte each.
         let count = count_of(reader, 2)?;
-        if !(1..=MANIFEST_TABLETS_MAX).contains(&count) {
-            return Err("no tablets, or more than a manifest may have");
+        if count == 0 {
+            return Err("it has no tablets");
         }
+        // Each takes more, as its key and runs are read.
+        memory.has(count, MANIFEST_TABLET_MEMORY_BYTES)?;
         self.tablets = room(count)?;
         for _ in 0..count {
-            let tablet = decode_tablet(reader, self.tables.len())?;
+            let tablet = decode_tablet(reader, self.tables.len(), memory)?;
             let in_order = match self.tablets.last() {
                 None => tablet.low.is_empty(),
                 Some(last) => last.low < tablet.low,
@@ -247,13 +297,14 @@ impl Manifest {
         Ok(())
     }
 
-    fn decode_hot(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+    fn decode_hot(&mut self, reader: &mut Reader<'_>, memory: &mut MemoryLeft) -> Read<()> {
         // A table, a count and a page take a byte each.
         let count = count_of(reader, 3)?;
+        memory.has(count, MANIFEST_HOT_TABLE_MEMORY_BYTES)?;
         self.hot = room(count)?;
         let mut pages_left = MANIFEST_HOT_PAGES_MAX;
         for _ in 0..count {
-            let hot = decode_hot_pages(reader, &self.tables, pages_left)?;
+            let hot = decode_hot_pages(reader, &self.tables, pages_left, memory)?;
             pages_left -= hot.pages.len();
             if self.hot.last().is_some_and(|last| last.table >= hot.table) {
                 return Err("the tables of hot pages do not ascend");
@@ -264,12 +315,41 @@ impl Manifest {
     }
 }
 
-fn decode_tablet(reader: &mut Reader<'_>, tables: usize) -> Read<TabletRef> {
+/// What is left of the memory for manifests, bytes.
+struct MemoryLeft(usize);
+
+impl MemoryLeft {
+    // Refuses so many items of so many bytes each that do not fit.
+    fn has(&self, count: usize, bytes: usize) -> Read<usize> {
+        let after = count.checked_mul(bytes).and_then(|bytes| self.0.checked_sub(bytes));
+        after.ok_or(TAKES_TOO_MUCH)
+    }
+
+    fn take(&mut self, count: usize, bytes: usize) -> Read<()> {
+        self.0 = self.has(count, bytes)?;
+        Ok(())
+    }
+}
+
+fn tablet_bytes(low_bytes: usize, runs: usize) -> usize {
+    MANIFEST_TABLET_MEMORY_BYTES + 3 * low_bytes + runs * MANIFEST_RUN_MEMORY_BYTES
+}
+
+fn hot_bytes(pages: usize) -> usize {
+    MANIFEST_HOT_TABLE_MEMORY_BYTES + pages * MANIFEST_HOT_PAGE_MEMORY_BYTES
+}
+
+fn decode_tablet(
+    reader: &mut Reader<'_>,
+    tables: usize,
+    memory: &mut MemoryLeft,
+) -> Read<TabletRef> {
     let low = reader.span().ok_or(ENDS_EARLY)?;
     if low.len() > STORED_KEY_BYTES_MAX {
         return Err("a low key is longer than a key may be");
     }
     let count = count_of(reader, 1)?;
+    memory.take(1, tablet_bytes(low.len(), count))?;
     let mut runs = room(count)?;
     for _ in 0..count {
         let run = u32::try_from(reader.varint().ok_or(ENDS_EARLY)?).ok();
@@ -280,13 +360,14 @@ fn decode_tablet(reader: &mut Reader<'_>, tables: usize) -> Read<TabletRef> {
     if !each_once(runs.iter())? {
         return Err("a tablet names a table twice");
     }
-    Ok(TabletRef { low: low.into(), runs })
+    Ok(TabletRef { low: copy(low)?.into_boxed_slice(), runs })
 }
 
 fn decode_hot_pages(
     reader: &mut Reader<'_>,
     tables: &[TableRef],
     pages_max: usize,
+    memory: &mut MemoryLeft,
 ) -> Read<HotPages> {
     let table = u32::try_from(reader.varint().ok_or(ENDS_EARLY)?).ok();
     let named = table.and_then(|table| Some((table, tables.get(table as usize)?)));
@@ -296,6 +377,7 @@ fn decode_hot_pages(
     if count == 0 || count > pages_max {
         return Err("no hot pages of a table, or more than a manifest may name");
     }
+    memory.take(1, hot_bytes(count))?;
     let mut pages: Vec<u32> = room(count)?;
     for _ in 0..count {
         let step = reader.varint().ok_or(ENDS_EARLY)?;
@@ -320,11 +402,28 @@ fn room<T>(count: usize) -> Read<Vec<T>> {
     Ok(out)
 }
 
+fn copy(bytes: &[u8]) -> Read<Vec<u8>> {
+    let mut out = room(bytes.len())?;
+    out.extend_from_slice(bytes);
+    Ok(out)
+}
+
 fn each_once<T: Ord>(items: impl ExactSizeIterator<Item = T>) -> Read<bool> {
     let mut sorted = room(items.len())?;
     sorted.extend(items);
     sorted.sort_unstable();
     Ok(sorted.windows(2).all(|pair| pair[0] < pair[1]))
+}
+
+#[cold]
+fn too_large(name: &ObjectName, what: impl fmt::Display) -> Error {
+    Error::new(
+        ErrorKind::TooLarge,
+        format!(
+            "manifest {name}: {what}; use more stores of fewer key groups each, opened from the \
+             handles that hold these"
+        ),
+    )
 }
 
 fn put_span(out: &mut Vec<u8>, bytes: &[u8]) {

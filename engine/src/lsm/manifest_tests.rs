@@ -181,6 +181,35 @@ fn a_table_that_stands_twice_is_refused() {
 }
 
 #[test]
+fn memory_is_counted_as_it_is_read() {
+    let (name, whole) = (own_name(), manifest());
+    let (bytes, memory_bytes) = (whole.encode(&name), whole.memory_bytes());
+    for less in 1..=memory_bytes {
+        let error = Manifest::decode_within(&name, &bytes, memory_bytes - less).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::TooLarge, "{less} bytes less: {error}");
+    }
+    assert_eq!(Manifest::decode_within(&name, &bytes, memory_bytes).unwrap(), whole);
+    assert!(size_of::<TableRef>() + size_of::<ObjectName>() <= MANIFEST_TABLE_MEMORY_BYTES);
+}
+
+#[test]
+fn what_no_reader_would_take_is_not_written() {
+    let name = own_name();
+    assert_eq!(manifest().to_object(&name).unwrap(), manifest().encode(&name));
+    let low = |at: usize| tablet(&at.to_be_bytes(), &[]);
+    let many = MANIFEST_MEMORY_BYTES_MAX / MANIFEST_TABLET_MEMORY_BYTES + 1;
+    let states = vec![0; MANIFEST_BYTES_MAX as usize];
+    for large in [
+        Manifest { tablets: (0..many).map(low).collect(), ..manifest() },
+        Manifest { states, ..manifest() },
+    ] {
+        let error = large.to_object(&name).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::TooLarge, "{error}");
+        assert!(error.text.contains("use more stores of fewer key groups"), "{error}");
+    }
+}
+
+#[test]
 fn damage_is_examined_up_to_where_it_lies() {
     let whole = manifest().encode(&own_name());
     assert_eq!(Manifest::examine(&whole), (manifest(), None));

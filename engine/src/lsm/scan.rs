@@ -111,7 +111,7 @@ impl Scan {
     }
 
     /// Tables of its tablets that were not opened yet: it cannot step before `open` says so.
-    pub fn unopened(&self) -> impl Iterator<Item = &TableRef> {
+    pub fn unopened(&self) -> impl Iterator<Item = &Rc<TableRef>> {
         let tablets = self.version.tablets().iter().take(self.end_tablet).skip(self.tablet);
         tablets.flat_map(|tablet| &tablet.unopened)
     }

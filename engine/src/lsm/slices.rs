@@ -4,11 +4,9 @@
 
 use std::rc::Rc;
 
-use crate::limits::MANIFEST_TABLETS_MAX;
 use crate::lsm::manifest::{Manifest, TabletRef};
 use crate::lsm::version::{Tablet, Version};
 use crate::sst::meta::TableRef;
-use crate::types::error::ErrorKind;
 use crate::types::{Error, KeyGroup, ObjectName, Result};
 
 /// What a store takes from one checkpoint.
@@ -84,46 +82,35 @@ fn check_covered(next: KeyGroup, first: KeyGroup, range: (KeyGroup, KeyGroup)) -
 impl Version {
     /// The version of what `slices` gave, none of its tables open. Key groups of other stores are
     /// tablets without runs.
-    ///
-    /// # Errors
-    /// `TooLarge`: more tablets than a manifest may have.
-    pub fn of_slices(slices: &[Slice<'_>]) -> Result<Self> {
+    #[must_use]
+    pub fn of_slices(slices: &[Slice<'_>]) -> Self {
         let mut parts = vec![Part { low: Box::default(), runs: Vec::new() }];
         for slice in slices {
             let (first, last) = slice.groups;
             let (low, high) = (start(first), start(last + 1));
-            let tablets = &slice.manifest.tablets;
+            let Manifest { tables, tablets, .. } = slice.manifest;
+            let tables: Vec<_> = tables.iter().map(|&table_ref| Rc::new(table_ref)).collect();
             // The tablet that `low` lies in, and those that begin in the slice.
             let from = tablets.partition_point(|tablet| tablet.low <= low).saturating_sub(1);
             for tablet in tablets[from..].iter().take_while(|tablet| tablet.low < high) {
                 let part_low = tablet.low.clone().max(low.clone());
-                put(&mut parts, part_low, table_refs(slice.manifest, tablet));
+                put(&mut parts, part_low, table_refs(&tables, tablet));
             }
             if u32::from(last) + 1 < slice.manifest.key_groups {
                 put(&mut parts, high, Vec::new());
             }
         }
-        if parts.len() > MANIFEST_TABLETS_MAX {
-            return Err(Error::new(
-                ErrorKind::TooLarge,
-                format!(
-                    "the checkpoints have {} tablets for the store's key groups, and a store holds \
-                     at most {MANIFEST_TABLETS_MAX}; open more stores of fewer key groups",
-                    parts.len()
-                ),
-            ));
-        }
         let highs: Vec<_> = parts.iter().skip(1).map(|next| Some(next.low.clone())).collect();
         let tablets = parts.into_iter().zip(highs.into_iter().chain([None])).map(|(part, high)| {
             Rc::new(Tablet { unopened: part.runs, ..Tablet::new(part.low, high, Vec::new()) })
         });
-        Ok(Self::new(tablets.collect()))
+        Self::new(tablets.collect())
     }
 }
 
 struct Part {
     low: Box<[u8]>,
-    runs: Vec<TableRef>,
+    runs: Vec<Rc<TableRef>>,
 }
 
 // Below every key of `group`, and above those of the groups before it.
@@ -131,13 +118,13 @@ fn start(group: KeyGroup) -> Box<[u8]> {
     if group == 0 { Box::default() } else { group.to_be_bytes().into() }
 }
 
-fn table_refs(manifest: &Manifest, tablet: &TabletRef) -> Vec<TableRef> {
-    tablet.runs.iter().map(|&run| manifest.tables[run as usize]).collect()
+fn table_refs(tables: &[Rc<TableRef>], tablet: &TabletRef) -> Vec<Rc<TableRef>> {
+    tablet.runs.iter().map(|&run| Rc::clone(&tables[run as usize])).collect()
 }
 
 // From `low` on these runs. Neighbours of the same runs are one tablet, as they were before a
 // rescale cut them.
-fn put(parts: &mut Vec<Part>, low: Box<[u8]>, runs: Vec<TableRef>) {
+fn put(parts: &mut Vec<Part>, low: Box<[u8]>, runs: Vec<Rc<TableRef>>) {
     parts.pop_if(|last| last.low == low);
     if parts.last().is_none_or(|last| last.runs != runs) {
         parts.push(Part { low, runs });

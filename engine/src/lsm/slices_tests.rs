@@ -1,4 +1,5 @@
 use super::*;
+use crate::types::error::ErrorKind;
 use crate::types::{Incarnation, ObjectKind};
 
 const KEY_GROUPS: u32 = 128;
@@ -45,7 +46,7 @@ fn opened(
     range: (KeyGroup, KeyGroup),
 ) -> Vec<(Vec<u8>, Vec<u64>)> {
     let slices = slices(checkpoints, KEY_GROUPS, range).unwrap();
-    let version = Version::of_slices(&slices).unwrap();
+    let version = Version::of_slices(&slices);
     let tablets = version.tablets();
     assert!(tablets.windows(2).all(|pair| pair[0].high.as_deref() == Some(&pair[1].low[..])));
     assert_eq!(tablets.last().unwrap().high, None);
@@ -80,7 +81,7 @@ fn parts_that_nothing_was_written_to_since_are_whole_again() {
     let all = checkpoint(1, (0, 127), &WHOLE);
     let part = |seq, range| {
         let slices = slices(std::slice::from_ref(&all), KEY_GROUPS, range).unwrap();
-        let version = Version::of_slices(&slices).unwrap();
+        let version = Version::of_slices(&slices);
         let manifest = Manifest::of_version(&version, seq, KEY_GROUPS, range, vec![0]);
         (name(ObjectKind::Manifest, seq), manifest)
     };

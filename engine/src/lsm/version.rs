@@ -45,7 +45,7 @@ pub struct Tablet {
     pub run_bytes: Vec<u64>,
     /// Older than the runs, newest first: tables of a restored store that were not opened yet.
     /// Until all of them are, nobody looks for anything in the tablet.
-    pub unopened: Vec<TableRef>,
+    pub unopened: Vec<Rc<TableRef>>,
 }
 
 impl Tablet {
@@ -75,7 +75,8 @@ impl Tablet {
 
     /// Its tables, newest first.
     pub fn table_refs(&self) -> impl Iterator<Item = &TableRef> {
-        self.runs.iter().map(|run| run.open.table.table_ref()).chain(&self.unopened)
+        let unopened = self.unopened.iter().map(|table_ref| &**table_ref);
+        self.runs.iter().map(|run| run.open.table.table_ref()).chain(unopened)
     }
 
     /// The run of `open` in this tablet, if it has rows or clears here.

@@ -2,7 +2,9 @@
 
 use crate::checkpoint::handle::Handle;
 use crate::io::values::IoRequest;
-use crate::limits::{KEY_GROUPS_MAX, MANIFEST_BYTES_MAX, STORES_MAX, TRIAL_STORE};
+use crate::limits::{
+    KEY_GROUPS_MAX, MANIFEST_BYTES_MAX, MANIFEST_MEMORY_BYTES_MAX, STORES_MAX, TRIAL_STORE,
+};
 use crate::lsm::manifest::Manifest;
 use crate::mem::slab::Token;
 use crate::shard::cold::closed;
@@ -43,11 +45,16 @@ pub(super) fn done(
     outbox.controls.push(ControlDone { session, user_data, result });
 }
 
-/// What the loaded bytes of a manifest say, if they are those of the handle.
-pub(super) fn manifest_of(handle: &Handle, loaded: Result<Vec<u8>>) -> Result<Manifest> {
-    let bytes = loaded?;
-    handle.verify(&bytes)?;
-    Manifest::decode(&handle.manifest, &bytes)
+/// What the loaded bytes of a manifest say, if they are those of the handle and memory of so many
+/// bytes takes it.
+pub(super) fn manifest_of(
+    handle: &Handle,
+    loaded: &Result<Vec<u8>>,
+    memory_bytes: usize,
+) -> Result<Manifest> {
+    let bytes = loaded.as_ref().map_err(Clone::clone)?;
+    handle.verify(bytes)?;
+    Manifest::decode_within(&handle.manifest, bytes, memory_bytes)
 }
 
 impl Shard {
@@ -207,7 +214,8 @@ impl Shard {
                 self.source_loaded(whole, at, result, outbox);
             }
             Some(PendingControl::List { session, user_data, handle, .. }) => {
-                let listed = manifest_of(&handle, result).map(|manifest| {
+                let listed = manifest_of(&handle, &result, MANIFEST_MEMORY_BYTES_MAX);
+                let listed = listed.map(|manifest| {
                     let own = StoredObject::of_manifest(&handle);
                     let tables = manifest.tables.iter().map(StoredObject::of_table);
                     ControlResult::Objects(std::iter::once(own).chain(tables).collect())
@@ -268,7 +276,14 @@ impl Shard {
             let name = store.new_name(ObjectKind::Manifest);
             let mut manifest = store.manifest();
             manifest.hot = hot_pages(self.ssd.as_ref(), &manifest);
-            let bytes = manifest.encode(&name);
+            let bytes = match manifest.to_object(&name) {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    log::warn!("store {}: a checkpoint failed: {}", store.number, error.text);
+                    done(outbox, cut.session, cut.user_data, Err(error));
+                    continue;
+                }
+            };
             let handle = Handle::of(name, &bytes);
             // From here on nothing that the manifest names may be deleted.
             store.retain(handle);

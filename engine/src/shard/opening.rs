@@ -2,6 +2,7 @@
 //! that requests wait for.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use smallvec::SmallVec;
 
@@ -58,13 +59,13 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn add<'a>(&mut self, store: &Store, refs: impl Iterator<Item = &'a TableRef>) {
+    fn add<'a>(&mut self, store: &Store, refs: impl Iterator<Item = &'a Rc<TableRef>>) {
         for table_ref in refs {
             let known = store.table(&table_ref.name).is_some()
                 || store.opening.under_way.contains(&table_ref.name);
             if !known && self.seen.insert(table_ref.name) {
                 self.bytes += table_ref.meta_len as usize;
-                self.refs.push(*table_ref);
+                self.refs.push(**table_ref);
             }
         }
     }
@@ -213,10 +214,10 @@ impl Waiting {
         self.asker().0
     }
 
-    fn unopened(&self) -> SmallVec<[TableRef; 8]> {
+    fn unopened(&self) -> SmallVec<[Rc<TableRef>; 8]> {
         match self {
-            Self::Get(get) => get.lookup.tablet().unopened.iter().copied().collect(),
-            Self::Scan(scan) => scan.scan.unopened().copied().collect(),
+            Self::Get(get) => get.lookup.tablet().unopened.iter().cloned().collect(),
+            Self::Scan(scan) => scan.scan.unopened().cloned().collect(),
         }
     }
 

@@ -4,7 +4,7 @@
 use crate::checkpoint::handle::Handle;
 use crate::checkpoint::root::Root;
 use crate::codec::reader::Reader;
-use crate::limits::MANIFEST_BYTES_MAX;
+use crate::limits::{MANIFEST_BYTES_MAX, MANIFEST_MEMORY_BYTES_MAX};
 use crate::lsm::manifest::Manifest;
 use crate::lsm::slices::slices;
 use crate::lsm::version::Version;
@@ -35,6 +35,12 @@ impl Gathering {
     /// The checkpoint of a number.
     pub fn handle(&self, at: usize) -> Handle {
         self.handles[at]
+    }
+
+    // Of the memory for manifests, bytes.
+    fn memory_left(&self) -> usize {
+        let there = self.manifests.iter().flatten().flatten().map(Manifest::memory_bytes);
+        MANIFEST_MEMORY_BYTES_MAX.saturating_sub(there.sum())
     }
 }
 
@@ -86,9 +92,18 @@ impl Shard {
         outbox: &mut Outbox,
     ) {
         let Some(PendingControl::Gather(whole)) = self.controls.get_mut(token) else { return };
-        let read = manifest_of(&whole.handles[at], loaded);
+        let mut read = manifest_of(&whole.handles[at], &loaded, whole.memory_left());
         // A root keeps older checkpoints beside the one that the store begins with.
-        let is_spare = at > 0 && matches!(whole.what_for, Purpose::OpenRoot(..));
+        let is_root = matches!(whole.what_for, Purpose::OpenRoot(..));
+        if let Err(error) = &read
+            && (at, is_root, error.kind) == (0, true, ErrorKind::TooLarge)
+        {
+            // That one does not lack memory for them.
+            whole.manifests.iter_mut().flatten().for_each(|older| *older = Err(error.clone()));
+            read = manifest_of(&whole.handles[at], &loaded, whole.memory_left());
+        }
+        drop(loaded);
+        let is_spare = at > 0 && is_root;
         let failure = read.as_ref().err().filter(|_| !is_spare).cloned();
         whole.manifests[at] = Some(read);
         if failure.is_none() && whole.manifests.iter().any(Option::is_none) {
@@ -108,7 +123,8 @@ impl Shard {
                 let manifests = manifests.flatten();
                 let names = handles.iter().map(|handle| handle.manifest);
                 let number = open.number;
-                let restored = self.restore(*open, names.zip(manifests).collect());
+                let checkpoints: Vec<_> = names.zip(manifests).collect();
+                let restored = self.restore(*open, &checkpoints);
                 restored.inspect_err(|error| failed(number, error))
             }
             (None, Purpose::Claim(store)) => {
@@ -157,9 +173,9 @@ impl Shard {
     pub(super) fn restore(
         &mut self,
         mut open: OpenStore,
-        checkpoints: Vec<(ObjectName, Manifest)>,
+        checkpoints: &[(ObjectName, Manifest)],
     ) -> Result<ControlResult> {
-        let slices = slices(&checkpoints, open.key_groups, open.range)?;
+        let slices = slices(checkpoints, open.key_groups, open.range)?;
         let mut states = StateTable::default();
         for slice in &slices {
             states.join(&StateTable::decode(&mut Reader::new(&slice.manifest.states))?)?;
@@ -169,7 +185,7 @@ impl Shard {
         }
         open.states = states;
         let mut store = Store::new(open, &self.limits);
-        store.restore(Version::of_slices(&slices)?, self.now);
+        store.restore(Version::of_slices(&slices), self.now);
         if let Some(ssd) = &mut self.ssd {
             store.hot = HotTable::of_manifests(slices.iter().map(|slice| slice.manifest));
             store.hot.iter().for_each(|hot| hot.tell(ssd));

@@ -282,15 +282,17 @@ impl Shard {
                 handle.manifest, other.key_groups
             )));
         }
-        let (newest, manifest) =
-            kept.first().expect("a root without checkpoints is an empty store");
-        let opened = self.restore(open, vec![(newest.manifest, manifest.clone())]);
-        let opened = opened.map_err(|error| unreadable(&root, error))?;
+        let mut older = kept.into_iter();
+        let (handle, manifest) =
+            older.next().expect("a root without checkpoints is an empty store");
+        let newest = [(handle.manifest, manifest)];
+        let opened = self.restore(open, &newest).map_err(|error| unreadable(&root, error))?;
         if let ControlResult::Opened(id, _) = &opened
             && let Some(store) = self.store_mut(*id)
         {
-            for (handle, manifest) in kept.iter().filter(|_| takes_over) {
-                store.claim(*handle, manifest.tables.iter().map(|table| table.name));
+            let newest = newest.into_iter().map(|(_, manifest)| (handle, manifest));
+            for (handle, manifest) in newest.chain(older).filter(|_| takes_over) {
+                store.claim(handle, manifest.tables.iter().map(|table| table.name));
             }
             store.lineage = Some(Lineage { root, keep, commits: false });
         }

@@ -120,16 +120,16 @@ impl Loader {
     /// A checkpoint of all rows so far.
     ///
     /// # Errors
-    /// Those of the DFS.
+    /// Those of the DFS; `TooLarge`.
     pub(super) fn checkpoint(&mut self) -> Result<Handle> {
         self.end_table()?;
         self.settle()?;
         let name = self.name(ObjectKind::Manifest)?;
         let bytes = if self.manifest.tablets.is_empty() {
             let tablets = vec![TabletRef { low: Box::default(), runs: Vec::new() }];
-            Manifest { tablets, ..self.manifest.clone() }.encode(&name)
+            Manifest { tablets, ..self.manifest.clone() }.to_object(&name)?
         } else {
-            self.manifest.encode(&name)
+            self.manifest.to_object(&name)?
         };
         patiently(|| self.dfs.put(&name, &bytes))?;
         Ok(Handle::of(name, &bytes))

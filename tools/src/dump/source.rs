@@ -63,7 +63,7 @@ impl Source {
         for slice in &slices {
             states.join(&StateTable::decode(&mut Fields::new(&slice.manifest.states))?)?;
         }
-        let version = Version::of_slices(&slices)?;
+        let version = Version::of_slices(&slices);
         let mut sorted = handles.to_vec();
         sorted.sort_unstable();
         let digest = hash64(&sorted.concat());
