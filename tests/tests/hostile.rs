@@ -42,6 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const MILLIARD: u64 = 1_000_000_000;
 /// Of the current format.
 const VERSION: u32 = 2;
+const TO_COME: &str = "a version to come";
 /// Of `Lies::largest`.
 const LARGEST: usize = 12;
 /// Of them.
@@ -143,6 +144,18 @@ impl Lies {
             lies.push(("the count of the states", Parts { states, ..self.parts() }));
             let states = span(&[&[1, 1, 0][..], &counted(count, b"name")].concat());
             lies.push(("the length of a name", Parts { states, ..self.parts() }));
+            for (what, hot) in [
+                ("the count of tables with hot pages", counted(count, &hot(0, &[0]))),
+                ("the number of a table with hot pages", counted(1, &hot(count, &[0]))),
+                (
+                    "the count of hot pages",
+                    counted(1, &[counted(0, &[]), counted(count, &[0])].concat()),
+                ),
+                ("the number of a hot page", counted(1, &hot(0, &[count]))),
+                ("the distance to a hot page", counted(1, &hot(0, &[0, count]))),
+            ] {
+                lies.push((what, Parts { hot, ..self.parts() }));
+            }
         }
         lies
     }
@@ -215,13 +228,26 @@ impl Lies {
     fn others(&self) -> Vec<Lie> {
         let trailing = [self.parts().hot, vec![0]].concat();
         let mut lies = vec![
-            ("a version to come", Parts { version: VERSION + 1, ..self.parts() }),
+            (TO_COME, Parts { version: VERSION + 1, ..self.parts() }),
+            ("hot pages in a version without", Parts { version: 1, ..self.parts() }),
+            ("no hot pages where they belong", Parts { hot: vec![], ..self.parts() }),
             ("no key groups", Parts { key_groups: 0, ..self.parts() }),
             ("too many key groups", Parts { key_groups: KEY_GROUPS_MAX + 1, ..self.parts() }),
             ("key groups out of order", Parts { range: (3, 2), ..self.parts() }),
             ("key groups out of range", Parts { range: (0, u16::MAX), ..self.parts() }),
             ("bytes behind the last hot page", Parts { hot: trailing, ..self.parts() }),
         ];
+        let end = self.whole.tables[0].file_bytes / PAGE_BYTES as u64;
+        for (what, hot) in [
+            ("hot pages of no table", vec![hot(self.whole.tables.len() as u64, &[0])]),
+            ("hot pages of a table twice", vec![hot(0, &[0]), hot(0, &[1])]),
+            ("a table without hot pages among those with some", vec![hot(0, &[])]),
+            ("a hot page twice", vec![hot(0, &[1, 0])]),
+            ("a hot page behind its table", vec![hot(0, &[end])]),
+        ] {
+            let hot = counted(hot.len() as u64, &hot.concat());
+            lies.push((what, Parts { hot, ..self.parts() }));
+        }
         lies
     }
 
@@ -548,8 +574,9 @@ fn hostile_manifests_end_in_an_error_in_little_memory() {
     for (at, (what, parts)) in all.into_iter().flatten().enumerate() {
         // One of them names itself.
         let name = (what == "itself as a table").then_some(own);
-        let lie = (format!("{at}, {what}"), String::new(), vec![place.put(name, &parts)]);
-        small.push(lie);
+        let why =
+            if what == TO_COME { format!("is of format {}", VERSION + 1) } else { String::new() };
+        small.push((format!("{at}, {what}"), why, vec![place.put(name, &parts)]));
     }
     place.open(small);
     for which in 0..LARGEST {

@@ -208,7 +208,8 @@ impl Manifest {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!(
-                    "manifest {name} is of format {version}; this build reads {FORMAT_VERSION}"
+                    "manifest {name} is of format {version}; this build reads up to \
+                     {FORMAT_VERSION}; open it with the version that wrote it or a newer one"
                 ),
             ));
         }
