@@ -22,6 +22,16 @@ pub fn io_mode() -> IoMode {
     }
 }
 
+/// Tells on one line what a test did not run, and why: `./test` sums these lines up.
+pub fn not_run(what: impl std::fmt::Display) {
+    use std::io::Write;
+    let what = what.to_string();
+    let line = format!("not run: {}\n", what.trim().replace('\n', "; "));
+    // Past the capture of tests, which hides what those print that pass. In one write, so that no
+    // other line begins within this one.
+    drop(std::io::stderr().write_all(line.as_bytes()));
+}
+
 pub mod client;
 pub mod fuzz;
 pub mod host;
@@ -32,3 +42,24 @@ pub mod rules;
 pub mod servers;
 pub mod sim;
 pub mod victim;
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    /// Set in the process that does not run something.
+    const CHILD: &str = "AQUIFER_TEST_NOT_RUN";
+
+    #[test]
+    fn what_is_not_run_is_told_whoever_captures() {
+        if std::env::var_os(CHILD).is_some() {
+            return super::not_run("a test, for\nit is none\n");
+        }
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "tests::what_is_not_run_is_told_whoever_captures"]);
+        let output = command.env(CHILD, "").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        assert!(said.lines().any(|line| line == "not run: a test, for; it is none"), "{said}");
+    }
+}

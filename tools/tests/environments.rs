@@ -298,7 +298,7 @@ fn a_file_system_without_direct_io() {
 #[test]
 fn a_user_without_privileges() {
     if !is_root() {
-        return eprintln!("skipped: only root can become another user");
+        return aquifer_tests::not_run("a user without privileges: only root can become one");
     }
     let place = Place::new(&std::env::temp_dir(), true);
     let hostile = Hostile { limits: "ulimit -l 8192;", nobody: true, ..Hostile::default() };

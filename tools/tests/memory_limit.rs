@@ -52,7 +52,9 @@ impl Drop for Cgroup {
 fn a_process_under_a_memory_limit_is_not_killed() {
     let cgroup = match Cgroup::make() {
         Ok(cgroup) => cgroup,
-        Err(why) => return println!("skipped: no memory cgroup can be made here: {why}"),
+        Err(why) => {
+            return aquifer_tests::not_run(format!("a memory limit: no cgroup can be made: {why}"));
+        }
     };
     let folder = tempfile::tempdir().unwrap();
     let args = "bench load,get,rmw,checkpoint --records 400k --value-size 1000 --memory 128M \

@@ -66,7 +66,7 @@ pub struct NotRun(String);
 
 impl fmt::Display for NotRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not run: {}", self.0)
+        f.write_str(&self.0)
     }
 }
 
@@ -309,11 +309,7 @@ pub fn shared(kind: Kind) -> Result<&'static Server, NotRun> {
 
 /// What was started, or nothing and a line that says so, which `./test` sums up.
 pub fn told<T>(started: Result<T, NotRun>) -> Option<T> {
-    use std::io::Write;
-    // Past the capture of tests, which hides what those print that pass.
-    // In one write, so that no other line begins within this one.
-    let tell = |why: &NotRun| drop(std::io::stderr().write_all(format!("{why}\n").as_bytes()));
-    started.inspect_err(tell).ok()
+    started.inspect_err(|why| crate::not_run(why)).ok()
 }
 
 /// The folder of `install.sh`, if what is asked for was installed there.
