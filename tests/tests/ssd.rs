@@ -2,16 +2,20 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
+use aquifer::cache::ssd::SsdCounters;
 use aquifer::limits::{MEMORY_MIN_BYTES, PAGE_BYTES};
 use aquifer::shard::engine::{Config, Engine, ShardThread, SsdConfig, StoreConfig};
 use aquifer::shard::session::Session;
 use aquifer::shard::statistics::ShardStatistics;
 use aquifer::state::request::{Batch, Completions, Status, StoreId};
 use aquifer::state::{Key, StateKind, StateTable, Target};
+use log::{LevelFilter, Log, Metadata, Record};
 
 const KEY_GROUPS: u32 = 16;
 /// Of values that take a page each: more than memory holds, and less than the cache does.
@@ -103,7 +107,7 @@ fn value(key: u64) -> Vec<u8> {
 
 /// A state on a DFS, and the folder of a cache that knows nothing of it yet.
 struct Rig {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     dfs: PathBuf,
     ssd: PathBuf,
     handle: Vec<u8>,
@@ -113,12 +117,16 @@ impl Rig {
     fn new() -> Self {
         // Beside the test's program: that is a disk, where the temporary folder may be memory.
         let program = std::env::current_exe().unwrap();
-        let folder = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
+        Self::new_in(program.parent().unwrap())
+    }
+
+    fn new_in(parent: &Path) -> Self {
+        let folder = tempfile::tempdir_in(parent).unwrap();
         let (dfs, ssd) = (folder.path().join("dfs"), folder.path().join("ssd"));
         let mut host = Host::open(&dfs, &folder.path().join("elsewhere"), ShardThread::Owned, None);
         host.each(true);
         let handle = host.session.checkpoint(host.store).unwrap();
-        Self { _folder: folder, dfs, ssd, handle }
+        Self { folder, dfs, ssd, handle }
     }
 
     fn open(&self, thread: ShardThread) -> Host {
@@ -185,8 +193,6 @@ fn a_cache_that_vanishes_changes_no_answer() {
     let rig = Rig::new();
     let mut host = rig.open(ShardThread::Owned);
     host.read();
-    fs::set_permissions(rig.file(), fs::Permissions::from_mode(0o000)).unwrap();
-    host.read();
     fs::remove_dir_all(&rig.ssd).unwrap();
     host.read();
     drop(host);
@@ -211,6 +217,97 @@ fn a_disk_that_others_fill_gets_its_space_back() {
     });
     assert!(shrinks, "{} of {before} bytes are left", bytes());
     assert_eq!(host.session.statistics().unwrap().ssd.damaged, 0);
+}
+
+/// Set in the process that may not use the cache in this folder.
+const FORBIDDEN: &str = "AQUIFER_TEST_FORBIDDEN";
+/// A user without privileges.
+const NOBODY: u32 = 65534;
+
+/// Gives a folder and all in it to that user.
+fn give(path: &Path) {
+    chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    if path.is_dir() {
+        fs::read_dir(path).unwrap().for_each(|entry| give(&entry.unwrap().path()));
+    }
+}
+
+#[test]
+fn a_cache_that_its_user_may_not_use_changes_no_answer() {
+    // The build's folder may be closed to others.
+    let rig = Rig::new_in(&std::env::temp_dir());
+    rig.open(ShardThread::Owned).read();
+    let (folder, program) = (rig.folder.path(), rig.folder.path().join("program"));
+    fs::write(folder.join("handle"), &rig.handle).unwrap();
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // Modes stop whoever is not root.
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    if is_root {
+        give(folder);
+    }
+    let closed = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    closed(&rig.file(), 0o000);
+    for folder_mode in [0o700, 0o000] {
+        closed(&rig.ssd, folder_mode);
+        let mut command = Command::new(&program);
+        command.args(["--exact", "under_modes_that_forbid_it", "--nocapture"]);
+        command.current_dir(folder).env(FORBIDDEN, folder);
+        if is_root {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        let output = command.output();
+        closed(&rig.ssd, 0o700);
+        let output = match output {
+            Ok(output) => output,
+            Err(error) => {
+                let what = format!("a cache of mode 000: nobody else can be become: {error}");
+                return aquifer_tests::not_run(what);
+            }
+        };
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said = said + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.contains("1 passed"), "{folder_mode:o}: {said}");
+    }
+}
+
+/// What the engine said.
+static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct ToMemory;
+
+impl Log for ToMemory {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("aquifer")
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            SAID.lock().unwrap().push(record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn under_modes_that_forbid_it() {
+    let Ok(folder) = std::env::var(FORBIDDEN) else { return };
+    log::set_logger(&ToMemory).unwrap();
+    log::set_max_level(LevelFilter::Trace);
+    let folder = Path::new(&folder);
+    let (dfs, ssd) = (folder.join("dfs"), folder.join("ssd"));
+    let refused = File::open(ssd.join("shard-0.cache")).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
+    let handle = fs::read(folder.join("handle")).unwrap();
+    // What it reads is what it would read without a cache.
+    let seen = Host::open(&dfs, &ssd, ShardThread::Owned, Some(&handle)).read().ssd;
+    assert_eq!(seen, SsdCounters::default());
+    let said = SAID.lock().unwrap().clone();
+    let of_it: Vec<&String> = said.iter().filter(|line| line.contains("SSD")).collect();
+    assert_eq!(of_it.len(), 1, "{said:?}");
+    assert!(of_it[0].contains("the DFS serves") && of_it[0].contains("denied"), "{of_it:?}");
 }
 
 /// Set in the process whose mounts have a small tmpfs here.
