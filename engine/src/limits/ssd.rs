@@ -47,7 +47,8 @@ pub const SSD_LOADS_MAX: u32 = 16;
 /// So many failures in a row, or one of a write, and the cache is left alone for a while.
 pub const SSD_FAILURES_MAX: u32 = 8;
 
-/// That long, nanoseconds: a disk that is full or gone is not asked more often than this.
+/// That long, nanoseconds: a disk that is full or gone is not asked more often than this, and one
+/// that works for as long is back.
 pub const SSD_PAUSE_NS: u64 = 10_000_000_000;
 
 /// The free space of its file system is looked at so often, nanoseconds.

@@ -229,6 +229,8 @@ fn ssd(out: &mut Out<'_, '_>, all: &Statistics) -> fmt::Result {
     out.counter("ssd_lookups", "Extents looked for in the cache on the SSD", None, found)?;
     let written = of_shards(all, |s| s.ssd.written_bytes);
     out.counter("ssd_written", "Bytes written to it", Some(Unit::Bytes), written)?;
+    let evicted = of_shards(all, |s| s.ssd.evicted_bytes);
+    out.counter("ssd_evicted", "Bytes that made room in it", Some(Unit::Bytes), evicted)?;
     let lost =
         of_parts(all, "why", &[("damaged", |s| s.ssd.damaged), ("refused", |s| s.ssd.failures)]);
     out.counter("ssd_failures", "What the DFS served instead of the SSD", None, lost)?;

@@ -56,7 +56,7 @@ impl Ssd {
                 continue;
             }
             for page in 1..self.region_pages {
-                self.forget(self.slot_of(number, page));
+                self.evict(self.slot_of(number, page));
             }
             self.lent.last_mut()?.push(number);
             self.sequence += 1;

@@ -15,19 +15,21 @@ mod lend;
 mod region;
 mod room;
 mod through;
+mod trouble;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cache::ssd::hot::Hot;
 use crate::cache::ssd::index::{Index, PAGES_MAX};
 use crate::cache::ssd::region::Region;
+use crate::cache::ssd::trouble::Trouble;
 use crate::codec::crc::keyed_crc;
 use crate::codec::hash::hash64;
 use crate::codec::unverified::Unverified;
 use crate::io::values::{IoRequest, ObjectSlot};
 use crate::limits::{
-    PAGE_BYTES, SSD_FAILURES_MAX, SSD_KEPT_PERCENT, SSD_LOADS_MAX, SSD_LOOKS_MAX, SSD_PAUSE_NS,
-    SSD_REGION_BYTES, SSD_THROUGH_BUFS, SSD_THROUGH_JOBS_MAX, SSD_WRITES_MAX,
+    PAGE_BYTES, SSD_KEPT_PERCENT, SSD_LOADS_MAX, SSD_LOOKS_MAX, SSD_REGION_BYTES, SSD_THROUGH_BUFS,
+    SSD_THROUGH_JOBS_MAX, SSD_WRITES_MAX,
 };
 use crate::mem::pool::Buf;
 use crate::mem::slab::Token;
@@ -49,6 +51,8 @@ pub struct SsdCounters {
     pub written: u64,
     /// Bytes written.
     pub written_bytes: u64,
+    /// Bytes of extents that made room for others, or for other users of the disk.
+    pub evicted_bytes: u64,
     /// Extents that came back other than they were written: the DFS was read instead.
     pub damaged: u64,
     /// Reads and writes that the disk refused.
@@ -96,9 +100,7 @@ pub struct Ssd {
     hot: Hot,
     spare: Vec<Buf>,
     requests: Vec<IoRequest>,
-    // In a row.
-    failures: u32,
-    paused_until: Nanos,
+    trouble: Trouble,
     // The free space of its file system is being looked at, or is from then on.
     looking: bool,
     next_look: Option<Nanos>,
@@ -190,8 +192,7 @@ impl Ssd {
             hot: Hot::default(),
             spare: Vec::new(),
             requests: Vec::new(),
-            failures: 0,
-            paused_until: 0,
+            trouble: Trouble::default(),
             looking: false,
             next_look: None,
             now: 0,
@@ -274,7 +275,7 @@ impl Ssd {
             }
         };
         if holds {
-            self.failures = 0;
+            self.trouble.worked();
             self.counters.hits += 1;
         } else {
             self.counters.misses += 1;
@@ -312,6 +313,7 @@ impl Ssd {
     /// Asks for what it needs itself.
     pub fn ask(&mut self, now: Nanos, io: &mut Vec<IoRequest>) {
         self.now = now;
+        self.trouble.look(now);
         if !self.is_paused() {
             self.load();
             if self.loading.is_none() {
@@ -416,6 +418,13 @@ impl Ssd {
         }
     }
 
+    // What lies there makes room.
+    fn evict(&mut self, slot: u32) {
+        let held_bytes = self.counters.held_bytes;
+        self.forget(slot);
+        self.counters.evicted_bytes += held_bytes - self.counters.held_bytes;
+    }
+
     // Gets the next region ready, and opens one.
     fn prepare(&mut self) {
         if self.standby.is_none() && self.writing.len() < SSD_WRITES_MAX {
@@ -470,7 +479,7 @@ impl Ssd {
             let Some(key) = self.index.key(slot) else { continue };
             let (hits, pages) = self.index.uses(slot);
             if hits == 0 || kept_pages + pages > kept_pages_max {
-                self.forget(slot);
+                self.evict(slot);
                 continue;
             }
             kept_pages += pages;
@@ -516,7 +525,7 @@ impl Ssd {
         match result {
             Ok(free_bytes) => {
                 self.file.free_bytes = free_bytes;
-                self.failures = 0;
+                self.trouble.written();
                 self.counters.written += entries.len() as u64;
                 self.counters.written_bytes += self.file.region_bytes as u64;
                 self.sequences[number as usize] = sequence;
@@ -524,26 +533,17 @@ impl Ssd {
             }
             Err(error) => {
                 self.counters.failures += 1;
-                self.failures = SSD_FAILURES_MAX;
-                self.failed(&error.text);
+                self.trouble.refused(self.now, &error.text);
             }
         }
     }
 
-    // The disk refuses or damages something: after some of that it is left alone for a while.
     fn failed(&mut self, why: &str) {
-        self.failures += 1;
-        if self.failures < SSD_FAILURES_MAX || self.is_paused() {
-            return;
-        }
-        self.failures = 0;
-        self.paused_until = self.now.saturating_add(SSD_PAUSE_NS);
-        let pause_s = SSD_PAUSE_NS / 1_000_000_000;
-        log::warn!("the cache on the SSD is left alone for {pause_s} s, the DFS serves: {why}");
+        self.trouble.failed(self.now, why);
     }
 
     fn is_paused(&self) -> bool {
-        self.paused_until > self.now
+        self.trouble.is_paused(self.now)
     }
 }
 

@@ -31,7 +31,7 @@ impl Ssd {
                 break;
             }
             for page in 1..self.region_pages {
-                self.forget(self.slot_of(last, page));
+                self.evict(self.slot_of(last, page));
             }
             self.sequences[last as usize] = 0;
             end = Some(self.offset_of(last));
