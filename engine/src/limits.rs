@@ -62,6 +62,12 @@ const _: () = assert!(
 /// Records in flight a controller takes if its host names no number: Flink's default.
 pub const RECORDS_IN_FLIGHT_DEFAULT: u32 = 6000;
 
+/// Places for busy keys that a controller begins with; a power of two, and they double as records
+/// come.
+pub const BUSY_KEYS_MIN: usize = 64;
+
+const _: () = assert!(BUSY_KEYS_MIN.is_power_of_two());
+
 /// Entries one scan of a map brings while it is read to its end: Flink's ForSt reads as many.
 pub const SCAN_ENTRIES_DEFAULT: u32 = 128;
 
@@ -112,6 +118,13 @@ pub const FENCE_GAP_BYTES_MAX: usize = 62;
 /// Full separators that a gap must save: each takes about 20 bytes, a gap 64.
 pub const FENCE_GAP_SAVES_MIN: usize = 4;
 
+/// Gaps that a list's own is compared with, the last ones: neighbours mostly have the same.
+pub const FENCE_GAPS_COMPARED: usize = 8;
+
+/// Heads of a list up to which all are fetched before it is searched; of a longer one the search
+/// itself touches fewer lines.
+pub const FENCE_HEADS_AHEAD_MAX: usize = 64;
+
 /// Largest read made of adjacent extents, bytes: beyond it a virtual disk gives no more per
 /// request, and the buffer would be held for longer than the reads it saves.
 pub const MERGED_READ_BYTES_MAX: usize = 64 << 10;
@@ -127,6 +140,17 @@ pub const SEGMENT_ROW_BYTES_MAX: usize = SEGMENT_BYTES / 8;
 /// Oldest clean segments among which the one with the least live rows is reclaimed: rewritten
 /// rows leave holes, and the fullest hole is the cheapest to take.
 pub const RECLAIM_CHOICE: usize = 8;
+
+/// Rows of it whose index entries are fetched ahead of the row in hand: as many misses as a core
+/// has under way.
+pub const RECLAIM_ROWS_AHEAD: usize = 16;
+
+/// Segments that a store keeps mapped for its next leases: to map one again costs 64 page faults.
+pub const SEGMENTS_SPARE_MAX: usize = 4;
+
+/// Bytes of a row in memory that are fetched ahead of its probe: three lines, a key and a value of
+/// 128 bytes.
+pub const ROW_BYTES_AHEAD: usize = 192;
 
 /// Runs of a tablet above which its newest are merged: each run costs a lookup one filter probe,
 /// each merge of fewer runs rewrites more.
@@ -187,6 +211,9 @@ pub const OPEN_UNASKED_NS: u64 = 50_000_000;
 pub const SST_CHUNK_BYTES: usize = 256 << 10;
 
 const _: () = assert!(SST_CHUNK_BYTES.is_multiple_of(PAGE_BYTES), "chunks are whole pages");
+
+/// Chunks that a table builder keeps to be filled again: as many as are written at once.
+pub const SST_CHUNKS_SPARE_MAX: usize = JOB_APPENDS_MAX;
 
 /// Compressed units start at multiples of this, bytes: 32 bytes are lost per unit on average, and
 /// 32 bits address 256 GiB.
@@ -485,6 +512,9 @@ pub const PAGE_HEAD_BYTES: u64 = 256;
 /// Asking for statistics waits for shards on threads of their own at most this long, milliseconds:
 /// a tick takes less than one.
 pub const STATISTICS_WAIT_MS: u64 = 100;
+
+/// Meanwhile it looks every so many microseconds whether they have answered: some ticks.
+pub const STATISTICS_LOOK_US: u64 = 50;
 
 /// Checkpoints that a store without a coordinator keeps at most: an opening reads the manifests of
 /// all of them.

@@ -1,6 +1,8 @@
 //! The busy keys: which lane works on a key. Open addressing with linear probing over the key's
 //! hash; the bytes are compared where they live, in the lanes.
 
+use crate::limits::BUSY_KEYS_MIN;
+
 /// Finds the lane of a key. The caller says whether a lane holds the key.
 #[derive(Debug)]
 pub(super) struct KeyTable {
@@ -23,11 +25,10 @@ impl Entry {
 }
 
 const VACANT: Entry = Entry { tag: 0, lane: u32::MAX };
-const ENTRIES_MIN: usize = 64;
 
 impl Default for KeyTable {
     fn default() -> Self {
-        Self { entries: vec![VACANT; ENTRIES_MIN], len: 0 }
+        Self { entries: vec![VACANT; BUSY_KEYS_MIN], len: 0 }
     }
 }
 

@@ -17,13 +17,11 @@ use std::sync::Arc;
 
 use memmap2::MmapMut;
 
-use crate::limits::{SEGMENT_BYTES, STORED_KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::limits::{ROW_BYTES_AHEAD, SEGMENT_BYTES, STORED_KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::lsm::index::Pos;
 use crate::mem::prefetch::prefetch_all;
 use crate::types::RowKind;
 
-/// Bytes of a row that are fetched ahead: three lines, a key and a value of 128 bytes.
-const PREFETCHED_ROW_BYTES: usize = 192;
 const HEADER: usize = 8;
 const EXTENSION: usize = 8;
 const KEY_LEN_MASK: u16 = 0x0fff;
@@ -166,7 +164,7 @@ pub fn read(bytes: &[u8], offset: usize) -> MemRow<'_> {
 #[inline]
 pub fn prefetch_row(bytes: &[u8], offset: usize) {
     let row = &bytes[offset..];
-    prefetch_all(&row[..row.len().min(PREFETCHED_ROW_BYTES)]);
+    prefetch_all(&row[..row.len().min(ROW_BYTES_AHEAD)]);
 }
 
 /// True if the row at `offset` has this key; cheaper than `read` where most rows match.

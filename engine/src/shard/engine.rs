@@ -14,7 +14,7 @@ use crate::io::uring::RingMode;
 use crate::io::{clock, entropy, wire};
 use crate::limits::{
     CLOSE_LOOK_MS, MEMORY_DEFAULT_BYTES, PATIENCE_NS_DEFAULT, SSD_MEMORY_DIVISOR,
-    STATISTICS_WAIT_MS,
+    STATISTICS_LOOK_US, STATISTICS_WAIT_MS,
 };
 use crate::shard::compactors::Compactors;
 use crate::shard::driver::{self, Driver, Own};
@@ -235,7 +235,7 @@ impl StatisticsSource {
         let deadline = clock::now() + STATISTICS_WAIT_MS * 1_000_000;
         let asked = || source.slots.iter().any(|slot| slot.is_asked());
         while source.owned && asked() && clock::now() < deadline {
-            std::thread::sleep(Duration::from_micros(50));
+            std::thread::sleep(Duration::from_micros(STATISTICS_LOOK_US));
         }
         let now = clock::now();
         Statistics {

@@ -18,7 +18,7 @@
 
 use std::ops::Range;
 
-use crate::limits::{FENCE_GROUP_UNITS, PAGE_BYTES, SST_GRANULE_BYTES};
+use crate::limits::{FENCE_GROUP_UNITS, FENCE_HEADS_AHEAD_MAX, PAGE_BYTES, SST_GRANULE_BYTES};
 use crate::mem::prefetch::prefetch;
 use crate::sst::fences_gap::Gap;
 use crate::sst::layout::Extent;
@@ -26,10 +26,6 @@ use crate::types::key::head_u64;
 
 /// Heads of one cache line.
 const LINE_HEADS: usize = 8;
-
-/// Lists up to this long are asked for as a whole before the search; of a longer one the search
-/// itself touches fewer lines.
-const PREFETCHED_HEADS_MAX: usize = 64;
 
 /// One level: the entries of all its lists, one list after the other.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -107,7 +103,7 @@ impl Level {
     #[inline]
     fn prefetch(&self, list: Range<usize>) {
         if let Some(heads) = self.heads.get(list)
-            && heads.len() <= PREFETCHED_HEADS_MAX
+            && heads.len() <= FENCE_HEADS_AHEAD_MAX
         {
             heads.iter().step_by(LINE_HEADS).for_each(prefetch);
             heads.last().map(prefetch);

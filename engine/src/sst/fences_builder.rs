@@ -1,13 +1,12 @@
 //! Builds the resident index while a table is written. A list is encoded when its upper bound is
 //! known, that is with the first key of the list after it (invariant 1 of `fences`).
 
-use crate::limits::{FENCE_GAP_SAVES_MIN, FENCE_GROUP_UNITS, PAGE_BYTES, SST_GRANULE_BYTES};
+use crate::limits::{
+    FENCE_GAP_SAVES_MIN, FENCE_GAPS_COMPARED, FENCE_GROUP_UNITS, PAGE_BYTES, SST_GRANULE_BYTES,
+};
 use crate::sst::fences::{Common, Fences, Group, Level, Partition, Places, count};
 use crate::sst::fences_gap::{Gap, head_decides};
 use crate::types::key::head_u64;
-
-/// Gaps that a list's own is compared with, the last ones: neighbours mostly have the same.
-const GAPS_COMPARED: usize = 8;
 
 /// Separators of a list that is not encoded yet.
 #[derive(Debug, Default)]
@@ -178,7 +177,7 @@ fn common(a: &[u8], b: &[u8]) -> usize {
 
 // The number of `gap` among `gaps`, where it is put if it is new; zero if they are too many.
 fn number_of(gap: Gap, gaps: &mut Vec<Gap>) -> u16 {
-    let known = (0..gaps.len()).rev().take(GAPS_COMPARED).find(|&i| gaps[i] == gap);
+    let known = (0..gaps.len()).rev().take(FENCE_GAPS_COMPARED).find(|&i| gaps[i] == gap);
     let at = known.unwrap_or(gaps.len());
     let Ok(number) = u16::try_from(at + 1) else { return 0 };
     if known.is_none() {

@@ -2,10 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::limits::{PAGE_BYTES, SST_CHUNK_BYTES};
-
-/// Chunks kept for reuse: one is filled while one is written.
-const SPARE_CHUNKS_MAX: usize = 4;
+use crate::limits::{PAGE_BYTES, SST_CHUNK_BYTES, SST_CHUNKS_SPARE_MAX};
 
 #[derive(Debug, Default)]
 pub(super) struct Pages {
@@ -50,7 +47,7 @@ impl Pages {
 
     /// A chunk to be filled again.
     pub fn give_back(&mut self, mut chunk: Vec<u8>) {
-        if self.spare.len() < SPARE_CHUNKS_MAX && chunk.capacity() >= SST_CHUNK_BYTES {
+        if self.spare.len() < SST_CHUNKS_SPARE_MAX && chunk.capacity() >= SST_CHUNK_BYTES {
             chunk.clear();
             self.spare.push(chunk);
         }

@@ -3,16 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::limits::{RECLAIM_CHOICE, SEGMENT_BYTES, SEGMENT_ROW_BYTES_MAX};
+use crate::limits::{
+    RECLAIM_CHOICE, RECLAIM_ROWS_AHEAD, SEGMENT_BYTES, SEGMENT_ROW_BYTES_MAX, SEGMENTS_SPARE_MAX,
+};
 use crate::lsm::index::Pos;
 use crate::lsm::rows::{FIRST_ROW, Owner, Rows, Segment};
 use crate::lsm::segment::{self, MemRow, Memory, NewRow, SEGMENTS_MAX};
 use crate::types::RowKind;
-
-/// Rows whose index entries are prefetched ahead of the eviction hand.
-const RECLAIM_WINDOW: usize = 16;
-/// Segments kept mapped for the next lease.
-const SPARE_SEGMENTS: usize = 4;
 
 impl Rows {
     /// Installs what a cold read found, where memory holds nothing of the key. Best effort.
@@ -113,7 +110,7 @@ impl Rows {
             },
         };
         self.bytes -= memory.len();
-        if memory.len() == SEGMENT_BYTES && self.spare.len() < SPARE_SEGMENTS {
+        if memory.len() == SEGMENT_BYTES && self.spare.len() < SEGMENTS_SPARE_MAX {
             self.spare.push(memory);
         }
         self.free.push(id);
@@ -138,9 +135,9 @@ impl Rows {
         // The memory is taken out while its rows are walked, so that survivors can be appended.
         let used = self.segments[victim as usize].used;
         let memory = std::mem::replace(&mut self.segments[victim as usize].memory, Memory::None);
-        let mut window: VecDeque<u64> = VecDeque::with_capacity(RECLAIM_WINDOW);
+        let mut window: VecDeque<u64> = VecDeque::with_capacity(RECLAIM_ROWS_AHEAD);
         while offset < used {
-            while window.len() < RECLAIM_WINDOW && ahead < used {
+            while window.len() < RECLAIM_ROWS_AHEAD && ahead < used {
                 let row = segment::read(memory.bytes(), ahead);
                 let hash = crate::codec::hash::hash64(row.key);
                 self.index.prefetch(hash);
