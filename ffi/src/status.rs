@@ -131,12 +131,19 @@ thread_local! {
     static LAST_ERROR: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
+/// Of a thread whose destructors run: the text of its last failure is gone.
+const ENDING: &str = "this thread is ending, and what failed in it last is forgotten; ask at once \
+                      after the call that failed";
+
 /// The text of the last failure of this thread.
 pub fn with_last_error<T>(read: impl FnOnce(&str) -> T) -> T {
     if fork::is_child() {
         return read(fork::REFUSED);
     }
-    LAST_ERROR.with_borrow(|text| read(text))
+    let mut read = Some(read);
+    let mut once = |text: &str| read.take().map(|read| read(text));
+    let told = LAST_ERROR.try_with(|last| once(&last.borrow())).ok().flatten();
+    told.or_else(|| once(ENDING)).expect("one of the two reads")
 }
 
 /// The frame of every function that can fail: refuses forked children and functions of the host
@@ -174,13 +181,43 @@ fn fail(failure: &Failure) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{NAMES, Status, call, name, with_last_error};
+    use std::cell::RefCell;
+    use std::sync::{Arc, Mutex};
+
+    use super::{ENDING, NAMES, Status, call, name, with_last_error};
 
     #[test]
     fn a_panic_becomes_a_status() {
         let status = call(|| panic!("the {} broke", "wheel"));
         assert_eq!(status, Status::Panic as i32);
         assert!(with_last_error(|text| text.contains("the wheel broke")));
+    }
+
+    /// Asks for the last error when its thread ends.
+    #[derive(Default)]
+    struct Asks(Arc<Mutex<String>>);
+
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            *self.0.lock().unwrap() = with_last_error(str::to_owned);
+        }
+    }
+
+    thread_local! {
+        static ASKS: RefCell<Asks> = RefCell::default();
+    }
+
+    #[test]
+    fn a_thread_that_ends_may_ask_too() {
+        let told = Arc::new(Mutex::new(String::new()));
+        let asks = Asks(Arc::clone(&told));
+        let thread = std::thread::spawn(|| {
+            // What a thread has since before goes after the text.
+            ASKS.replace(asks);
+            assert_eq!(call(|| panic!("the wheel broke")), Status::Panic as i32);
+        });
+        thread.join().unwrap();
+        assert_eq!(*told.lock().unwrap(), ENDING);
     }
 
     #[test]
