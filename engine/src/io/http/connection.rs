@@ -1,68 +1,12 @@
 //! One connection without its socket: it says which operation comes next, takes the results, and
 //! tells when the answer to its request is there. One request is in flight on it at a time.
 
+use crate::io::http::input::Input;
 use crate::io::http::request;
 use crate::io::http::response::{self, Answer, Asked, Head};
 use crate::io::http::target::Target;
 use crate::io::http::tls::Session;
-use crate::limits::{HTTP_HEAD_ROOM_BYTES, HTTP_KEPT_BYTES_MAX};
-
-/// Bytes that arrived: a buffer with a length, whose rest is room for more.
-#[derive(Debug, Default)]
-pub(crate) struct Input {
-    buffer: Vec<u8>,
-    filled: usize,
-}
-
-impl Input {
-    /// What arrived.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.buffer[..self.filled]
-    }
-
-    /// What arrived.
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer[..self.filled]
-    }
-
-    /// Where more can arrive.
-    pub(crate) fn room(&mut self) -> &mut [u8] {
-        &mut self.buffer[self.filled..]
-    }
-
-    /// Room for that many bytes in all, those that arrived among them.
-    pub(crate) fn make_room(&mut self, bytes: usize) {
-        if self.buffer.len() < bytes {
-            self.buffer.resize(bytes, 0);
-        }
-    }
-
-    /// So many bytes arrived in the room.
-    pub(crate) fn arrived(&mut self, bytes: usize) {
-        self.filled += bytes;
-    }
-
-    /// Bytes that did not arrive in the room.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.make_room(self.filled + bytes.len());
-        self.room()[..bytes.len()].copy_from_slice(bytes);
-        self.filled += bytes.len();
-    }
-
-    /// Forgets so many of the first bytes.
-    pub(crate) fn discard(&mut self, bytes: usize) {
-        self.buffer.copy_within(bytes..self.filled, 0);
-        self.filled -= bytes;
-    }
-
-    // Forgets all bytes, and room that few answers need.
-    fn clear(&mut self) {
-        self.filled = 0;
-        if self.buffer.len() > HTTP_KEPT_BYTES_MAX {
-            self.buffer = Vec::new();
-        }
-    }
-}
+use crate::limits::HTTP_HEAD_ROOM_BYTES;
 
 /// What a connection does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,8 +145,7 @@ impl Connection {
         let whole = head.bytes + head.body.unwrap_or_default();
         let arrived = self.input.bytes().len();
         if arrived < whole {
-            self.input.make_room(whole);
-            self.input.buffer.truncate(whole);
+            self.input.fit_room(whole);
             return None;
         }
         self.answers += 1;

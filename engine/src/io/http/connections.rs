@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use socket2::{SockAddr, Socket};
 
 use crate::io::http::connection::{Connection, End, Keep, Step};
-use crate::io::http::place::Place;
+use crate::io::http::place::{Place, Request};
 use crate::io::http::response::{Answer, Asked, Unusual};
 use crate::io::http::target::Target;
 use crate::io::read_op::Op;
@@ -42,21 +42,6 @@ pub struct HttpCounters {
     pub hedges: u64,
     /// Of these, those that were answered first.
     pub hedges_won: u64,
-}
-
-/// A read that a GET is to serve.
-pub(crate) struct Request {
-    op: Op,
-    pub(super) target: Arc<Target>,
-    // To be sent on a new connection: it met one that was closed, or one that brought wrong bytes.
-    fresh: bool,
-}
-
-impl Request {
-    /// The range that it is for.
-    pub(super) fn asked(&self) -> Asked {
-        Asked { offset: self.op.offset, bytes: self.op.buf.bytes().len() as u64 }
-    }
 }
 
 /// How a GET ended.

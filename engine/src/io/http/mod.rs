@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `target.rs` | where an object is got: server, path, until when |
 //! | `request.rs`, `response.rs` | the bytes of a GET and of its answer |
-//! | `connection.rs`, `tls.rs` | one connection, without its socket |
+//! | `connection.rs`, `tls.rs`, `input.rs` | one connection, without its socket |
 //! | `connections.rs`, `place.rs` | those of a shard: who gets which, what is tried again |
 //! | `hedge.rs` | what takes long is sent once more |
 //! | `ring.rs` | their operations in the kernel |
@@ -18,6 +18,7 @@ mod connection;
 pub(crate) mod connections;
 mod ended;
 mod hedge;
+mod input;
 mod place;
 mod request;
 pub mod response;

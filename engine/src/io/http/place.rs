@@ -5,12 +5,28 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::io::http::connections::Request;
-use crate::io::http::target::Endpoint;
+use crate::io::http::response::Asked;
+use crate::io::http::target::{Endpoint, Target};
+use crate::io::read_op::Op;
 use crate::io::tail::Tail;
 use crate::limits::{HTTP_CONNECTIONS_MAX, HTTP_IN_FLIGHT_MIN};
 use crate::mem::slab::Token;
 use crate::types::Nanos;
+
+/// A read that a GET is to serve.
+pub(crate) struct Request {
+    pub(super) op: Op,
+    pub(super) target: Arc<Target>,
+    /// To be sent on a new connection: it met one that was closed, or one that brought wrong bytes.
+    pub(super) fresh: bool,
+}
+
+impl Request {
+    /// The range that it is for.
+    pub(super) fn asked(&self) -> Asked {
+        Asked { offset: self.op.offset, bytes: self.op.buf.bytes().len() as u64 }
+    }
+}
 
 /// See the module.
 pub(crate) struct Place {

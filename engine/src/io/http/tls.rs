@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::io::http::connection::Input;
+use crate::io::http::input::Input;
 use crate::limits::{HTTP_HEAD_ROOM_BYTES, TLS_OVERHEAD_BYTES, TLS_RECORD_BYTES_MAX};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Result};
