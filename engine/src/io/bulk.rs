@@ -14,7 +14,7 @@ use crate::io::folder::{Draft, Folder, check_file};
 use crate::io::memory::Memory;
 use crate::io::objects::OpenObject;
 use crate::io::remote::{Remote, RemoteWriter};
-use crate::io::{read_op, task};
+use crate::io::{read_op, stored, task};
 use crate::limits::{PAGE_BYTES, WRITE_BYTES_MAX};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, ObjectName, Result};
@@ -109,7 +109,7 @@ impl ObjectReader {
                     Error::io(format!("reading {len} bytes at {offset} of {name}"), &e)
                 })?;
                 if read < len {
-                    return Err(read_op::past_end(*name, offset + read as u64));
+                    return Err(stored::past_end(*name, offset + read as u64));
                 }
                 dfs
             }

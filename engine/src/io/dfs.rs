@@ -19,9 +19,9 @@ use crate::io::read_op;
 use crate::io::remote::Remote;
 use crate::io::requests::{Operation, RequestCounts, Requests};
 use crate::io::retry::{Missing, Patience};
+use crate::io::stored::{DraftFile, Listed};
 use crate::io::trials;
 use crate::io::url::{self, Place};
-use crate::types::error::ErrorKind;
 use crate::types::{Error, ObjectName, Result};
 
 /// A DFS root. Cheap to clone; any thread may use it. Its operations block the caller, except
@@ -84,28 +84,6 @@ pub struct DfsCounters {
     pub hedges_won: u64,
     /// The requests that all this took.
     pub requests: Requests,
-}
-
-/// An object that a list names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Its name.
-    pub name: ObjectName,
-    /// Its bytes.
-    pub bytes: u64,
-    /// When it was written, seconds since 1970 on the clock of who keeps it, who may not tell.
-    pub modified_s: Option<i64>,
-}
-
-/// A file that is being written, or was by a process that ended: no object, and never read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DraftFile {
-    /// Its path below the root.
-    pub path: String,
-    /// Its bytes by now.
-    pub bytes: u64,
-    /// When it was written last, seconds since 1970 on the clock of the file system.
-    pub modified_s: i64,
 }
 
 impl Dfs {
@@ -470,17 +448,6 @@ impl Dfs {
         };
         Ok(OpenObject { name: *name, source, faults: self.shared.faults.clone() })
     }
-}
-
-/// Refuses an object that has more bytes than were expected.
-pub(crate) fn check_size(name: &ObjectName, bytes: u64, bytes_max: u64) -> Result<()> {
-    if bytes <= bytes_max {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::TooLarge,
-        format!("{name} has {bytes} bytes or more, {bytes_max} were expected at most"),
-    ))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@ use std::fs;
 use super::*;
 use crate::io::clock;
 use crate::io::test_support::{Folder, name};
+use crate::types::error::ErrorKind;
 
 fn both(test: impl Fn(&Dfs)) {
     let folder = Folder::new();

@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::io::dfs::{DraftFile, Listed, check_size};
 use crate::io::handoff::locked;
 use crate::io::objects::Source;
-use crate::io::{entropy, read_op, sys};
+use crate::io::stored::{self, DraftFile, Listed, check_size};
+use crate::io::{entropy, sys};
 use crate::limits::FOLDER_TRIES_MAX;
 use crate::types::{Error, ObjectName, Result};
 
@@ -161,7 +161,7 @@ impl Folder {
         check_file(name, &path)?;
         let read = File::open(&path).and_then(|file| file.read_exact_at(out, offset));
         read.map_err(|e| match e.kind() {
-            io::ErrorKind::UnexpectedEof => read_op::past_end(*name, offset),
+            io::ErrorKind::UnexpectedEof => stored::past_end(*name, offset),
             _ => Error::io(format!("reading {} at byte {offset}", path.display()), &e),
         })
     }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use crate::io::dfs::{Listed, check_size};
 use crate::io::handoff::locked;
+use crate::io::stored::{Listed, check_size};
 use crate::types::{Error, ObjectName, Result};
 
 /// Its objects. Every opening of the same name has the same ones.

@@ -27,6 +27,7 @@ pub mod retry;
 mod ring_open;
 pub mod sealed;
 pub mod ssd_file;
+pub mod stored;
 mod sync;
 pub(crate) mod sys;
 mod tail;

@@ -11,6 +11,7 @@ use opendal::Buffer;
 
 use crate::io::objects::{self, Route};
 use crate::io::retry::Failures;
+use crate::io::stored::past_end;
 use crate::io::values::ObjectSlot;
 use crate::limits::{PAGE_BYTES, READ_TRIES_MAX};
 use crate::mem::pool::Buf;
@@ -43,6 +44,23 @@ pub(crate) struct Op {
 }
 
 impl Op {
+    /// A read of as much as `buf` holds, which was not tried yet.
+    pub(crate) fn new(token: Token, object: ObjectSlot, offset: u64, buf: Buf) -> Self {
+        Self {
+            token,
+            object,
+            offset,
+            writes: false,
+            again: false,
+            filled: 0,
+            tries: 0,
+            failures: Failures::default(),
+            held_back: false,
+            due: 0,
+            buf,
+        }
+    }
+
     /// The submission entry for the part that is not filled yet; `registered` if the buffer lies in
     /// the memory that the ring registered.
     pub(crate) fn entry(&mut self, route: &Route, registered: bool) -> squeue::Entry {
@@ -164,12 +182,6 @@ impl Why {
             Self::Errno(errno) => Error::io(what, &io::Error::from_raw_os_error(errno)),
         }
     }
-}
-
-/// The error for an object that ends at `offset`, where a read goes on.
-pub(crate) fn past_end(name: ObjectName, offset: u64) -> Error {
-    let what = format!("it ends at or before byte {offset}, inside a read: it was truncated");
-    Error::damaged(&name, what)
 }
 
 /// Copies what a store brought, which is as long as `to`.

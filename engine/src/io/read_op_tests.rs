@@ -4,18 +4,9 @@ use crate::mem::pool::Pool;
 #[test]
 fn results_of_reads_are_judged_once() {
     let mut pool = Pool::default();
-    let mut op = |filled, tries| Op {
-        token: Token(0),
-        object: ObjectSlot(0),
-        offset: 0,
-        writes: false,
-        again: false,
-        filled,
-        tries,
-        failures: Failures::default(),
-        held_back: false,
-        due: 0,
-        buf: pool.take(3 * PAGE_BYTES).unwrap(),
+    let mut op = |filled, tries| {
+        let buf = pool.take(3 * PAGE_BYTES).unwrap();
+        Op { filled, tries, ..Op::new(Token(0), ObjectSlot(0), 0, buf) }
     };
     let page = PAGE_BYTES as i32;
     // (bytes the object is too short, filled before, tries before, result)

@@ -12,7 +12,7 @@ use crate::io::http::target::Target;
 use crate::io::objects::{Objects, OpenObject, Route};
 use crate::io::read_op::{self, Op, Verdict};
 use crate::io::requests::Requests;
-use crate::io::retry::{self, Failures, Patience};
+use crate::io::retry::{self, Patience};
 use crate::io::sys;
 use crate::io::values::{IoDone, ObjectSlot};
 use crate::limits::RETRY_LOOK_NS;
@@ -216,19 +216,7 @@ impl Reads {
 
     fn take(&mut self, read: Read, writes: bool, now: Nanos) {
         let Read { token, object, offset, buf, again } = read;
-        let op = Op {
-            token,
-            object,
-            offset,
-            writes,
-            again,
-            filled: 0,
-            tries: 0,
-            failures: Failures::default(),
-            held_back: false,
-            due: 0,
-            buf,
-        };
+        let op = Op { writes, again, ..Op::new(token, object, offset, buf) };
         match self.objects.get_mut(object) {
             Ok(entry) => {
                 entry.reads += 1;

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::io::dfs::{Listed, check_size};
 use crate::io::host::calls::Calls;
 use crate::io::host::{End, Entry, FILE_SYSTEMS, FileSystem, Piece, SignedUrl};
-use crate::io::read_op;
 use crate::io::remote::plain;
 use crate::io::requests::{Operation, RequestCounts};
+use crate::io::stored::{self, Listed, check_size};
 use crate::limits::{HOST_CALLS_MAX, HOST_LISTED_MAX, REMOTE_PART_BYTES};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, ObjectName, Result};
@@ -244,7 +243,7 @@ impl Host {
         let read = read?;
         match read.len() == len {
             true => Ok(read),
-            false => Err(read_op::past_end(name, offset + read.len() as u64)),
+            false => Err(stored::past_end(name, offset + read.len() as u64)),
         }
     }
 }

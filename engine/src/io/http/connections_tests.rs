@@ -1,6 +1,5 @@
 use super::*;
 use crate::io::http::target::tests::target;
-use crate::io::retry::Failures;
 use crate::io::values::ObjectSlot;
 use crate::limits::{ENDPOINT_IN_FLIGHT_MAX, HTTP_IN_FLIGHT_MIN, PAGE_BYTES};
 use crate::mem::pool::Buf;
@@ -25,19 +24,7 @@ impl Rig {
     fn ask_as(&mut self, number: u64, again: bool) {
         let buf = Buf::map(PAGE_BYTES).unwrap();
         let (token, object, offset) = (Token(number), ObjectSlot(0), number * PAGE_BYTES as u64);
-        let op = Op {
-            token,
-            object,
-            offset,
-            writes: false,
-            again,
-            filled: 0,
-            tries: 0,
-            failures: Failures::default(),
-            held_back: false,
-            due: 0,
-            buf,
-        };
+        let op = Op { again, ..Op::new(token, object, offset, buf) };
         self.connections.submit(op, self.target.clone());
     }
 

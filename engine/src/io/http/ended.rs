@@ -3,8 +3,9 @@
 use crate::io::http::connections::{EndedGet, Outcome};
 use crate::io::http::response::Unusual;
 use crate::io::objects::Route;
-use crate::io::read_op::{self, Op};
+use crate::io::read_op::Op;
 use crate::io::reads::Reads;
+use crate::io::stored;
 use crate::io::values::IoDone;
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos};
@@ -51,7 +52,7 @@ impl Reads {
         let kind = match why {
             Unusual::PastEnd => {
                 let name = self.objects.of_read(op.object).name;
-                return read_op::past_end(name, op.offset + op.buf.bytes().len() as u64);
+                return stored::past_end(name, op.offset + op.buf.bytes().len() as u64);
             }
             Unusual::Missing => ErrorKind::MissingObject,
             Unusual::NoRing => ErrorKind::Unsupported,

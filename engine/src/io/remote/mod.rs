@@ -27,13 +27,13 @@ pub(crate) use error::plain;
 pub(crate) use writer::RemoteWriter;
 
 use crate::io::budget::Budget;
-use crate::io::dfs::{DraftFile, Listed};
 use crate::io::host::Host;
 use crate::io::host::credentials::Access;
 use crate::io::remote::place::{RemotePlace, Scheme};
 use crate::io::remote::store::Store;
 use crate::io::remote::target::Endpoints;
 use crate::io::requests::RequestCounts;
+use crate::io::stored::{DraftFile, Listed};
 use crate::limits::REMOTE_PART_BYTES;
 use crate::types::{ObjectName, Result};
 

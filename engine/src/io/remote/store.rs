@@ -9,15 +9,14 @@ use opendal::{Buffer, Metadata};
 use tokio::sync::Semaphore;
 
 use crate::io::budget::Budget;
-use crate::io::dfs::{DraftFile, Listed, check_size};
 use crate::io::host::credentials::Access;
-use crate::io::read_op;
 use crate::io::remote::clients::{Client, Clients};
 use crate::io::remote::error::{self, Failed};
 use crate::io::remote::hedge::Hedge;
 use crate::io::remote::place::{RemotePlace, Scheme};
 use crate::io::remote::transport::{PARTS_FOLDER, Traffic};
 use crate::io::requests::RequestCounts;
+use crate::io::stored::{self, DraftFile, Listed, check_size};
 use crate::limits::REMOTE_READS_MAX;
 use crate::types::{Error, ObjectName, Result};
 
@@ -181,12 +180,12 @@ impl Store {
         let read = self.client().await?.operator.read_with(&name.to_string()).range(range).await;
         let bytes = match read {
             Err(e) if e.kind() == opendal::ErrorKind::RangeNotSatisfied => {
-                return Err(read_op::past_end(name, offset));
+                return Err(stored::past_end(name, offset));
             }
             read => read.map_err(|e| self.failed("read", &name).error(&e))?,
         };
         match bytes.len() {
-            read if read < len => Err(read_op::past_end(name, offset + read as u64)),
+            read if read < len => Err(stored::past_end(name, offset + read as u64)),
             read if read > len => Err(self
                 .failed("read", &name)
                 .answered(format!("with {read} bytes where {len} were asked for"))),
