@@ -7,6 +7,10 @@ use crate::types::{Error, ObjectName};
 
 /// What the client says where it has nothing to sign with.
 const NO_CREDENTIALS: &str = "failed to load signing credential";
+/// What it says of a certificate it does not take.
+const NOT_TRUSTED: &str = "invalid peer certificate";
+/// And of a server that answers something else than TLS.
+const NO_TLS: &str = "InvalidContentType";
 
 /// An operation that failed.
 pub(super) struct Failed<'a> {
@@ -33,6 +37,12 @@ impl Failed<'_> {
         if cause.contains(NO_CREDENTIALS) {
             remedy = "; none were found, or half of a pair: give the host's, or set those of the \
                       store's own tools, such as AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY";
+        }
+        if cause.contains(NOT_TRUSTED) {
+            remedy = "; have an authority that the system trusts sign it, or name a file with that \
+                      of the server in SSL_CERT_FILE";
+        } else if cause.contains(NO_TLS) {
+            remedy = "; if it speaks no TLS, its endpoint begins with http:";
         }
         let cause = match plain(&cause) {
             none if none.is_empty() => format!("{:?}", error.kind()),

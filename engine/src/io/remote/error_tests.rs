@@ -63,6 +63,21 @@ fn who_has_no_credentials_is_told_which() {
 }
 
 #[test]
+fn who_does_not_agree_about_tls_is_told_what_to_change() {
+    for (cause, remedy) in [
+        ("invalid peer certificate: UnknownIssuer", "SSL_CERT_FILE"),
+        ("received corrupt message of type InvalidContentType", "begins with http:"),
+    ] {
+        let refused = opendal::Error::new(opendal::ErrorKind::Unexpected, "send http request")
+            .set_source(std::io::Error::other(cause));
+        let name = crate::io::test_support::name(1);
+        let failed = Failed { operation: "read", label: "s3://b/", name };
+        let error = failed.error(&refused);
+        assert!(error.text.contains(cause) && error.text.contains(remedy), "{error}");
+    }
+}
+
+#[test]
 fn what_is_written_is_never_missing() {
     let name = crate::io::test_support::name(1);
     let kind = |operation| {
