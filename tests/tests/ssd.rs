@@ -335,6 +335,8 @@ fn a_cache_on_a_full_tmpfs_changes_no_answer() {
 #[test]
 fn on_a_full_tmpfs() {
     let Ok(small) = std::env::var(SMALL) else { return };
+    log::set_logger(&ToMemory).unwrap();
+    log::set_max_level(LevelFilter::Warn);
     let mut rig = Rig::new();
     rig.ssd = Path::new(&small).join("ssd");
     let mut host = rig.open(ShardThread::Owned);
@@ -352,7 +354,10 @@ fn on_a_full_tmpfs() {
     // And there is no room for another cache.
     fs::remove_dir_all(&rig.ssd).unwrap();
     while rest.write_all(&[1; PAGE_BYTES]).is_ok() {}
+    let told = || SAID.lock().unwrap().iter().filter(|line| line.contains("no room")).count();
+    let before = told();
     rig.open(ShardThread::Owned).read();
+    assert_eq!(told(), before + 1, "{:?}", SAID.lock().unwrap());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 
 use crate::io::objects::{OpenObject, Source};
 use crate::io::sys;
-use crate::limits::{SSD_BYTES_MAX, SSD_BYTES_MIN, SSD_SPARE_BYTES};
+use crate::limits::{SSD_BYTES_MAX, SSD_BYTES_MIN, SSD_REGION_BYTES, SSD_SPARE_BYTES};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Incarnation, ObjectKind, ObjectName, Result};
 
@@ -122,6 +122,14 @@ pub fn open(config: &SsdConfig, index: usize, bytes: u64) -> Result<OpenSsd> {
     }
     let free_bytes =
         sys::free_bytes(&file).map_err(|e| failed("asking for the free space of", &e))?;
+    if stored_bytes + free_bytes.saturating_sub(config.spare_bytes) < SSD_REGION_BYTES as u64 {
+        log::warn!(
+            "the cache on the SSD finds no room, the DFS serves: of {free_bytes} bytes that are \
+             free in {} {} are left to others; free more, or leave less",
+            config.folder.display(),
+            config.spare_bytes
+        );
+    }
     let file = Arc::new(file);
     let writer = SsdWriter(Arc::downgrade(&file));
     let source = Source::Cache { file, bytes };
