@@ -80,7 +80,13 @@ fn show(page: &mut Page<'_>, what: &str, checked: &Checked) -> Result<()> {
     page.field("tables", checked.tables)?;
     page.field("bytes", checked.bytes)?;
     page.field("rows_read", checked.rows)?;
-    page.field("result", if checked.faults.is_empty() { "whole" } else { "not whole" })?;
+    let unread = |fault: &Fault| fault.kind == Kind::Unreadable;
+    let result = match &checked.faults[..] {
+        [] => "whole",
+        faults if faults.iter().all(unread) => "could not be read",
+        _ => "not whole",
+    };
+    page.field("result", result)?;
     let row = |fault: &Fault| -> Row {
         vec![
             ("kind", fault.kind.name().into()),
