@@ -70,5 +70,6 @@ pub const COMPACTOR_MERGES_MAX: usize = 1024;
 /// what follows from the rows: the last page, bounds of keys, headers.
 pub const ERRAND_META_BYTES: u64 = 64 << 10;
 
-/// What a compactor says of its failure is told in so many characters at most.
-pub const ERRAND_ERROR_CHARS_MAX: usize = 400;
+/// What a compactor says of its failure is told in so many characters at most: a refusal of its
+/// store, the names before it and the remedy behind it.
+pub const ERRAND_ERROR_CHARS_MAX: usize = 1_000;

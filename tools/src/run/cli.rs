@@ -39,8 +39,8 @@ pub struct Args {
     /// Memory of the engine.
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = parse_size)]
     pub memory: u64,
-    /// Where the store lives: a folder, file:///path or memory://name [default: a folder of the job
-    /// below target/aquifer].
+    /// Where the store lives: a folder, file:///path, memory://name, s3://bucket/path, gs://,
+    /// abfs:// or webhdfs:// [default: a folder of the job below target/aquifer].
     #[arg(long, value_name = "URL")]
     pub dfs: Option<String>,
     /// The file that keeps the handles of checkpoints and their positions.
