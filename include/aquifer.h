@@ -298,8 +298,7 @@ AQF_API aqf_status aqf_set_log(aqf_log_fn fn, void *context, int32_t level);
  * its manifest, and with keep_checkpoints for its commit.
  * Flushes and merges are tried again whatever the status is, until the store is closed, for what
  * stands may be mended; a checkpoint, a drain or a write that waits for them ends with the status
- * once eleven in a row have failed, and for as long as `patience` says: ten seconds if they fail at
- * once, two minutes if each hangs. */
+ * once they have failed for as long as `patience` says. */
 typedef struct aqf_file_system {
     uint32_t struct_size;
     uint32_t reserved;

@@ -461,20 +461,10 @@ pub const JOB_RETRY_NS: u64 = 10_000_000;
 /// Doublings of that wait at most: five seconds.
 pub const JOB_RETRY_DOUBLINGS_MAX: u32 = 9;
 
-/// Failures of a store's jobs in a row from which on writes that find no room are refused: ten
-/// seconds lie between the first and the last of them, in which a DFS fails over to another
-/// server. A host that learns of the fault sooner would restart for a hiccup; one that is patient
-/// for longer learns of it later.
-pub const JOB_FAILURES_MAX: u32 = 11;
-
-const _: () = assert!(
-    JOB_RETRY_NS * ((1 << (JOB_FAILURES_MAX - 1)) - 1) > 10_000_000_000
-        && JOB_FAILURES_MAX - 2 <= JOB_RETRY_DOUBLINGS_MAX,
-    "ten seconds of waits that double"
-);
-
 /// For how long a read, a load or an upload that fails for the moment is tried again unless the
-/// host says otherwise, nanoseconds: as jobs, for the same outage.
+/// host says otherwise, nanoseconds; and for how long writes and checkpoints wait for jobs that
+/// fail. A DFS fails over to another server in that time, and a host that learned of the fault
+/// sooner would restart for a hiccup.
 pub const PATIENCE_NS_DEFAULT: u64 = 10_000_000_000;
 
 /// And at least, nanoseconds: a server that is restarted answers nothing for a second.

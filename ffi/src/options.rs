@@ -126,7 +126,7 @@ pub const OPTIONS: [Described; 21] = [
         type_: c"seconds, 1 to 86400",
         default: c"10",
         doc: c"For how long, from its first failure on, what fails at the DFS for the moment is \
-               tried again. What waits for flushes that fail does so as long, and for eleven.",
+               tried again. What waits for flushes that fail waits as long.",
     },
     Described {
         scope: SCOPE_ENGINE,

@@ -1,13 +1,14 @@
 //! A DFS that refuses: writes wait a while for it, then they are refused with its error. Reads go
 //! on, and so does everything when it serves again.
 
-use aquifer::limits::{JOB_FAILURES_MAX, PATIENCE_NS_DEFAULT};
+use aquifer::limits::PATIENCE_NS_DEFAULT;
 use aquifer::shard::ShardLimits;
 use aquifer::shard::values::ControlOp;
 use aquifer::types::error::ErrorKind;
 use aquifer_tests::client::{Client, Ended, small_limits};
 use aquifer_tests::model::oracle::{Op, RowKey, State};
 use aquifer_tests::sim::driver::Answer;
+use aquifer_tests::sim::faults::FAILURES_MAX;
 use aquifer_tests::sim::faults::Fault;
 
 const TURNS: usize = 5000;
@@ -63,7 +64,7 @@ fn fail(client: &mut Client, times: u32) -> Ended {
 #[test]
 fn a_short_outage_is_not_seen() {
     let mut client = cut_off();
-    let answers = fail(&mut client, JOB_FAILURES_MAX - 1).answers;
+    let answers = fail(&mut client, FAILURES_MAX - 1).answers;
     assert!(answers.values().all(|answer| *answer == Answer::Done) && answers.len() < 20);
     client.sim.faults[Fault::AppendError] = 0;
     let more = client.turns(TURNS).answers;
@@ -74,7 +75,7 @@ fn a_short_outage_is_not_seen() {
 #[test]
 fn a_long_outage_refuses_writes_with_its_cause() {
     let mut client = cut_off();
-    let mut answers = fail(&mut client, JOB_FAILURES_MAX).answers;
+    let mut answers = fail(&mut client, FAILURES_MAX).answers;
     // What waited and what comes; a read of a key in between sees that its write was refused.
     client.submit(100, &[put(50), Op::Get(row(50)), Op::Get(row(0))]);
     answers.extend(client.turns(2).answers);
@@ -96,11 +97,11 @@ fn writes_and_checkpoints_wait_for_as_long_as_the_host_is_patient() {
     let mut client = patient(60_000_000_000);
     client.sim.control(0, 200, ControlOp::Checkpoint(client.store()));
     // Ten seconds lie before the eleventh failure, and five before each that follows.
-    let seen = fail(&mut client, JOB_FAILURES_MAX + 9);
+    let seen = fail(&mut client, FAILURES_MAX + 9);
     assert!(seen.answers.values().all(|answer| *answer == Answer::Done), "{seen:?}");
     assert!(seen.answers.len() < 20 && seen.controls.is_empty(), "{seen:?}");
     // The cut follows the writes before it, and learns of the failure after theirs.
-    let mut seen = fail(&mut client, JOB_FAILURES_MAX + 11);
+    let mut seen = fail(&mut client, FAILURES_MAX + 11);
     let last = client.turns(2);
     seen.answers.extend(last.answers);
     seen.controls.extend(last.controls);
@@ -122,7 +123,7 @@ fn a_long_outage_fails_checkpoints_with_its_cause() {
     assert_eq!(error.kind, ErrorKind::Io);
     assert!(error.text.contains("injected: append to 0000"), "{error}");
     assert!(error.text.contains("checkpoint"), "{error}");
-    assert!(client.counters().job_failures >= u64::from(JOB_FAILURES_MAX));
+    assert!(client.counters().job_failures >= u64::from(FAILURES_MAX));
     // Another one fails too, until a job has succeeded.
     cut(&mut client, 201).unwrap_err();
     client.sim.faults[Fault::AppendError] = 0;
@@ -134,7 +135,7 @@ fn a_long_outage_fails_checkpoints_with_its_cause() {
 #[test]
 fn writes_are_taken_again_after_an_outage() {
     let mut client = cut_off();
-    fail(&mut client, JOB_FAILURES_MAX + 3);
+    fail(&mut client, FAILURES_MAX + 3);
     client.turns(2);
     client.sim.faults[Fault::AppendError] = 0;
     // One job must succeed first.
@@ -151,7 +152,7 @@ fn writes_are_taken_again_after_an_outage() {
 #[test]
 fn a_store_without_room_learns_what_keeps_it_from_another() {
     let mut client = cut_off();
-    fail(&mut client, JOB_FAILURES_MAX);
+    fail(&mut client, FAILURES_MAX);
     // The room that is left goes to another store; nothing of it is flushed for its size.
     client.open_another();
     let large = |key| Op::Put(row(key), vec![key; 900 << 10]);

@@ -1,5 +1,7 @@
 //! Of stores that are reached by HTTP, and of how their answers are trusted.
 
+use super::PATIENCE_NS_DEFAULT;
+
 /// A store that is reached by HTTP has this long to accept a connection, milliseconds.
 pub const REMOTE_CONNECT_MS: u64 = 5_000;
 
@@ -36,8 +38,20 @@ pub const REMOTE_PART_BYTES: usize = 5 << 20;
 /// object that is being written holds so many and one.
 pub const REMOTE_PARTS_MAX: usize = 2;
 
-/// Tries of one part, whose failure would fail its object.
+/// Tries of one part after the first, whose failure would fail its object.
 pub const REMOTE_PART_TRIES_MAX: usize = 6;
+
+/// The wait before the second try of a part, milliseconds; it doubles with each.
+pub const REMOTE_PART_RETRY_MS: u64 = 100;
+
+/// And at most, milliseconds: all of a part's waits take some five seconds. Its object is begun
+/// anew then, for as long as patience lasts.
+pub const REMOTE_PART_RETRY_MS_MAX: u64 = 1_600;
+
+const _: () = assert!(
+    REMOTE_PART_TRIES_MAX as u64 * REMOTE_PART_RETRY_MS_MAX * 1_000_000 < PATIENCE_NS_DEFAULT,
+    "an object is begun anew while patience lasts"
+);
 
 /// A store's refusal is told in so many bytes at most: some answer with pages.
 pub const REMOTE_ERROR_CHARS_MAX: usize = 400;

@@ -122,8 +122,8 @@ pub struct Config {
     /// For how long, from its first failure on, what fails at the DFS for the moment is tried again
     /// before its request fails: ten seconds unless said otherwise, 1 s to a day. The last try
     /// begins within it; one that is not answered at all ends five seconds later, ten beside the
-    /// ring. Writes that find no room, checkpoints and drains wait for flushes and merges that fail
-    /// so for as long, and for eleven failures in a row.
+    /// ring. Writes that find no room, checkpoints and drains wait as long for flushes and merges
+    /// that fail.
     pub patience: Duration,
     /// Compactors, `host:port` each, that merges are sent to; what none of them does is merged
     /// here. Their DFS is the engine's, under any url.

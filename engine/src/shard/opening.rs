@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-use crate::io::retry;
-use crate::limits::{JOB_FAILURES_MAX, OPEN_BYTES_MIN, OPEN_DOUBLINGS_MAX, OPEN_JOBS_MAX};
+use crate::io::retry::{self, Failures};
+use crate::limits::{OPEN_BYTES_MIN, OPEN_DOUBLINGS_MAX, OPEN_JOBS_MAX};
 use crate::lsm::open::OpenJob;
 use crate::lsm::version::OpenTable;
 use crate::mem::slab::Token;
@@ -35,7 +35,7 @@ pub(super) struct Opening {
     under_way: BTreeSet<ObjectName>,
     running: usize,
     jobs: u32,
-    failures: u32,
+    failures: Failures,
     // The tablet to go on with when nobody waits: one that fails must not hold up the others.
     next: usize,
 }
@@ -43,10 +43,10 @@ pub(super) struct Opening {
 impl Opening {
     // Requests ask again at once for what could not be opened; what nobody waits for is opened
     // later. True if it failed for so long that nobody should wait for the end.
-    fn failed(&mut self, now: Nanos) -> bool {
-        self.failures += 1;
-        self.unasked_at = now + retry::wait(self.failures);
-        self.failures >= JOB_FAILURES_MAX
+    fn failed(&mut self, now: Nanos, patience_ns: Nanos) -> bool {
+        self.failures.add(now);
+        self.unasked_at = now + retry::wait(self.failures.count);
+        self.failures.lasting(now) >= patience_ns
     }
 }
 
@@ -133,15 +133,15 @@ impl Shard {
         match failures.first() {
             None => {
                 self.counters.openings += 1;
-                store.opening.failures = 0;
+                store.opening.failures = Failures::default();
             }
             Some((_, error)) => {
                 self.counters.job_failures += 1;
-                if store.opening.failures == 0 {
+                if store.opening.failures.count == 0 {
                     let number = store.number;
                     log::warn!("store {number}: tables cannot be opened: {}", error.text);
                 }
-                if store.opening.failed(self.now) {
+                if store.opening.failed(self.now, self.limits.patience_ns) {
                     answer_drains(store, &Err(error.clone()), outbox);
                 }
             }

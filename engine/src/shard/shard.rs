@@ -72,7 +72,7 @@ pub struct ShardLimits {
     pub errand_bytes_min: Option<u64>,
     /// Of so many roots of a store one is never deleted.
     pub root_spacing: u64,
-    /// Who waits for jobs that fail waits at least so long, nanoseconds.
+    /// Who waits for jobs that fail waits so long, nanoseconds.
     pub patience_ns: u64,
 }
 

@@ -10,8 +10,7 @@ use crate::codec::hash::hash64;
 use crate::io::retry::{self, Failures};
 use crate::io::values::ObjectSlot;
 use crate::limits::{
-    FILTER_BITS_LAST, FILTER_BITS_UPPER, FLUSH_SILENT_DIVISOR, JOB_FAILURES_MAX, OPEN_UNASKED_NS,
-    RUNS_MAX, RUNS_PACE,
+    FILTER_BITS_LAST, FILTER_BITS_UPPER, FLUSH_SILENT_DIVISOR, OPEN_UNASKED_NS, RUNS_MAX, RUNS_PACE,
 };
 use crate::lsm::away::MergeJob;
 use crate::lsm::compact::{CompactJob, MergeOrder, read_bytes};
@@ -73,7 +72,7 @@ pub(super) struct Store {
     failures: Failures,
     failure: Option<Error>,
     retry_at: Nanos,
-    // They failed so often, and for so long, that nobody waits for them any more.
+    // They have failed for so long that nobody waits for them any more.
     hopeless: bool,
     patience_ns: u64,
     /// Set when an invariant broke or the store was closed: every request is answered with it.
@@ -428,8 +427,7 @@ impl Store {
         self.failures.add(now);
         self.retry_at = now + retry::wait(self.failures.count);
         self.failure = Some(error.clone());
-        let often = self.failures.count >= JOB_FAILURES_MAX;
-        self.hopeless = often && self.failures.lasting(now) >= self.patience_ns;
+        self.hopeless = self.failures.lasting(now) >= self.patience_ns;
     }
 
     /// A job failed. What it should have done is due again, each time after twice as long.

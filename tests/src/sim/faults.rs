@@ -4,7 +4,7 @@
 use std::fmt;
 use std::ops::{Index, IndexMut};
 
-use aquifer::limits::{JOB_FAILURES_MAX, MERGES_MAX};
+use aquifer::limits::MERGES_MAX;
 
 use crate::sim::rng::Rng;
 
@@ -195,7 +195,11 @@ impl IndexMut<Fault> for FaultMix {
 
 /// Faults of a seed are hiccups: in an outage writes are refused, which the model knows of damage
 /// that stays alone. At the last failure the other jobs of the store may be about to fail too.
-const HICCUPS_MAX: u32 = JOB_FAILURES_MAX - 1 - JOBS;
+const HICCUPS_MAX: u32 = FAILURES_MAX - 1 - JOBS;
+
+/// Failures in a row at the last of which ten seconds of waits that double are over, and with them
+/// the patience of a host that says nothing.
+pub const FAILURES_MAX: u32 = 11;
 
 // Of a store at once: a flush, an opening and merges.
 const JOBS: u32 = 2 + MERGES_MAX as u32;

@@ -15,7 +15,9 @@ use crate::io::host::credentials::Given;
 use crate::io::remote::error::plain;
 use crate::io::remote::place::{Credentials, RemotePlace, Scheme};
 use crate::io::remote::transport::{PARTS_FOLDER, Traffic, Transport};
-use crate::limits::{REMOTE_PART_TRIES_MAX, REMOTE_TIMEOUT_MS};
+use crate::limits::{
+    REMOTE_PART_RETRY_MS, REMOTE_PART_RETRY_MS_MAX, REMOTE_PART_TRIES_MAX, REMOTE_TIMEOUT_MS,
+};
 use crate::types::{Error, Result};
 
 /// The client of a root, and the same one that tries again what failed for the moment.
@@ -53,6 +55,8 @@ pub(super) fn operators(
     let limits = TimeoutLayer::new().with_timeout(timeout).with_io_timeout(timeout);
     let again = traffic.clone();
     let retries = RetryLayer::new().with_max_times(REMOTE_PART_TRIES_MAX).with_jitter();
+    let retries = retries.with_min_delay(Duration::from_millis(REMOTE_PART_RETRY_MS));
+    let retries = retries.with_max_delay(Duration::from_millis(REMOTE_PART_RETRY_MS_MAX));
     let retries = retries.with_notify(move |_: RetryEvent<'_>| again.part_failed());
     let patient = operator.clone().with_context(context(parts)).layer(limits.clone());
     Ok((operator.with_context(context(transport)).layer(limits), patient.layer(retries)))
@@ -176,8 +180,8 @@ fn abfs(place: &RemotePlace, given: &Given) -> Result<Azblob> {
         (Credentials::Anonymous, ..) => builder.skip_signature(),
         (Credentials::Instance, ..) => builder,
         (_, Some(key), _) => builder.account_key(&key),
-        // Azure shows them as the query of a url.
-        (_, None, Some(token)) => builder.sas_token(token.trim_start_matches('?')),
+        // Azure shows them as the query of a url, and files end with a line.
+        (_, None, Some(token)) => builder.sas_token(token.trim().trim_start_matches('?')),
         // Without either the client would ask the machine's metadata service.
         (_, None, None) => {
             return Err(Error::invalid(format!(
