@@ -120,7 +120,7 @@ faults! {
 }
 
 /// Damage that stays, in few seeds: hardly anything else is reached with it.
-const AT_REST: [Fault; 4] =
+pub(super) const AT_REST: [Fault; 4] =
     [Fault::RestFlip, Fault::RestSwapped, Fault::RestOlder, Fault::RestGone];
 /// Seeds that have it, in ten thousand.
 const SEEDS_AT_REST: u32 = 500;

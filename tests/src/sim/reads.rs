@@ -116,7 +116,7 @@ impl Sim {
         Ok(())
     }
 
-    // See `FaultMix::read_short`.
+    // See `Fault::ReadShort`.
     fn read_a_part(&mut self, bytes: &[u8], out: &mut [u8]) -> Result<()> {
         let mut part = self.rng.below(bytes.len());
         if self.rng.chance(5000) {

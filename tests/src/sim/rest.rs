@@ -7,7 +7,7 @@ use aquifer::types::{ObjectKind, ObjectName};
 
 use crate::sim::dfs::Dfs;
 use crate::sim::driver::Sim;
-use crate::sim::faults::Fault;
+use crate::sim::faults::{AT_REST, Fault};
 
 impl Dfs {
     /// True if readers do not find what was put.
@@ -32,7 +32,7 @@ impl Sim {
     /// Damages objects as the seed has it. True if it did.
     pub fn damage(&mut self) -> bool {
         let mut damages = false;
-        for fault in [Fault::RestFlip, Fault::RestSwapped, Fault::RestOlder, Fault::RestGone] {
+        for fault in AT_REST {
             if self.faults[fault] == 0 {
                 continue;
             }
