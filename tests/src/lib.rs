@@ -39,6 +39,7 @@ pub mod http;
 pub mod model;
 pub mod proxy;
 pub mod rules;
+pub mod said;
 pub mod servers;
 pub mod sim;
 pub mod victim;

@@ -6,7 +6,6 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 
 use aquifer::cache::ssd::SsdCounters;
 use aquifer::limits::{MEMORY_MIN_BYTES, PAGE_BYTES};
@@ -15,7 +14,8 @@ use aquifer::shard::session::Session;
 use aquifer::shard::statistics::ShardStatistics;
 use aquifer::state::request::{Batch, Completions, Status, StoreId};
 use aquifer::state::{Key, StateKind, StateTable, Target};
-use log::{LevelFilter, Log, Metadata, Record};
+use aquifer_tests::said;
+use log::LevelFilter;
 
 const KEY_GROUPS: u32 = 16;
 /// Of values that take a page each: more than memory holds, and less than the cache does.
@@ -272,30 +272,10 @@ fn a_cache_that_its_user_may_not_use_changes_no_answer() {
     }
 }
 
-/// What the engine said.
-static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-struct ToMemory;
-
-impl Log for ToMemory {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("aquifer")
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
-            SAID.lock().unwrap().push(record.args().to_string());
-        }
-    }
-
-    fn flush(&self) {}
-}
-
 #[test]
 fn under_modes_that_forbid_it() {
     let Ok(folder) = std::env::var(FORBIDDEN) else { return };
-    log::set_logger(&ToMemory).unwrap();
-    log::set_max_level(LevelFilter::Trace);
+    said::listen(LevelFilter::Trace);
     let folder = Path::new(&folder);
     let (dfs, ssd) = (folder.join("dfs"), folder.join("ssd"));
     let refused = File::open(ssd.join("shard-0.cache")).unwrap_err();
@@ -304,7 +284,7 @@ fn under_modes_that_forbid_it() {
     // What it reads is what it would read without a cache.
     let seen = Host::open(&dfs, &ssd, ShardThread::Owned, Some(&handle)).read().ssd;
     assert_eq!(seen, SsdCounters::default());
-    let said = SAID.lock().unwrap().clone();
+    let said = said::lines();
     let of_it: Vec<&String> = said.iter().filter(|line| line.contains("SSD")).collect();
     assert_eq!(of_it.len(), 1, "{said:?}");
     assert!(of_it[0].contains("the DFS serves") && of_it[0].contains("denied"), "{of_it:?}");
@@ -335,8 +315,7 @@ fn a_cache_on_a_full_tmpfs_changes_no_answer() {
 #[test]
 fn on_a_full_tmpfs() {
     let Ok(small) = std::env::var(SMALL) else { return };
-    log::set_logger(&ToMemory).unwrap();
-    log::set_max_level(LevelFilter::Warn);
+    said::listen(LevelFilter::Warn);
     let mut rig = Rig::new();
     rig.ssd = Path::new(&small).join("ssd");
     let mut host = rig.open(ShardThread::Owned);
@@ -354,10 +333,10 @@ fn on_a_full_tmpfs() {
     // And there is no room for another cache.
     fs::remove_dir_all(&rig.ssd).unwrap();
     while rest.write_all(&[1; PAGE_BYTES]).is_ok() {}
-    let told = || SAID.lock().unwrap().iter().filter(|line| line.contains("no room")).count();
+    let told = || said::lines().iter().filter(|line| line.contains("no room")).count();
     let before = told();
     rig.open(ShardThread::Owned).read();
-    assert_eq!(told(), before + 1, "{:?}", SAID.lock().unwrap());
+    assert_eq!(told(), before + 1, "{:?}", said::lines());
 }
 
 #[test]

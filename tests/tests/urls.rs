@@ -15,8 +15,9 @@ use aquifer::types::error::ErrorKind;
 use aquifer::types::{Error, Result};
 use aquifer_tests::host::{self, Host};
 use aquifer_tests::proxy::{Fault, Proxy, Rule};
+use aquifer_tests::said;
 use aquifer_tests::servers::{self, Credentials, Kind};
-use log::{LevelFilter, Log, Metadata, Record};
+use log::LevelFilter;
 use opendal::services::S3;
 use opendal::{HttpTransporter, OperationContext, Operator};
 use opendal_http_transport_reqwest::ReqwestTransport;
@@ -27,33 +28,9 @@ const KIND: Kind = Kind::Minio;
 const KEYS: u64 = 10_000;
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What the engine logged, of any level.
-static SAID: Mutex<String> = Mutex::new(String::new());
-
-struct ToMemory;
-
-impl Log for ToMemory {
-    // The client of the host says of its own what it likes.
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("aquifer")
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
-            tell(&record.args().to_string());
-        }
-    }
-
-    fn flush(&self) {}
-}
-
-fn tell(text: &str) {
-    SAID.lock().unwrap().push_str(&format!("{text}\n"));
-}
-
 /// All that was said, which has nothing secret.
 fn said() -> String {
-    let said = SAID.lock().unwrap().clone();
+    let said = said::lines().join("\n");
     let Credentials { user, secret } = KIND.credentials();
     for secret in [user, secret, "X-Amz-", "hunter2"] {
         let line = said.lines().find(|line| line.contains(secret));
@@ -66,8 +43,7 @@ fn said() -> String {
 fn handle() -> &'static Handle {
     static HANDLE: OnceLock<Handle> = OnceLock::new();
     HANDLE.get_or_init(|| {
-        log::set_logger(&ToMemory).unwrap();
-        log::set_max_level(LevelFilter::Trace);
+        said::listen(LevelFilter::Trace);
         // What the HTTP client asks for even without https.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -171,7 +147,7 @@ impl FileSystem for Bucket {
         let signed = handle().block_on(self.signer.presign_read(path, valid));
         let url = Secret::new(signed.map_err(|e| failed(&e))?.uri().to_string());
         let signed = SignedUrl { url, expires_s: left_s.map(|left_s| clock::unix_s() + left_s) };
-        tell(&format!("{signed:?}"));
+        said::add(format!("{signed:?}"));
         Ok(Some(signed))
     }
 }
@@ -263,7 +239,7 @@ fn get_until(host: &mut Host, what: &str, so: impl Fn() -> bool) -> u64 {
 }
 
 fn close(host: Host) {
-    tell(&format!("{:?}", host.engine.statistics()));
+    said::add(format!("{:?}", host.engine.statistics()));
     host.close();
 }
 
