@@ -41,9 +41,13 @@ impl Failures {
         self.count += 1;
     }
 
-    /// For how long, by now.
-    pub(crate) fn lasting(self, now: Nanos) -> Nanos {
+    fn lasting(self, now: Nanos) -> Nanos {
         now.saturating_sub(self.first)
+    }
+
+    /// True if the first of them is so long ago.
+    pub(crate) fn outlast(self, patience_ns: Nanos, now: Nanos) -> bool {
+        self.lasting(now) >= patience_ns
     }
 }
 
@@ -76,7 +80,7 @@ impl Patience {
 
     /// True if what has failed so has done so for too long.
     pub(crate) fn is_over(self, failures: Failures, now: Nanos) -> bool {
-        failures.lasting(now) >= self.0
+        failures.outlast(self.0, now)
     }
 
     /// The wait before the next try of an operation that has just failed, which is counted. The
@@ -102,7 +106,7 @@ impl Patience {
             _ => return Err(error),
         };
         let (count, lasting) = (failures.count, failures.lasting(now));
-        if lasting >= most {
+        if failures.outlast(most, now) {
             let s = Duration::from_nanos(lasting).as_secs_f64();
             let what = format!("{}; it failed {count} times in {s:.1} s: {remedy}", error.text);
             return Err(Error::new(error.kind, what));

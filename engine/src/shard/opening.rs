@@ -46,7 +46,7 @@ impl Opening {
     fn failed(&mut self, now: Nanos, patience_ns: Nanos) -> bool {
         self.failures.add(now);
         self.unasked_at = now + retry::wait(self.failures.count);
-        self.failures.lasting(now) >= patience_ns
+        self.failures.outlast(patience_ns, now)
     }
 }
 

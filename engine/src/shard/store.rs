@@ -398,8 +398,8 @@ impl Store {
         self.hopeless = false;
     }
 
-    /// Why writes are refused that find no room: jobs failed so often in a row that waiting for
-    /// one to succeed may be waiting for ever.
+    /// Why writes are refused that find no room: jobs have failed for so long that waiting for one
+    /// to succeed may be waiting for ever.
     pub fn outage(&self) -> Option<Error> {
         self.hopeless("a write found no room", "writes are taken again")
     }
@@ -427,7 +427,7 @@ impl Store {
         self.failures.add(now);
         self.retry_at = now + retry::wait(self.failures.count);
         self.failure = Some(error.clone());
-        self.hopeless = self.failures.lasting(now) >= self.patience_ns;
+        self.hopeless = self.failures.outlast(self.patience_ns, now);
     }
 
     /// A job failed. What it should have done is due again, each time after twice as long.
