@@ -70,7 +70,9 @@ fn check_checkpoint(phase: &Value) {
     assert_eq!(object["state_bytes"], RECORDS * ROW_BYTES);
     let change = (RECORDS / 50 * ROW_BYTES) as f64;
     assert!(number("new_bytes") >= change, "2 % are rewritten before each checkpoint: {object}");
-    assert!(number("bytes_moved") > 0.0 && number("handle_bytes") <= 1024.0, "{object}");
+    // What was written more than once is flushed once.
+    let moved = number("bytes_moved") / number("new_bytes");
+    assert!(moved > 0.5 && number("handle_bytes") <= 1024.0, "{object}");
     assert!(number("ops_per_s_during") > 0.0 && number("ops_per_s_before") > 0.0, "{object}");
     for spread in ["cut_us", "seconds"] {
         let (p50, max) = (object[spread]["p50"].as_f64(), object[spread]["max"].as_f64());
