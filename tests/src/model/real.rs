@@ -198,8 +198,7 @@ impl<H: Host> Real<H> {
         let compactor = Compactor::start(&config)?;
         self.config.compactors = vec![compactor.address()?.to_string()];
         self.config.compactor_secret_file = Some(secret);
-        // Merges of a MiB, which are worth an errand.
-        (self.shape.batch_max, self.shape.value_max, self.shape.checkpoint) = (250, 12_000, 1500);
+        self.shape.favour_large_merges();
         // It serves as long as this process lives.
         std::thread::spawn(|| compactor.serve());
         Ok(())

@@ -115,6 +115,14 @@ impl Shape {
         }
     }
 
+    /// Writes much and begins anew rarely, so that a quarter of the merges are worth an errand: ten
+    /// of eight programs have a MiB or more.
+    pub fn favour_large_merges(&mut self) {
+        (self.batch_max, self.value_max, self.checkpoint) = (250, 12_000, 1000);
+        self.weights[0] = 40;
+        (self.crash, self.reopen) = (self.crash.min(50), self.reopen.min(20));
+    }
+
     /// A random operation.
     pub fn op(&self, rng: &mut Rng, model: &Model) -> Op {
         let mut draw = rng.below(self.weights.iter().sum());
