@@ -9,13 +9,16 @@ use std::time::{Duration, Instant};
 use aquifer::io::dfs::Dfs;
 use aquifer::io::trials::pattern;
 use aquifer::limits::REMOTE_PART_BYTES;
+use aquifer::shard::compactors::CompactorStatistics;
 use aquifer::shard::engine::{Access, Config};
 use aquifer::shard::values::{ControlOp, ControlResult};
 use aquifer::types::ObjectName;
 use aquifer_tests::host::{self, Host, PATIENCE};
 use aquifer_tests::proxy::{Fault, Proxy, Rule};
+use aquifer_tests::said;
 use aquifer_tests::servers::{self, Kind};
 use aquifer_tests::sim::rng::Rng;
+use log::LevelFilter;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -100,11 +103,14 @@ impl Drop for Compactor {
     }
 }
 
-/// Writes the state so often that merges are due, which a compactor does. The first checkpoint and
-/// the last, and the objects of each.
-fn write(place: &Place, url: &str) -> [(Vec<u8>, Vec<ObjectName>); 2] {
+/// A checkpoint and its objects.
+type Cut = (Vec<u8>, Vec<ObjectName>);
+
+/// Writes the state so often that merges are due, for which a compactor on the root `merged` is
+/// asked. What it did, and the first checkpoint and the last.
+fn write(place: &Place, url: &str, merged: &str) -> (CompactorStatistics, [Cut; 2]) {
     fs::write(place.path("secret"), "of-the-commands-alone").unwrap();
-    let compactor = Compactor::start(place, url);
+    let compactor = Compactor::start(place, merged);
     let mut host = Host::open(
         Config {
             access: access(place.1),
@@ -123,14 +129,13 @@ fn write(place: &Place, url: &str) -> [(Vec<u8>, Vec<ObjectName>); 2] {
     host.session.run_control(ControlOp::Drain(host.store)).unwrap();
     handles.push(host.checkpoint());
     let compactors = host.engine.statistics().compactors;
-    assert!(compactors.merges > 0 && compactors.returned == 0, "{compactors:?}");
     let ends = [handles.remove(0), handles.pop().unwrap()].map(|handle| {
         let listed = host.session.run_control(ControlOp::List(handle.clone())).unwrap();
         let ControlResult::Objects(objects) = listed else { panic!("{listed:?}") };
         (handle, objects.iter().map(|object| object.name).collect())
     });
     host.close();
-    ends
+    (compactors, ends)
 }
 
 #[test]
@@ -141,7 +146,8 @@ fn commands_do_in_a_store_what_they_do_in_a_folder() {
     let url = kind.url(&server.endpoint(), BUCKET);
     let other = url.replace("/state?", "/other?");
     let place = Place::new(kind);
-    let [(first, old), (last, kept)] = write(&place, &url);
+    let (compactors, [(first, old), (last, kept)]) = write(&place, &url, &url);
+    assert!(compactors.merges > 0 && compactors.returned == 0, "{compactors:?}");
     fs::write(place.path("first"), &first).unwrap();
     fs::write(place.path("last"), &last).unwrap();
 
@@ -176,6 +182,23 @@ fn commands_do_in_a_store_what_they_do_in_a_folder() {
     assert!(damage.to_string().contains(table), "{damage}");
     let lost = place.command(&["export", "last", "--dfs", &url, "--to", "c.dump"]).output();
     assert_eq!(lost.unwrap().status.code(), Some(1));
+}
+
+#[test]
+fn a_compactor_on_another_root_gives_merges_back_at_once() {
+    let kind = Kind::Minio;
+    let Some(server) = servers::told(servers::shared(kind)) else { return };
+    said::listen(LevelFilter::Warn);
+    let bucket = "commands-elsewhere";
+    server.create_bucket(bucket);
+    let url = kind.url(&server.endpoint(), bucket);
+    let place = Place::new(kind);
+    let (compactors, _) = write(&place, &url, &url.replace("/state?", "/other?"));
+    assert!(compactors.merges == 0 && compactors.returned > 0, "{compactors:?}");
+    let said = said::lines();
+    let remedy = |line: &&String| line.contains("is the root of its --dfs that of the engine?");
+    let why = said.iter().find(remedy).unwrap_or_else(|| panic!("{said:?}"));
+    assert!(why.contains("failed 1 times"), "it was not waited for: {why}");
 }
 
 /// Scrubs with the last checkpoint alone: what only others need goes, once it is old enough.

@@ -71,7 +71,12 @@ fn a_missing_object_is_told_with_what_to_do() {
         for error in errors {
             assert_eq!(error.kind, ErrorKind::MissingObject);
             let named = error.text.contains(&name(8).to_string());
-            assert!(named && error.text.contains("something else deleted it: see"), "{error}");
+            assert!(
+                named
+                    && error.text.contains("something else deleted it: see")
+                    && error.text.contains("not the root"),
+                "{error}"
+            );
         }
     });
 }

@@ -53,11 +53,15 @@ impl Failures {
 
 /// For how long what fails for the moment is tried again, from its first failure on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Patience(Nanos);
+pub(crate) struct Patience {
+    ns: Nanos,
+    // And what is missing and may appear.
+    missing_ns: Nanos,
+}
 
 impl Patience {
     /// Of an engine that was told nothing.
-    pub(crate) const DEFAULT: Self = Self(PATIENCE_NS_DEFAULT);
+    pub(crate) const DEFAULT: Self = Self { ns: PATIENCE_NS_DEFAULT, missing_ns: MISSING_NS_MAX };
 
     /// As the host says.
     ///
@@ -65,7 +69,9 @@ impl Patience {
     /// `Invalid` for less than a second and for more than a day.
     pub(crate) fn new(patience: Duration) -> Result<Self> {
         match u64::try_from(patience.as_nanos()) {
-            Ok(ns) if (PATIENCE_NS_MIN..=PATIENCE_NS_MAX).contains(&ns) => Ok(Self(ns)),
+            Ok(ns) if (PATIENCE_NS_MIN..=PATIENCE_NS_MAX).contains(&ns) => {
+                Ok(Self { ns, ..Self::DEFAULT })
+            }
             _ => Err(Error::invalid(format!(
                 "a patience of {} s: use 1 s to a day",
                 patience.as_secs_f64()
@@ -73,14 +79,19 @@ impl Patience {
         }
     }
 
+    /// The same of who does without what is missing.
+    pub(crate) fn without_the_missing(self) -> Self {
+        Self { missing_ns: 0, ..self }
+    }
+
     /// As nanoseconds.
     pub(crate) fn ns(self) -> Nanos {
-        self.0
+        self.ns
     }
 
     /// True if what has failed so has done so for too long.
     pub(crate) fn is_over(self, failures: Failures, now: Nanos) -> bool {
-        failures.outlast(self.0, now)
+        failures.outlast(self.ns, now)
     }
 
     /// The wait before the next try of an operation that has just failed, which is counted. The
@@ -98,11 +109,11 @@ impl Patience {
         failures.add(now);
         let (most, remedy) = match (error.kind, missing) {
             (ErrorKind::Io, _) => (
-                self.0,
+                self.ns,
                 "see that the place can be reached and is healthy, then try again or restore from \
                  the last checkpoint",
             ),
-            (ErrorKind::MissingObject, Missing::MayAppear) => (MISSING_NS_MAX, DELETED),
+            (ErrorKind::MissingObject, Missing::MayAppear) => (self.missing_ns, DELETED),
             _ => return Err(error),
         };
         let (count, lasting) = (failures.count, failures.lasting(now));
@@ -220,7 +231,11 @@ mod tests {
         let (times, error) = failing(impatient, kind, missing, 0);
         assert_eq!(times.last().unwrap() - times[0], MISSING_NS_MAX);
         assert_eq!(error.kind, kind);
-        assert!(error.text.contains("failed 21 times in 60.0 s: something"), "{error}");
+        assert!(error.text.contains("failed 21 times in 60.0 s: "), "{error}");
+        let (times, error) = failing(impatient.without_the_missing(), kind, missing, 0);
+        assert_eq!((times.len(), error.kind), (1, kind));
+        let (times, _) = failing(impatient.without_the_missing(), ErrorKind::Io, missing, 0);
+        assert!(times.len() > 1);
     }
 
     #[test]

@@ -14,12 +14,14 @@ use std::time::Duration;
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
 use crate::io::handoff::locked;
+use crate::io::retry::{Patience, patiently};
 use crate::io::sealed::Secret;
 use crate::io::wire::{self, Wire};
 use crate::io::{clock, sys};
 use crate::limits::{
     COMPACTOR_CONNECTIONS_MAX, COMPACTOR_GREETING_MS, COMPACTOR_LIFE_MS, COMPACTOR_MEMORY_BYTES,
     COMPACTOR_MERGES_MAX, COMPACTOR_PROGRESS_MS, COMPACTOR_REFUSAL_MS, COMPACTOR_SILENT_MS,
+    TRIAL_STORE,
 };
 use crate::lsm::errand::{Errand, Report};
 use crate::lsm::errand_job::{ErrandJob, Watch};
@@ -93,11 +95,11 @@ fn link(executor: &Errands, bell: &Doorbell, dfs: &Dfs) -> Result<ExecutorLink<B
 }
 
 impl Compactor {
-    /// Opens the DFS and listens.
+    /// Opens the DFS, tries it and listens. What cannot be reached is tried for ten seconds.
     ///
     /// # Errors
     /// `Invalid` for a bad configuration, without a secret, or for an address that is taken;
-    /// `Unsupported` where io_uring is forbidden and asked for.
+    /// `Unsupported` where io_uring is forbidden and asked for; what a listing of the DFS says.
     pub fn start(config: &CompactorConfig) -> Result<Self> {
         let CompactorConfig { merges, memory_bytes, .. } = *config;
         if !(1..=COMPACTOR_MERGES_MAX).contains(&merges) {
@@ -105,7 +107,11 @@ impl Compactor {
             return Err(Error::invalid(what));
         }
         let secret = wire::read_secret(config.secret_file.as_deref())?;
-        let dfs = Dfs::open(&config.dfs)?;
+        // An object that is missing here the engine has perhaps: it merges by itself.
+        let patience = Patience::DEFAULT.without_the_missing();
+        let dfs = Dfs::open(&config.dfs)?.with_patience(patience);
+        // Who may not even list would hold up every merge.
+        patiently(|| dfs.list(TRIAL_STORE))?;
         let (executor, _) = config.io.start("", |kind| {
             let executor = ERRANDS.of(kind);
             // Its threads start.

@@ -168,4 +168,5 @@ fn a_bad_configuration_is_refused() {
     let holder = wire::listen(&taken).unwrap();
     assert!(refused(&|config| config.listen = taken.clone()).contains("a free port"));
     drop(holder);
+    assert!(refused(&|config| config.dfs = "memory://refused?fail=1".to_owned()).contains("list"));
 }

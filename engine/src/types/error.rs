@@ -107,8 +107,9 @@ impl Error {
 }
 
 /// What is to be done about an object that is missing where something names it.
-pub(crate) const DELETED: &str = "something else deleted it: see what does (a rule of the bucket, \
-                                  another job), then restore from a checkpoint that is whole";
+pub(crate) const DELETED: &str = "either this is not the root that it was written to, or something \
+                                  else deleted it: see what does (a rule of the bucket, another \
+                                  job), then restore from a checkpoint that is whole";
 
 // Linux errno values (asm-generic/errno-base.h, errno.h): floor 0 names only std.
 const ENOENT: i32 = 2;
