@@ -33,6 +33,9 @@ fn a_store_behind_https_is_read_on_the_ring_by_those_who_trust_it() {
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(2), "{said}");
     assert!(said.contains("certificate"), "{said}");
+    let lost = aquifer(who, &folder.path().join("lost"), &["probe", &url]);
+    let said = String::from_utf8_lossy(&lost.stderr);
+    assert!(said.contains("lost") && said.contains("SSL_CERT_FILE"), "{said}");
 
     let (report, dir) = (json.to_str().unwrap(), dir.to_str().unwrap());
     let data = ["--records", "6K", "--value-size", "16K", "--memory", "48M", "--dir", dir];

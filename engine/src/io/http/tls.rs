@@ -1,7 +1,7 @@
 //! TLS of a connection, as buffers: what arrived goes in, what is to be sent and what was sent to
 //! us come out.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -12,6 +12,24 @@ use crate::io::http::input::Input;
 use crate::limits::{HTTP_HEAD_ROOM_BYTES, TLS_OVERHEAD_BYTES, TLS_RECORD_BYTES_MAX};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Result};
+
+/// Whom the system trusts, or else those whom the environment of this process names. What cannot be
+/// read of that is logged, once: trust of the others may be enough.
+pub(crate) fn system_roots() -> RootCertStore {
+    static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
+    let load = || {
+        let system = rustls_native_certs::load_native_certs();
+        for error in &system.errors {
+            log::warn!(
+                "trusted certificates, of the system or of SSL_CERT_FILE and SSL_CERT_DIR: {error}"
+            );
+        }
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(system.certs);
+        roots
+    };
+    ROOTS.get_or_init(load).clone()
+}
 
 /// Whom a shard trusts: made once, shared by all endpoints, so that connections can resume what
 /// others agreed on.
@@ -24,19 +42,13 @@ impl Trust {
     /// # Errors
     /// `Unsupported` if there are none at all.
     pub fn new(more: &[CertificateDer<'_>]) -> Result<Self> {
-        let mut roots = RootCertStore::empty();
-        let system = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(system.certs);
+        let mut roots = system_roots();
         roots.add_parsable_certificates(more.iter().cloned());
         if roots.is_empty() {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                format!(
-                    "https needs trusted certificates and the system has none {:?}: install \
-                     them (apt-get install ca-certificates) or name a file of them in \
-                     SSL_CERT_FILE",
-                    system.errors
-                ),
+                "https needs trusted certificates and the system has none: install them (apt-get \
+                 install ca-certificates) or name a file of them in SSL_CERT_FILE",
             ));
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());

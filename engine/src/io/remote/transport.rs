@@ -11,6 +11,7 @@ use reqwest::redirect::Policy;
 
 use crate::io::budget::Budget;
 use crate::io::clock;
+use crate::io::http::tls::system_roots;
 use crate::io::remote::operation::operation;
 use crate::io::requests::{Operation, RequestCounts};
 use crate::limits::{REMOTE_CONNECT_MS, REMOTE_IDLE_MS, REMOTE_PATIENCE_MS_MAX, RETRY_LOOK_NS};
@@ -185,14 +186,12 @@ fn make_client(redirects: Policy) -> Result<reqwest::Client> {
     let failed = |what: &dyn std::fmt::Display| {
         Error::invalid(format!("the HTTP client cannot be made: {what}"))
     };
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let tls = rustls::ClientConfig::builder_with_provider(Arc::new(
         rustls::crypto::ring::default_provider(),
     ))
     .with_safe_default_protocol_versions()
     .map_err(|e| failed(&e))?
-    .with_root_certificates(roots)
+    .with_root_certificates(system_roots())
     .with_no_client_auth();
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
