@@ -21,6 +21,10 @@ pub const REMOTE_PATIENCE_MS_MAX: u64 = 10_000;
 /// made too.
 pub const REMOTE_TARGET_S: u64 = 24 * 3600;
 
+/// The same at Azure, seconds: the client signs for an hour, whatever it is asked for (opendal
+/// 0.59, `azblob/core.rs`).
+pub const REMOTE_TARGET_ABFS_S: u64 = 3600;
+
 /// And is not used for the last of it, seconds: clocks differ, and requests take their time.
 pub const REMOTE_TARGET_SPARE_S: u64 = 900;
 

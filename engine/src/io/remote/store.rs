@@ -17,7 +17,7 @@ use crate::io::remote::place::{RemotePlace, Scheme};
 use crate::io::remote::transport::{PARTS_FOLDER, Traffic};
 use crate::io::requests::RequestCounts;
 use crate::io::stored::{self, DraftFile, Listed, check_size};
-use crate::limits::REMOTE_READS_MAX;
+use crate::limits::{REMOTE_READS_MAX, REMOTE_TARGET_ABFS_S, REMOTE_TARGET_S};
 use crate::types::{Error, ObjectName, Result};
 
 /// See the module.
@@ -27,6 +27,8 @@ pub(super) struct Store {
     pub(super) label: String,
     // It has folders, and they must be there before what is in them.
     pub(super) folders: bool,
+    /// Urls that it signs are valid so long, seconds.
+    pub(super) urls_s: u64,
     pub(super) hedge: Hedge,
     // Of reads that are under way.
     places: Semaphore,
@@ -42,8 +44,10 @@ impl Store {
         let traffic = Traffic::new(counts.clone(), budget.clone());
         let clients = Clients::new(place, access, traffic)?;
         let (label, folders) = (place.label(), place.scheme == Scheme::WebHdfs);
+        let azure = place.scheme == Scheme::Abfs;
+        let urls_s = if azure { REMOTE_TARGET_ABFS_S } else { REMOTE_TARGET_S };
         let (hedge, places) = (Hedge::default(), Semaphore::new(REMOTE_READS_MAX));
-        Ok(Self { clients, label, folders, hedge, places })
+        Ok(Self { clients, label, folders, urls_s, hedge, places })
     }
 
     /// The host is asked for credentials no more; see `Remote::close`.

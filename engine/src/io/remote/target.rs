@@ -19,7 +19,7 @@ use crate::io::remote::store::Store;
 use crate::io::remote::{Client, Remote};
 use crate::limits::{
     CREDENTIALS_SPARE_S, HOST_URL_BYTES_MAX, HOST_URL_SPARE_DIVISOR, REMOTE_NAME_S,
-    REMOTE_SERVERS_MAX, REMOTE_TARGET_S, REMOTE_TARGET_SPARE_S,
+    REMOTE_SERVERS_MAX, REMOTE_TARGET_SPARE_S,
 };
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos, ObjectName, Result};
@@ -144,12 +144,12 @@ impl Remote {
 }
 
 impl Store {
-    async fn target(&self, endpoints: &Endpoints, name: ObjectName) -> Result<Target> {
+    pub(super) async fn target(&self, endpoints: &Endpoints, name: ObjectName) -> Result<Target> {
         let client = self.client().await?;
-        let expires = clock::now() + (REMOTE_TARGET_S - REMOTE_TARGET_SPARE_S) * NS_PER_S;
+        let expires = clock::now() + (self.urls_s - REMOTE_TARGET_SPARE_S) * NS_PER_S;
         // It ends with the credentials that signed it.
         let expires = client.expires.map_or(expires, |end| end.min(expires));
-        let valid = Duration::from_secs(REMOTE_TARGET_S);
+        let valid = Duration::from_secs(self.urls_s);
         let signed = client.operator.presign_read(&name.to_string(), valid).await;
         let signed = signed.map_err(|e| {
             Error::new(ErrorKind::Unsupported, format!("no url is signed: {}", plain(e.message())))
