@@ -67,11 +67,11 @@ pub fn compactor(args: &Args) -> Result<()> {
     config.secret_file.clone_from(&args.secret_file);
     config.io = args.io.into();
     let compactor = Compactor::start(&config)?;
-    let dfs = args.dfs.split('?').next().unwrap_or_default();
     eprintln!(
-        "compactor on {}: {} merges at once, state on {dfs}",
+        "compactor on {}: {} merges at once, state on {}",
         compactor.address()?,
-        config.merges
+        config.merges,
+        config.dfs
     );
     Ok(compactor.serve()?)
 }

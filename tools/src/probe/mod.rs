@@ -93,8 +93,7 @@ pub fn probe(args: &Args) -> Result<bool> {
     let fit = capabilities.iter().filter(|c| c.demanded).all(holds);
     let races = |c: &&Capability| [trials::CREATE, trials::RACE].contains(&c.what);
     let decides_races = capabilities.iter().filter(races).all(holds);
-    // What stands behind the question mark is for the store alone.
-    let url = args.url.split('?').next().unwrap_or_default().to_owned();
+    let url = args.url.clone();
     let report = Report { schema: SCHEMA, url, fit, decides_races, capabilities };
     let text = if args.json { serde_json::to_string_pretty(&report)? } else { report.to_string() };
     writeln!(std::io::stdout(), "{text}").context("writing the table")?;

@@ -88,7 +88,7 @@ pub fn scrub(args: &Args) -> Result<bool> {
     }
     let bytes: u64 = orphans.values().map(Orphan::bytes).sum();
     Page::print(args.json, |page| {
-        page.field("dfs", url.split('?').next().unwrap_or_default())?;
+        page.field("dfs", &url[..])?;
         let row = |(path, orphan): (&String, &Orphan)| -> Row {
             vec![("object", path.clone().into()), ("bytes", orphan.bytes().into())]
         };

@@ -92,6 +92,7 @@ impl View {
                 Some(jobs(&pairs)),
                 compactors(now),
                 Some(memory(&pairs)),
+                ssd(&pairs),
                 Some(dfs(before, now)),
                 Some(stores(&pairs)),
             ]
@@ -270,6 +271,28 @@ fn memory(pairs: &[Pair<'_>]) -> Table {
     };
     let columns = "shard, budget, charged, rows, of them dirty, tables, buffers, jobs, fixed";
     Table::new("Memory", columns, pairs.iter().map(row).collect())
+}
+
+fn ssd(pairs: &[Pair<'_>]) -> Option<Table> {
+    let row = |pair: &Pair<'_>| {
+        let ssd = &pair.now.ssd;
+        let hits = pair.grown(|s| s.ssd.hits);
+        vec![
+            pair.number(),
+            bytes(ssd.capacity_bytes),
+            share(ssd.held_bytes, ssd.capacity_bytes),
+            share(hits, hits + pair.grown(|s| s.ssd.misses)),
+            rate(pair.rate(|s| s.ssd.hits)),
+            bytes_rate(pair.rate(|s| s.ssd.written_bytes)),
+            bytes_rate(pair.rate(|s| s.ssd.evicted_bytes)),
+            ssd.damaged.to_string(),
+            ssd.failures.to_string(),
+        ]
+    };
+    let some = pairs.iter().filter(|pair| pair.now.ssd.capacity_bytes > 0);
+    let rows: Vec<_> = some.map(row).collect();
+    let columns = "shard, size, held, found there, hits/s, written, evicted, damaged, failures";
+    (!rows.is_empty()).then(|| Table::new("SSD", columns, rows))
 }
 
 fn dfs(before: &Statistics, now: &Statistics) -> Table {

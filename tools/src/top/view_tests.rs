@@ -57,6 +57,19 @@ fn compactors_are_shown_where_there_are_some() {
 }
 
 #[test]
+fn the_ssd_is_shown_where_there_is_one() {
+    let (mut before, mut now) = (sample(10_000_000_000, 1000), sample(12_000_000_000, 5000));
+    assert!(!View::of(&before, &now, None).to_string().contains("SSD"));
+    before.shards[0].ssd.hits = 100;
+    let ssd = &mut now.shards[0].ssd;
+    (ssd.capacity_bytes, ssd.held_bytes, ssd.written_bytes) = (64 << 20, 16 << 20, 4 << 20);
+    (ssd.hits, ssd.misses, ssd.damaged) = (4000, 1300, 2);
+    let text = View::of(&before, &now, None).to_string();
+    let row = row(&text, "SSD", &["0"]);
+    assert_eq!(row[1..], ["64M", "25.0%", "75.0%", "1.9k", "2048K/s", "0B/s", "2", "0"], "{text}");
+}
+
+#[test]
 fn an_engine_that_was_opened_again_starts_from_zero() {
     let (before, now) = (sample(10_000_000_000, 1_000_000), sample(2_000_000_000, 4000));
     let text = View::of(&before, &now, None).to_string();
