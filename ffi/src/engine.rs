@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use aquifer::checkpoint::handle::split;
-use aquifer::shard::engine::{Config, Engine, StatisticsSource, StoreConfig};
+use aquifer::shard::engine::{Config, Engine, StoreConfig};
+use aquifer::shard::source::StatisticsSource;
 use aquifer::state::StateTable;
 use aquifer::state::request::StoreId;
 

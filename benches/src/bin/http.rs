@@ -17,7 +17,7 @@ use aquifer::io::http::target::{Endpoint, Target};
 use aquifer::io::http::tls::{Tls, Trust};
 use aquifer::io::read_driver::{IoKind, ReadDriver};
 use aquifer::io::reads::{Read, Wait};
-use aquifer::io::uring::RingMode;
+use aquifer::io::ring_open::RingMode;
 use aquifer::io::values::{IoDone, ObjectSlot};
 use aquifer::mem::pool::Pool;
 use aquifer::mem::slab::Token;

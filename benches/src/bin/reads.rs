@@ -10,7 +10,7 @@ use aquifer::io::clock;
 use aquifer::io::dfs::Dfs;
 use aquifer::io::read_driver::{IoKind, ReadDriver};
 use aquifer::io::reads::{Read, Wait};
-use aquifer::io::uring::RingMode;
+use aquifer::io::ring_open::RingMode;
 use aquifer::io::values::{IoDone, ObjectSlot};
 use aquifer::limits::PAGE_BYTES;
 use aquifer::mem::pool::Pool;

@@ -11,7 +11,6 @@ use crate::io::budget::Budget;
 use crate::io::entropy;
 use crate::io::faults::Faults;
 use crate::io::folder::Folder;
-use crate::io::handoff::locked;
 use crate::io::host::credentials::Access;
 use crate::io::memory::Memory;
 use crate::io::objects::{OpenObject, Source};
@@ -20,7 +19,6 @@ use crate::io::remote::Remote;
 use crate::io::requests::{Operation, RequestCounts, Requests};
 use crate::io::retry::{Missing, Patience};
 use crate::io::stored::{DraftFile, Listed};
-use crate::io::trials;
 use crate::io::url::{self, Place};
 use crate::types::{Error, ObjectName, Result};
 
@@ -141,20 +139,6 @@ impl Dfs {
     pub fn create(&self, name: &ObjectName, bytes: &[u8]) -> Result<bool> {
         self.suffer("create")?;
         self.create_now(name, bytes)
-    }
-
-    /// Whether one of those that race for a name wins (module `trials`). What held is not tried
-    /// again. Takes some requests, and blocks.
-    ///
-    /// # Errors
-    /// `Unsupported`, with what was seen, if it was refuted; `Io` if it could not be found out.
-    pub fn decides_races(&self) -> Result<()> {
-        let mut known = locked(&self.shared.decides_races);
-        if !*known {
-            trials::decides_races(self)?;
-            *known = true;
-        }
-        Ok(())
     }
 
     /// `create` without injected faults.
@@ -366,6 +350,11 @@ impl Dfs {
     /// For how long its jobs and shards try again.
     pub(crate) fn patience(&self) -> Patience {
         self.patience
+    }
+
+    /// Whether it was found to decide races.
+    pub(crate) fn decides_races(&self) -> &Mutex<bool> {
+        &self.shared.decides_races
     }
 
     /// What bounds the retries, if it is a store.

@@ -24,7 +24,7 @@ pub mod reads;
 pub mod remote;
 pub mod requests;
 pub mod retry;
-mod ring_open;
+pub mod ring_open;
 pub mod sealed;
 pub mod ssd_file;
 pub mod stored;

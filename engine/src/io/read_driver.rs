@@ -10,7 +10,8 @@ use crate::io::objects::OpenObject;
 use crate::io::portable::Portable;
 use crate::io::reads::{Read, ReadCounters, Wait};
 use crate::io::retry::Patience;
-use crate::io::uring::{RingMode, Uring};
+use crate::io::ring_open::RingMode;
+use crate::io::uring::Uring;
 use crate::io::values::{IoDone, ObjectSlot};
 use crate::types::{Nanos, Result};
 

@@ -7,13 +7,21 @@ use io_uring::IoUring;
 use memmap2::MmapRaw;
 
 use crate::io::sys;
-use crate::io::uring::RingMode;
 use crate::limits::{
     RING_CQ_ENTRIES, RING_FILES_MAX, RING_OPEN_PAUSE_MS_MAX, RING_OPEN_PAUSE_MS_MIN,
     RING_SQ_ENTRIES, RINGS_MEMLOCK_BYTES_MIN,
 };
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Result};
+
+/// Who drives the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RingMode {
+    /// The thread that opened it and no other.
+    Owned,
+    /// One thread at a time, not always the same.
+    Inline,
+}
 
 /// Creates the ring of a shard. Blocks for a third of a second, and only where locked memory is
 /// short.

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::io::dfs::Dfs;
 use crate::io::entropy;
+use crate::io::handoff::locked;
 use crate::limits::{TRIAL_BYTES, TRIAL_NAMES, TRIAL_ROUNDS, TRIAL_STORE, TRIAL_WRITERS};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Incarnation, ObjectKind, ObjectName, Result};
@@ -184,8 +185,21 @@ pub fn pattern(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|at| (at / 7) as u8 ^ at as u8).collect()
 }
 
-/// Whether stores can commit here without a coordinator; see `Dfs::decides_races`.
-pub(crate) fn decides_races(dfs: &Dfs) -> Result<()> {
+/// Whether one of those that race for a name wins, so that stores can commit without a coordinator.
+/// What held is not tried again. Takes some requests, and blocks.
+///
+/// # Errors
+/// `Unsupported`, with what was seen, if it was refuted; `Io` if it could not be found out.
+pub fn decides_races(dfs: &Dfs) -> Result<()> {
+    let mut known = locked(dfs.decides_races());
+    if !*known {
+        try_races(dfs)?;
+        *known = true;
+    }
+    Ok(())
+}
+
+fn try_races(dfs: &Dfs) -> Result<()> {
     let scratch = Scratch::new(dfs.clone())?;
     let trials: [fn(&Scratch) -> Result<Seen>; 3] = [
         |scratch| scratch.fresh(TRIAL_NAMES),
@@ -222,10 +236,10 @@ mod tests {
         let folder = Folder::new();
         for url in [folder.url(), "memory://trials"] {
             let dfs = Dfs::open(url).unwrap();
-            dfs.decides_races().unwrap();
+            decides_races(&dfs).unwrap();
             let puts = dfs.counters().puts;
             assert!(puts > TRIAL_ROUNDS as u64 && dfs.list(TRIAL_STORE).unwrap().is_empty());
-            dfs.decides_races().unwrap();
+            decides_races(&dfs).unwrap();
             assert_eq!(dfs.counters().puts, puts, "what held is not tried again");
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a folder is left");
@@ -255,6 +269,6 @@ mod tests {
     #[test]
     fn a_dfs_that_fails_is_not_judged() {
         let dfs = Dfs::open("memory://trials-fail?fail=1").unwrap();
-        assert_eq!(dfs.decides_races().unwrap_err().kind, ErrorKind::Io);
+        assert_eq!(decides_races(&dfs).unwrap_err().kind, ErrorKind::Io);
     }
 }

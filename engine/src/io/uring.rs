@@ -24,20 +24,11 @@ use crate::io::http::ring::HttpRing;
 use crate::io::objects::{self, OpenObject, Route, Source};
 use crate::io::read_op::Op;
 use crate::io::reads::{Read, ReadCounters, Reads, Sleep, Wait};
-use crate::io::ring_open;
+use crate::io::ring_open::{self, RingMode};
 use crate::io::values::{IoDone, ObjectSlot};
 use crate::limits::{RING_DRAIN_MS_MAX, RING_READS_MAX, WAIT_READS_MAX, WAIT_SHARE};
 use crate::mem::slab::{Slab, Token};
 use crate::types::{Error, Nanos, Result};
-
-/// Who drives the ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RingMode {
-    /// The thread that opened it and no other.
-    Owned,
-    /// One thread at a time, not always the same.
-    Inline,
-}
 
 /// The ring driver of one shard. It may move between threads, but in `RingMode::Owned` only the
 /// thread that opened it may call it. It never blocks except in a turn that waits and, for a

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use crate::io::values::{JobDone, JobIo, JobRequest, JobState};
 use crate::limits::{ERRAND_META_BYTES, FRAME_BYTES_MAX};
-use crate::lsm::compact::{CompactJob, MergeOrder};
+use crate::lsm::compact::CompactJob;
 use crate::lsm::errand::{Errand, Report};
+use crate::lsm::merged::MergeOrder;
 use crate::lsm::open::OpenJob;
 use crate::lsm::output::Output;
 use crate::sst::meta::TableRef;

@@ -1,33 +1,15 @@
 //! The merge job: the newest runs of a tablet become one, or, if the oldest is among them, the
 //! tables of new tablets.
 
-use std::sync::Arc;
-
 use crate::codec::hash::hash64;
 use crate::io::values::{JobDone, JobIo, JobState};
 use crate::limits::{JOB_PIECES, JOB_READ_BYTES_MAX, JOB_READ_BYTES_MIN, PAGE_BYTES};
 use crate::lsm::fold::MergeOps;
-use crate::lsm::merged::Merged;
+use crate::lsm::merged::{MergeOrder, Merged};
 use crate::lsm::output::Output;
 use crate::sst::clears::Clears;
-use crate::sst::table::Table;
 use crate::types::key::prefix_end;
 use crate::types::{ObjectName, Result, RowRef};
-
-/// What to merge.
-#[derive(Debug)]
-pub struct MergeOrder {
-    /// Low key of the tablet.
-    pub low: Box<[u8]>,
-    /// End of the tablet.
-    pub high: Option<Box<[u8]>>,
-    /// The runs' tables, newest first.
-    pub inputs: Vec<Arc<Table>>,
-    /// True if no older run is left below.
-    pub bottom: bool,
-    /// Bytes of a piece that an input is read in.
-    pub read_bytes: usize,
-}
 
 /// Merges the runs of a tablet.
 #[derive(Debug)]

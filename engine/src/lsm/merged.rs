@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use crate::io::values::{JobIo, JobRequest, JobState};
 use crate::limits::JOB_ROWS_PER_STEP;
-use crate::lsm::compact::MergeOrder;
 use crate::lsm::fold::{Folder, MergeOps};
 use crate::lsm::heap::Heap;
 use crate::lsm::stream::{Ready, Stream};
@@ -14,6 +13,21 @@ use crate::mem::pool::Buf;
 use crate::sst::table::Table;
 use crate::types::key::{collection_prefix, head_u64};
 use crate::types::{Result, RowRef};
+
+/// What to merge.
+#[derive(Debug)]
+pub struct MergeOrder {
+    /// Low key of the tablet.
+    pub low: Box<[u8]>,
+    /// End of the tablet.
+    pub high: Option<Box<[u8]>>,
+    /// The runs' tables, newest first.
+    pub inputs: Vec<Arc<Table>>,
+    /// True if no older run is left below.
+    pub bottom: bool,
+    /// Bytes of a piece that an input is read in.
+    pub read_bytes: usize,
+}
 
 /// See the module.
 #[derive(Debug)]

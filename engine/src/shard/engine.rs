@@ -9,19 +9,17 @@ use crate::io::dfs::Dfs;
 pub use crate::io::host::credentials::Access;
 pub use crate::io::read_driver::IoKind;
 use crate::io::retry::Patience;
+use crate::io::ring_open::RingMode;
 pub use crate::io::ssd_file::SsdConfig;
-use crate::io::uring::RingMode;
 use crate::io::{clock, entropy, wire};
-use crate::limits::{
-    CLOSE_LOOK_MS, MEMORY_DEFAULT_BYTES, PATIENCE_NS_DEFAULT, SSD_MEMORY_DIVISOR,
-    STATISTICS_LOOK_US, STATISTICS_WAIT_MS,
-};
+use crate::limits::{CLOSE_LOOK_MS, MEMORY_DEFAULT_BYTES, PATIENCE_NS_DEFAULT, SSD_MEMORY_DIVISOR};
 use crate::shard::compactors::Compactors;
-use crate::shard::driver::{self, Driver, Own};
+use crate::shard::driver::{Driver, Own};
 use crate::shard::owned::OwnedShard;
 use crate::shard::page::StatisticsPage;
 use crate::shard::session::{Session, Side, unexpected};
-use crate::shard::statistics::{SCHEMA, Slot, Statistics};
+use crate::shard::source::{Source, StatisticsSource};
+use crate::shard::statistics::{Slot, Statistics};
 use crate::shard::values::{ControlOp, ControlResult, OpenStore};
 use crate::state::StateTable;
 use crate::state::request::StoreId;
@@ -205,52 +203,6 @@ pub struct Engine {
     source: StatisticsSource,
 }
 
-/// Gives the statistics of an engine, to any thread. It may outlive the engine, and then gives
-/// the last ones.
-#[derive(Clone)]
-pub struct StatisticsSource {
-    shared: Arc<Source>,
-}
-
-struct Source {
-    opened_at: Nanos,
-    budget_bytes: usize,
-    dfs: Dfs,
-    compactors: Arc<Compactors>,
-    // By shard.
-    slots: Vec<Arc<Slot>>,
-    // The shards have threads of their own, which answer at once.
-    owned: bool,
-}
-
-impl StatisticsSource {
-    /// What the engine did and holds. Shards on threads of their own are asked for it, and have a
-    /// tenth of a second to answer. An inline shard is asked too, and not waited for, since it may
-    /// be the caller's: it answers at its next turn, and until then gives what it last published,
-    /// which `age_ns` tells.
-    #[must_use]
-    pub fn statistics(&self) -> Statistics {
-        let source = &*self.shared;
-        source.slots.iter().for_each(|slot| slot.ask());
-        let deadline = clock::now() + STATISTICS_WAIT_MS * 1_000_000;
-        let asked = || source.slots.iter().any(|slot| slot.is_asked());
-        while source.owned && asked() && clock::now() < deadline {
-            std::thread::sleep(Duration::from_micros(STATISTICS_LOOK_US));
-        }
-        let now = clock::now();
-        Statistics {
-            schema: SCHEMA.to_owned(),
-            process_id: std::process::id(),
-            uptime_ns: now - source.opened_at,
-            budget_bytes: source.budget_bytes as u64,
-            shards: source.slots.iter().map(|slot| slot.read(now)).collect(),
-            dfs: source.dfs.counters(),
-            compactors: source.compactors.statistics(),
-            executors: driver::executor_counters(),
-        }
-    }
-}
-
 enum Shards {
     Owned(Vec<OwnedShard>),
     // Each until its session takes it.
@@ -339,7 +291,7 @@ impl Engine {
             slots,
             owned: config.thread == ShardThread::Owned,
         };
-        let source = StatisticsSource { shared: Arc::new(source) };
+        let source = StatisticsSource::new(source);
         let page = config.statistics_page.as_deref();
         let page = page.map(|path| StatisticsPage::start(path, source.clone())).transpose()?;
         let Config { shards: count, memory_bytes, thread, .. } = &config;
@@ -367,7 +319,7 @@ impl Engine {
             Shards::Inline(_) => Ok(()),
         };
         let left = Duration::from_nanos(deadline.saturating_sub(clock::now()));
-        let closed = ended.and(source.shared.dfs.close(left));
+        let closed = ended.and(source.dfs().close(left));
         match &closed {
             Ok(()) => log::info!("an engine is closed"),
             Err(error) => log::error!("{}", error.text),

@@ -24,32 +24,16 @@ use crate::io::doorbell::Doorbell;
 use crate::io::handoff::{Handoff, locked};
 use crate::io::read_driver::IoKind;
 use crate::io::retry::Missing;
-use crate::io::ssd_file::SsdWriter;
 use crate::io::task::{self, Listener, Runtime};
-use crate::io::values::{IoDone, IoRequest, JobIo, JobState};
-use crate::io::{OpenObject, clock, sys};
+use crate::io::values::{IoDone, IoRequest};
+use crate::io::{OpenObject, sys, trials};
 use crate::limits::{
     EXECUTOR_NICE, EXECUTOR_SILENT_NS_MAX, EXECUTOR_TIDY_NS, LANES, LINK_ORDERS_MAX,
 };
 use crate::mem::slab::Token;
-use crate::shard::compactors::Compactors;
-use crate::shard::job_run;
+use crate::shard::job_run::{self, Reach, Step, Work};
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos, ObjectName, Result};
-
-/// How a job takes its next step.
-pub type Step<J> = fn(&mut J, &mut JobIo) -> JobState;
-
-/// What the orders of a shard reach.
-#[derive(Clone, Debug)]
-pub struct Reach {
-    /// Its objects.
-    pub dfs: Dfs,
-    /// Who does its merges elsewhere.
-    pub compactors: Arc<Compactors>,
-    /// Its cache on the SSD.
-    pub cache: Option<SsdWriter>,
-}
 
 /// What a shard asks of its executor.
 #[derive(Debug)]
@@ -132,8 +116,8 @@ pub struct ExecutorCounters {
 }
 
 /// One executor thread, as others see it.
-pub(crate) struct Core<J> {
-    pub(crate) step: Step<J>,
+struct Core<J> {
+    step: Step<J>,
     // Rung for new orders and links, and by tasks that end.
     bell: Doorbell,
     // Kicked when the thread seems stuck. A descriptor of its own, which is polled whatever the
@@ -144,14 +128,10 @@ pub(crate) struct Core<J> {
     links_new: Handoff<Served<J>>,
     links: AtomicUsize,
     dead: AtomicBool,
-    heartbeat: AtomicU64,
     // Freed memory is about to be given back.
     tidies: AtomicBool,
     jobs: AtomicU64,
-    bytes_read: AtomicU64,
-    bytes_written: AtomicU64,
-    // By compactors, for merges of its jobs.
-    bytes_elsewhere: Arc<AtomicU64>,
+    work: Arc<Work>,
 }
 
 impl<J: Send + 'static> Executor<J> {
@@ -221,12 +201,7 @@ impl<J> ExecutorLink<J> {
     /// Bytes that jobs of its executors have written in all, or had compactors write.
     #[must_use]
     pub fn bytes_written(&self) -> u64 {
-        let written = |lane: &Lane<J>| {
-            let Core { bytes_written, bytes_elsewhere, .. } = &*lane.core;
-            let elsewhere = bytes_elsewhere.load(Ordering::Relaxed);
-            bytes_written.load(Ordering::Relaxed).saturating_add(elsewhere)
-        };
-        self.lanes.iter().map(written).sum()
+        self.lanes.iter().map(|lane| lane.core.work.written_anywhere()).sum()
     }
 
     /// Answers the executors owe.
@@ -275,7 +250,7 @@ impl<J> Lane<J> {
                 "the background executor ended by a failure of its own; restart the process",
             ));
         }
-        let silent = now.saturating_sub(self.core.heartbeat.load(Ordering::Relaxed));
+        let silent = now.saturating_sub(self.core.work.heartbeat());
         if self.owed > 0 && silent > EXECUTOR_SILENT_NS_MAX {
             self.core.alarm.kick();
         }
@@ -294,37 +269,17 @@ impl<J> Drop for ExecutorLink<J> {
     }
 }
 
-impl<J> Core<J> {
-    pub(crate) fn beat(&self) {
-        self.heartbeat.store(clock::now(), Ordering::Relaxed);
-    }
-
-    pub(crate) fn count_read(&self, bytes: usize) {
-        self.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    pub(crate) fn count_written(&self, bytes: usize) {
-        self.bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// What grows by the bytes that compactors write for its jobs.
-    pub(crate) fn bytes_elsewhere(&self) -> Arc<AtomicU64> {
-        self.bytes_elsewhere.clone()
-    }
-
+impl<J: Send + 'static> Core<J> {
     fn counters(&self) -> ExecutorCounters {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         ExecutorCounters {
-            jobs: get(&self.jobs),
-            read_bytes: get(&self.bytes_read),
-            written_bytes: get(&self.bytes_written),
-            heartbeat_ns: get(&self.heartbeat),
+            jobs: self.jobs.load(Ordering::Relaxed),
+            read_bytes: self.work.read_bytes(),
+            written_bytes: self.work.written_bytes(),
+            heartbeat_ns: self.work.heartbeat(),
             shards: self.links.load(Ordering::Relaxed),
         }
     }
-}
 
-impl<J: Send + 'static> Core<J> {
     fn lane(self: &Arc<Self>, doorbell: &Doorbell, reach: Reach) -> Lane<J> {
         self.links.fetch_add(1, Ordering::Relaxed);
         let (order_in, orders) = RingBuffer::new(LINK_ORDERS_MAX);
@@ -345,13 +300,11 @@ impl<J: Send + 'static> Core<J> {
             links_new: Handoff::new(),
             links: AtomicUsize::new(0),
             dead: AtomicBool::new(false),
-            heartbeat: AtomicU64::new(clock::now()),
             tidies: AtomicBool::new(false),
             jobs: AtomicU64::new(0),
-            bytes_read: AtomicU64::new(0),
-            bytes_written: AtomicU64::new(0),
-            bytes_elsewhere: Arc::default(),
+            work: Arc::default(),
         });
+        core.work.beat();
         core.always.kick();
         let (started, outcome) = mpsc::channel();
         let served = core.clone();
@@ -404,7 +357,7 @@ async fn serve<J: Send + 'static>(core: Arc<Core<J>>) {
     let pause = Rc::new(job_run::Pause::new(&core.always));
     let mut links = Vec::new();
     loop {
-        core.beat();
+        core.work.beat();
         for Served { orders, answers, reach } in core.links_new.take() {
             let link = Link {
                 core: core.clone(),
@@ -440,15 +393,16 @@ async fn watch<J>(core: Arc<Core<J>>) {
     loop {
         alarm.readable().await;
         core.alarm.drain();
-        core.beat();
+        core.work.beat();
     }
 }
 
 async fn carry_out<J: Send + 'static>(link: Rc<Link<J>>, order: Order<J>) {
     match order {
         Order::Job { token, job } => {
-            let (core, reach) = (link.core.clone(), link.reach.clone());
-            let (job, opened) = job_run::run(core, reach, link.pause.clone(), job).await;
+            let Link { core, reach, pause, .. } = &*link;
+            let way = (core.step, core.work.clone());
+            let (job, opened) = job_run::run(way, reach.clone(), pause.clone(), job).await;
             link.core.jobs.fetch_add(1, Ordering::Relaxed);
             if !link.core.tidies.swap(true, Ordering::Relaxed) {
                 task::spawn(tidy(link.core.clone()));
@@ -483,7 +437,7 @@ async fn perform(Reach { dfs, cache, .. }: &Reach, request: IoRequest) -> Option
         IoRequest::Probe { token } => {
             let probe = async || {
                 let probed = dfs.clone();
-                task::blocking(move || probed.decides_races()).await
+                task::blocking(move || trials::decides_races(&probed)).await
             };
             let result = job_run::patiently(dfs, Missing::Stays, probe).await;
             IoDone::Put { token, result }

@@ -2,13 +2,13 @@ use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::io::entropy;
 use crate::io::read_driver::ReadDriver;
 use crate::io::reads::{Read, Wait};
 use crate::io::retry::Patience;
+use crate::io::ring_open::RingMode;
 use crate::io::test_support::{Folder, name};
-use crate::io::uring::RingMode;
-use crate::io::values::{IoDone, IoRequest, JobDone, JobRequest};
+use crate::io::values::{IoDone, IoRequest, JobDone, JobIo, JobRequest, JobState};
+use crate::io::{clock, entropy};
 use crate::limits::PAGE_BYTES;
 use crate::mem::pool::Buf;
 use crate::mem::pool::Pool;

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 
 use tokio::sync::Semaphore;
@@ -15,24 +16,83 @@ use crate::io::bulk::{self, ObjectReader, ObjectWriter};
 use crate::io::dfs::Dfs;
 use crate::io::doorbell::Doorbell;
 use crate::io::retry::{self, Failures, Missing};
+use crate::io::ssd_file::SsdWriter;
 use crate::io::task::{self, Listener};
 use crate::io::values::{JobDone, JobIo, JobRequest, JobState};
 use crate::io::{OpenObject, clock};
 use crate::limits::{JOB_APPENDS_MAX, JOB_SLICE_NS, RETRY_LOOK_NS};
 use crate::mem::pool::Buf;
-use crate::shard::executor::{Core, Reach};
+use crate::shard::compactors::Compactors;
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Nanos, ObjectName, Result};
 
+/// How a job takes its next step.
+pub type Step<J> = fn(&mut J, &mut JobIo) -> JobState;
+
+/// What the orders of a shard reach.
+#[derive(Clone, Debug)]
+pub struct Reach {
+    /// Its objects.
+    pub dfs: Dfs,
+    /// Who does its merges elsewhere.
+    pub compactors: Arc<Compactors>,
+    /// Its cache on the SSD.
+    pub cache: Option<SsdWriter>,
+}
+
+/// What the jobs of one executor did, as others see it.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    heartbeat: AtomicU64,
+    read_bytes: AtomicU64,
+    written_bytes: AtomicU64,
+    // By compactors, for its merges.
+    elsewhere_bytes: Arc<AtomicU64>,
+}
+
+impl Work {
+    /// The executor lives.
+    pub(crate) fn beat(&self) {
+        self.heartbeat.store(clock::now(), Ordering::Relaxed);
+    }
+
+    /// When it last lived, on the process's clock.
+    pub(crate) fn heartbeat(&self) -> Nanos {
+        self.heartbeat.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn read_bytes(&self) -> u64 {
+        self.read_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.written_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that its jobs wrote, or had compactors write.
+    pub(crate) fn written_anywhere(&self) -> u64 {
+        let elsewhere = self.elsewhere_bytes.load(Ordering::Relaxed);
+        self.written_bytes().saturating_add(elsewhere)
+    }
+
+    fn count_read(&self, bytes: usize) {
+        self.read_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn count_written(&self, bytes: usize) {
+        self.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
 /// Runs a job to its end: the job, unless it broke, and the objects it sealed or opened.
-pub(crate) async fn run<J: 'static>(
-    core: Arc<Core<J>>,
+pub(crate) async fn run<J>(
+    (step, work): (Step<J>, Arc<Work>),
     reach: Reach,
     pause: Rc<Pause>,
     mut job: J,
 ) -> (Result<J>, Vec<(ObjectName, OpenObject)>) {
     let io = Rc::new(Io {
-        core: core.clone(),
+        work,
         reach,
         readers: RefCell::default(),
         opened: RefCell::default(),
@@ -41,7 +101,7 @@ pub(crate) async fn run<J: 'static>(
         owed: Cell::new(0),
     });
     let mut writers = HashMap::new();
-    let outcome = steps(&core, &io, &mut writers, &pause, &mut job).await;
+    let outcome = steps(step, &io, &mut writers, &pause, &mut job).await;
     // Requests that a broken job left behind still use its objects.
     while io.owed.get() > 0 {
         drop(io.some_answers().await);
@@ -66,9 +126,9 @@ pub(crate) async fn run<J: 'static>(
 
 type Writers = HashMap<ObjectName, UnboundedSender<Write>>;
 
-async fn steps<J: 'static>(
-    core: &Core<J>,
-    io: &Rc<Io<J>>,
+async fn steps<J>(
+    step: Step<J>,
+    io: &Rc<Io>,
     writers: &mut Writers,
     pause: &Pause,
     job: &mut J,
@@ -76,8 +136,8 @@ async fn steps<J: 'static>(
     let mut mailbox = JobIo::default();
     let mut slice_start = clock::now();
     loop {
-        let stepped = catch_unwind(AssertUnwindSafe(|| (core.step)(job, &mut mailbox)));
-        core.beat();
+        let stepped = catch_unwind(AssertUnwindSafe(|| step(job, &mut mailbox)));
+        io.work.beat();
         let state = stepped.map_err(|panic| broken(&panic_text(&*panic)))?;
         for request in mailbox.requests.drain(..) {
             io.ask(writers, request);
@@ -181,8 +241,8 @@ impl Pause {
 
 /// A job's open objects and its answers. Shared with the tasks that do its I/O, all on one
 /// thread.
-struct Io<J> {
-    core: Arc<Core<J>>,
+struct Io {
+    work: Arc<Work>,
     reach: Reach,
     readers: RefCell<HashMap<ObjectName, Rc<ObjectReader>>>,
     opened: RefCell<Vec<(ObjectName, OpenObject)>>,
@@ -235,7 +295,7 @@ fn sealed(object: ObjectName) -> Error {
     Error::invalid(format!("{object} is sealed already"))
 }
 
-impl<J: 'static> Io<J> {
+impl Io {
     /// Starts a request.
     fn ask(self: &Rc<Self>, writers: &mut Writers, request: JobRequest) {
         self.owed.set(self.owed.get() + 1);
@@ -262,7 +322,7 @@ impl<J: 'static> Io<J> {
             JobRequest::Errand { errand, bytes } => {
                 let io = self.clone();
                 let send = async move {
-                    let moved = io.core.bytes_elsewhere();
+                    let moved = io.work.elsewhere_bytes.clone();
                     let result = io.reach.compactors.send(errand, bytes, moved).await;
                     io.answer(JobDone::Errand { result });
                 };
@@ -321,7 +381,7 @@ impl<J: 'static> Io<J> {
             }
         };
         reader.read(offset, out).await?;
-        self.core.count_read(out.len());
+        self.work.count_read(out.len());
         Ok(())
     }
 
@@ -403,7 +463,7 @@ impl<J: 'static> Io<J> {
         };
         let result = written.await;
         match &result {
-            Ok(()) => self.core.count_written(bytes.len()),
+            Ok(()) => self.work.count_written(bytes.len()),
             Err(error) => {
                 // What fails behind the first fails because of it.
                 failure.borrow_mut().get_or_insert_with(|| error.clone());

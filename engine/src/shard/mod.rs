@@ -18,7 +18,7 @@ pub mod engine;
 #[expect(clippy::disallowed_methods, reason = "an executor is a thread with a heartbeat")]
 pub mod executor;
 #[expect(clippy::disallowed_methods, reason = "a job is timed by its slice")]
-mod job_run;
+pub mod job_run;
 mod opening;
 #[expect(clippy::disallowed_methods, reason = "an owned shard is a thread that spins and parks")]
 mod owned;
@@ -31,6 +31,8 @@ mod serve;
 pub mod session;
 #[expect(clippy::module_inception, reason = "the file of the machine itself")]
 mod shard;
+#[expect(clippy::disallowed_methods, reason = "who asks shards waits a while")]
+pub mod source;
 mod stalled;
 pub mod statistics;
 mod store;

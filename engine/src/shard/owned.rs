@@ -15,12 +15,11 @@ use crate::io::doorbell::Doorbell;
 use crate::io::handoff::{Handoff, locked};
 use crate::io::read_driver::IoKind;
 use crate::io::reads::Wait;
+use crate::io::ring_open::RingMode;
 use crate::io::sys;
-use crate::io::uring::RingMode;
 use crate::io::vacancy::Vacancy;
 use crate::limits::{ANSWERS_TOLD_BYTES, SESSION_RING_SLOTS, SHARD_SPIN_NS};
 use crate::shard::driver::{Driver, Own};
-use crate::shard::session::take_completions;
 use crate::shard::statistics::Slot;
 use crate::shard::values::{Control, ControlDone, ControlOp, ControlResult, Inbox};
 use crate::state::request::{Batch, Completions};
@@ -285,7 +284,7 @@ impl Remote {
             match answer {
                 FromShard::Completions(mut done) => {
                     self.taken += done.bytes.len();
-                    take_completions(completions, &mut done);
+                    completions.append(&mut done);
                 }
                 FromShard::Control(done) => controls.push_back(done),
                 FromShard::Spare(batch) => spare.push(batch),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::io::page::Page;
 use crate::io::sys;
 use crate::limits::{EXECUTOR_NICE, STATISTICS_PAGE_MS};
-use crate::shard::engine::StatisticsSource;
+use crate::shard::source::StatisticsSource;
 use crate::shard::statistics::SCHEMA;
 use crate::types::Result;
 

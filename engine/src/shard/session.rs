@@ -209,7 +209,7 @@ impl Session {
                     self.spare.push(batch);
                 }
                 if let Some(done) = driver.outbox.completions.first_mut() {
-                    take_completions(&mut self.completions, done);
+                    self.completions.append(done);
                 }
                 self.controls.extend(driver.outbox.controls.drain(..));
             }
@@ -308,25 +308,6 @@ impl Session {
             }
         };
         Ok(slot.read(clock::now()))
-    }
-}
-
-/// Moves completions over; swaps where the target is empty.
-pub(super) fn take_completions(into: &mut Completions, from: &mut Completions) {
-    if into.items.is_empty() {
-        std::mem::swap(into, from);
-        from.clear();
-        return;
-    }
-    let (bytes, errors) = (into.bytes.len() as u32, into.errors.len() as u32);
-    into.bytes.append(&mut from.bytes);
-    into.errors.append(&mut from.errors);
-    for mut item in from.items.drain(..) {
-        item.value.at += bytes;
-        if let crate::state::request::Status::Failed { index } = &mut item.status {
-            *index += errors;
-        }
-        into.items.push(item);
     }
 }
 

@@ -13,11 +13,12 @@ use crate::limits::{
     FILTER_BITS_LAST, FILTER_BITS_UPPER, FLUSH_SILENT_DIVISOR, OPEN_UNASKED_NS, RUNS_MAX, RUNS_PACE,
 };
 use crate::lsm::away::MergeJob;
-use crate::lsm::compact::{CompactJob, MergeOrder, read_bytes};
+use crate::lsm::compact::{CompactJob, read_bytes};
 use crate::lsm::errand::Errand;
 use crate::lsm::flush::FlushJob;
 use crate::lsm::fold::MergeOps;
 use crate::lsm::job::{Left, Unfinished};
+use crate::lsm::merged::MergeOrder;
 use crate::lsm::output::Output;
 use crate::lsm::pick::{self, Choice};
 use crate::lsm::rows::{Found, FrozenRows, Rows};

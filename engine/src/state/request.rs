@@ -161,6 +161,25 @@ impl Completions {
         self.errors.clear();
     }
 
+    /// Moves all completions of `from` behind these; swaps where there are none.
+    pub fn append(&mut self, from: &mut Self) {
+        if self.items.is_empty() {
+            std::mem::swap(self, from);
+            from.clear();
+            return;
+        }
+        let (bytes, errors) = (self.bytes.len() as u32, self.errors.len() as u32);
+        self.bytes.append(&mut from.bytes);
+        self.errors.append(&mut from.errors);
+        for mut item in from.items.drain(..) {
+            item.value.at += bytes;
+            if let Status::Failed { index } = &mut item.status {
+                *index += errors;
+            }
+            self.items.push(item);
+        }
+    }
+
     /// The bytes of a completion.
     #[inline]
     #[must_use]

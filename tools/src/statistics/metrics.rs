@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::{Result, anyhow};
-use aquifer::shard::engine::StatisticsSource;
+use aquifer::shard::source::StatisticsSource;
 use serde::{Deserialize, Serialize};
 use tiny_http::{Header, Method, Request, Response};
 
