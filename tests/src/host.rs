@@ -1,6 +1,6 @@
 //! A host of the real engine with one store of one state, for tests of what lies below.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aquifer::limits::MEMORY_MIN_BYTES;
 use aquifer::shard::engine::{Config, Engine, StoreConfig};
@@ -14,8 +14,21 @@ use crate::io_mode;
 
 /// Key groups of the store.
 pub const KEY_GROUPS: u32 = 16;
-/// An answer takes a millisecond: who waits for this long waits for ever.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+/// An answer takes a millisecond, and seconds on a disk that others fill: who waits for this long
+/// waits for ever.
+pub const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Looks every now and then whether something holds.
+///
+/// # Panics
+/// If it does not within `PATIENCE`.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < PATIENCE, "it never came to pass that {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
 
 /// An engine as small as they come, over the way to the disk that is tested.
 #[must_use]

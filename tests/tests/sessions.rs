@@ -8,6 +8,7 @@ use aquifer::shard::values::{ControlOp, ControlResult};
 use aquifer::state::request::{Batch, Completions, Status, StoreId};
 use aquifer::state::{Key, StateKind, StateTable, Target};
 use aquifer::types::error::ErrorKind;
+use aquifer_tests::host::wait_until;
 
 const KEY_GROUPS: u32 = 16;
 const THREADS: [ShardThread; 2] = [ShardThread::Owned, ShardThread::Inline];
@@ -200,15 +201,9 @@ fn a_store_whose_opening_nobody_took_is_closed_when_its_session_leaves() {
     let (engine, mut session) = open("untaken", ShardThread::Owned);
     session.start_control(opening(StoreConfig::new(1, KEY_GROUPS)).unwrap()).unwrap();
     let stores = || engine.statistics().shards[0].stores.len();
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while stores() == 0 && std::time::Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_until("it is open", || stores() == 1);
     drop(session);
-    while stores() > 0 && std::time::Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    assert_eq!(stores(), 0);
+    wait_until("it is closed", || stores() == 0);
 }
 
 #[test]
@@ -221,14 +216,11 @@ fn a_store_that_opens_after_its_session_left_is_closed() {
     let handle = stays.checkpoint(store).unwrap();
     stays.run_control(ControlOp::Close(store)).unwrap();
     let config = StoreConfig { handles: vec![handle.clone()], ..StoreConfig::new(1, KEY_GROUPS) };
+    let gets = engine.statistics().dfs.gets;
     leaves.start_control(opening(config).unwrap()).unwrap();
     drop(leaves);
-    // It loads the same manifest, so it ends behind the restore.
+    // What begins behind that ends behind the opening.
+    wait_until("the manifest is there", || engine.statistics().dfs.gets > gets);
     stays.run_control(ControlOp::List(handle)).unwrap();
-    let stores = || engine.statistics().shards[0].stores.len();
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while stores() > 0 && std::time::Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    assert_eq!(stores(), 0);
+    wait_until("it is closed", || engine.statistics().shards[0].stores.is_empty());
 }

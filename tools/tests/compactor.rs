@@ -16,12 +16,14 @@ use aquifer::io::wire::Wire;
 use aquifer::limits::{COMPACTOR_GREETING_MS, COMPACTOR_SILENT_MS, MEMORY_MIN_BYTES};
 use aquifer::lsm::errand::{Errand, Report};
 use aquifer::shard::compactors::CompactorStatistics;
-use aquifer::shard::engine::{Config, Engine, IoMode, StoreConfig};
+use aquifer::shard::engine::{Config, Engine, StoreConfig};
 use aquifer::shard::session::Session;
 use aquifer::shard::values::ControlOp;
 use aquifer::sst::TableRef;
 use aquifer::state::request::{Batch, Completions, Status, StoreId};
 use aquifer::state::{Key, StateKind, StateTable, Target, ValueState};
+use aquifer_tests::host::{PATIENCE, wait_until};
+use aquifer_tests::io_mode;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -32,8 +34,6 @@ const KEYS: u64 = 6_000;
 const VALUE_BYTES: usize = 256;
 /// Rounds after which merges have run: each flushes a table, and nine of them are merged.
 const ROUNDS: u64 = 24;
-/// Disks that others fill take their time.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A folder for the DFS, the secret and the logs.
 struct Place {
@@ -103,22 +103,6 @@ impl Place {
             }
         }
         files
-    }
-}
-
-fn io_mode() -> IoMode {
-    match std::env::var("AQUIFER_IO").as_deref() {
-        Ok("portable") => IoMode::Portable,
-        Ok("uring") => IoMode::Uring,
-        _ => IoMode::Auto,
-    }
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !holds() {
-        assert!(started.elapsed() < PATIENCE, "it never came to pass that {what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
