@@ -153,6 +153,7 @@ fn commands_do_in_a_store_what_they_do_in_a_folder() {
 
     let whole = place.answer(0, &["verify", "last", "--dfs", &url, "--deep"]);
     assert_eq!(whole["checkpoint_1"]["result"], "whole", "{whole}");
+    is_read_twice(&place, &server.address);
     let shown = place.answer(0, &["inspect", "last", "--dfs", &url]);
     let manifest = &shown["handle_1"]["manifest"];
     assert_eq!(shown["handle_1"]["checksum"], "holds", "{shown}");
@@ -199,6 +200,26 @@ fn a_compactor_on_another_root_gives_merges_back_at_once() {
     let remedy = |line: &&String| line.contains("is the root of its --dfs that of the engine?");
     let why = said.iter().find(remedy).unwrap_or_else(|| panic!("{said:?}"));
     assert!(why.contains("failed 1 times"), "it was not waited for: {why}");
+}
+
+/// What comes other than it is, once, is no damage: of any read of a verification.
+fn is_read_twice(place: &Place, address: &str) {
+    let proxy = Proxy::new(address, 1);
+    let url = place.1.url(&proxy.endpoint(), BUCKET);
+    let is_whole = || {
+        let whole = place.answer(0, &["verify", "last", "--dfs", &url, "--deep"]);
+        assert_eq!(whole["checkpoint_1"]["result"], "whole", "{whole}");
+    };
+    is_whole();
+    let gets = proxy.counts().requests_of("GET");
+    for skip in 0..gets {
+        let fault = Fault::WrongRange { shift: 64, honest: false };
+        proxy.rule(Rule::new(fault).method("GET").skip(skip).times(1));
+        is_whole();
+        proxy.clear();
+    }
+    let met = proxy.counts().faults_of("wrong range");
+    assert!(gets > 3 && met == gets, "{met} of {gets}: manifest, resident parts, units");
 }
 
 /// Scrubs with the last checkpoint alone: what only others need goes, once it is old enough.

@@ -89,6 +89,16 @@ impl Checked {
         }
     }
 
+    fn is_whole(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    fn join(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.left_off += other.left_off;
+        other.faults.into_iter().for_each(|fault| self.add(fault));
+    }
+
     fn error(&mut self, object: impl ToString, offset: Option<u64>, error: &Error) {
         let (kind, what) = (Kind::of(error), error.text.to_string());
         self.add(Fault { kind, object: object.to_string(), offset, what });
@@ -126,7 +136,8 @@ impl Checker {
             }
         };
         checked.manifest = Some(handle.manifest.to_string());
-        match self.root.manifest(&handle) {
+        let read = || self.root.manifest(&handle);
+        match read().or_else(|error| if is_damage(&error) { read() } else { Err(error) }) {
             Ok(manifest) => self.tables(&handle.manifest, &manifest, &mut checked),
             Err(error) => checked.error(handle.manifest, None, &error),
         }
@@ -146,9 +157,18 @@ impl Checker {
         self.bar.set_length(self.bar.position() + todo);
         for (number, table_ref) in (0..).zip(&manifest.tables) {
             let begun = self.bar.position();
-            let rules = Rules::new(manifest, &states, number);
-            if !self.whole.contains(table_ref) && self.table(table_ref, rules, checked) {
-                self.whole.insert(*table_ref);
+            let look = || self.table(table_ref, Rules::new(manifest, &states, number));
+            if !self.whole.contains(table_ref) {
+                let mut found = look();
+                if found.faults.iter().any(|fault| fault.kind != Kind::Unreadable) {
+                    // What stands between here and a store may have answered something else.
+                    self.bar.set_position(begun);
+                    found = look();
+                }
+                if found.is_whole() {
+                    self.whole.insert(*table_ref);
+                }
+                checked.join(found);
             }
             self.bar.set_position(begun + self.cost(table_ref));
         }
@@ -159,26 +179,25 @@ impl Checker {
         if self.deep { table.file_bytes } else { u64::from(table.meta_len) + PAGE_BYTES as u64 }
     }
 
-    /// Whether a table is whole.
-    fn table(&self, table_ref: &TableRef, rules: Rules<'_>, checked: &mut Checked) -> bool {
-        let name = &table_ref.name;
-        let before = checked.faults.len() as u64 + checked.left_off;
+    /// What is wrong with a table, and its rows.
+    fn table(&self, table_ref: &TableRef, rules: Rules<'_>) -> Checked {
+        let (name, mut checked) = (&table_ref.name, Checked::default());
         let (object, table) = match self.resident(table_ref) {
             Ok(opened) => opened,
             Err((offset, error)) => {
                 checked.error(name, offset, &error);
-                return false;
+                return checked;
             }
         };
         if self.deep {
             let begun = self.bar.position();
-            let mut look = Look { name, rules, bar: &self.bar, begun, checked: &mut *checked };
+            let mut look = Look { name, rules, bar: &self.bar, begun, checked: &mut checked };
             match walk(&object, &table, &mut look) {
                 Ok(tally) => checked.rows += tally.rows,
                 Err(error) => checked.error(name, None, &error),
             }
         }
-        checked.faults.len() as u64 + checked.left_off == before
+        checked
     }
 
     /// The ends of a table: its length, its footer, its resident part.
