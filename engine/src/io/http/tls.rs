@@ -1,7 +1,7 @@
 //! TLS of a connection, as buffers: what arrived goes in, what is to be sent and what was sent to
 //! us come out.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -13,22 +13,33 @@ use crate::limits::{HTTP_HEAD_ROOM_BYTES, TLS_OVERHEAD_BYTES, TLS_RECORD_BYTES_M
 use crate::types::error::ErrorKind;
 use crate::types::{Error, Result};
 
-/// Whom the system trusts, or else those whom the environment of this process names. What cannot be
-/// read of that is logged, once: trust of the others may be enough.
+/// Whom the system trusts, or else those whom the environment of this process names.
 pub(crate) fn system_roots() -> RootCertStore {
-    static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
-    let load = || {
-        let system = rustls_native_certs::load_native_certs();
-        for error in &system.errors {
+    system().0.clone()
+}
+
+/// Logs, once, what could not be read of these: trust of the others may be enough.
+pub(crate) fn tell_untrusted() {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        let (roots, errors) = system();
+        let none = roots.is_empty().then(|| "there are none".to_owned());
+        for what in errors.iter().chain(&none) {
             log::warn!(
-                "trusted certificates, of the system or of SSL_CERT_FILE and SSL_CERT_DIR: {error}"
+                "trusted certificates, of the system or of SSL_CERT_FILE and SSL_CERT_DIR: {what}"
             );
         }
+    });
+}
+
+fn system() -> &'static (RootCertStore, Vec<String>) {
+    static SYSTEM: OnceLock<(RootCertStore, Vec<String>)> = OnceLock::new();
+    SYSTEM.get_or_init(|| {
+        let system = rustls_native_certs::load_native_certs();
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(system.certs);
-        roots
-    };
-    ROOTS.get_or_init(load).clone()
+        (roots, system.errors.iter().map(ToString::to_string).collect())
+    })
 }
 
 /// Whom a shard trusts: made once, shared by all endpoints, so that connections can resume what

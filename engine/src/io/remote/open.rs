@@ -12,6 +12,7 @@ use reqsign_aws_v4::Credential as AwsCredential;
 use reqsign_core::{Context, ProvideCredential, ProvideCredentialChain};
 
 use crate::io::host::credentials::Given;
+use crate::io::http::tls::tell_untrusted;
 use crate::io::remote::error::plain;
 use crate::io::remote::place::{Credentials, RemotePlace, Scheme};
 use crate::io::remote::transport::{PARTS_FOLDER, Traffic, Transport};
@@ -45,6 +46,9 @@ pub(super) fn operators(
         let cause = plain(e.message());
         Error::invalid(format!("DFS url {}: {cause}{}", place.label(), remedy(place)))
     })?;
+    if place.speaks_at().is_none_or(|at| at.starts_with("https:")) {
+        tell_untrusted();
+    }
     let elsewhere = place.scheme == Scheme::WebHdfs;
     let transport = Transport::new(elsewhere, traffic.clone(), refused.clone())?;
     let parts = transport.of_parts();
