@@ -56,6 +56,26 @@ fn options_let_in(kind: Kind) -> Option<String> {
 }
 
 #[test]
+fn a_bucket_that_is_not_there_is_told_from_one_that_holds_nothing() {
+    for kind in servers::KINDS {
+        let Some(server) = servers::told(servers::shared(kind)) else { continue };
+        server.create_bucket("holds-nothing");
+        let list = |bucket| {
+            let access = Access::Given(kind.given(kind.credentials()));
+            let url = kind.url(&server.endpoint(), bucket);
+            patiently(|| Dfs::open_as(&url, &access)?.list(1)).map(|found| found.len())
+        };
+        assert_eq!(list("holds-nothing").unwrap(), 0, "{kind:?}");
+        match list("is-not-there") {
+            // A folder as any other.
+            Ok(0) if kind == Kind::Hdfs => {}
+            Err(error) => assert!(error.text.contains("bucket"), "{kind:?}: {error}"),
+            other => panic!("{kind:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn options_alone_let_an_engine_into_google_cloud_storage() {
     options_let_in(Kind::FakeGcs);
 }

@@ -2,8 +2,8 @@
 //! targets of requests can be signed, and some stores repeat them.
 
 use crate::limits::REMOTE_ERROR_CHARS_MAX;
+use crate::types::Error;
 use crate::types::error::ErrorKind;
-use crate::types::{Error, ObjectName};
 
 /// What the client says where it has nothing to sign with.
 const NO_CREDENTIALS: &str = "failed to load signing credential";
@@ -16,13 +16,13 @@ const NO_TLS: &str = "InvalidContentType";
 pub(super) struct Failed<'a> {
     pub(super) operation: &'static str,
     pub(super) label: &'a str,
-    pub(super) name: ObjectName,
+    pub(super) path: String,
 }
 
 impl Failed<'_> {
     /// The error for what the client says.
     pub(super) fn error(&self, error: &opendal::Error) -> Error {
-        let Self { operation, label, name } = self;
+        let Self { operation, label, path } = self;
         let mut cause = error.message().to_owned();
         let mut source = std::error::Error::source(error);
         while let Some(deeper) = source {
@@ -33,6 +33,11 @@ impl Failed<'_> {
         // The parts of an upload may be missing, after a reply that was lost: it begins anew.
         if kind == ErrorKind::MissingObject && ["create", "put", "write"].contains(operation) {
             kind = ErrorKind::Io;
+        }
+        let missing = matches!(kind, ErrorKind::MissingObject | ErrorKind::Invalid);
+        if missing && *operation == "list" {
+            remedy = "; a folder that is not there is listed as empty: see that the bucket or \
+                      container is there";
         }
         if cause.contains(NO_CREDENTIALS) {
             remedy = "; none were found, or half of a pair: give the host's, or set those of the \
@@ -48,21 +53,21 @@ impl Failed<'_> {
             none if none.is_empty() => format!("{:?}", error.kind()),
             cause => cause,
         };
-        Error::new(kind, format!("{operation} of {label}{name}: {cause}{remedy}"))
+        Error::new(kind, format!("{operation} of {label}{path}: {cause}{remedy}"))
     }
 
     /// The error for an answer that makes no sense; it may be another one next time.
     pub(super) fn answered(&self, what: impl std::fmt::Display) -> Error {
-        let Self { operation, label, name } = self;
+        let Self { operation, label, path } = self;
         Error::new(
             ErrorKind::Io,
-            format!("{operation} of {label}{name}: the store answered {what}"),
+            format!("{operation} of {label}{path}: the store answered {what}"),
         )
     }
 }
 
 /// The class of a client's error, and what may help.
-pub(super) fn class(kind: opendal::ErrorKind) -> (ErrorKind, &'static str) {
+fn class(kind: opendal::ErrorKind) -> (ErrorKind, &'static str) {
     use opendal::ErrorKind as Kind;
     match kind {
         Kind::NotFound => (ErrorKind::MissingObject, ""),

@@ -53,7 +53,7 @@ fn urls_of_every_store_lose_what_lets_one_in() {
 #[test]
 fn who_has_no_credentials_is_told_which() {
     let name = crate::io::test_support::name(1);
-    let failed = Failed { operation: "put", label: "s3://b/", name };
+    let failed = Failed { operation: "put", label: "s3://b/", path: name.to_string() };
     let said = opendal::Error::new(opendal::ErrorKind::Unexpected, "signing http request")
         .set_source(std::io::Error::other("failed to load signing credential"));
     let error = failed.error(&said);
@@ -71,7 +71,7 @@ fn who_does_not_agree_about_tls_is_told_what_to_change() {
         let refused = opendal::Error::new(opendal::ErrorKind::Unexpected, "send http request")
             .set_source(std::io::Error::other(cause));
         let name = crate::io::test_support::name(1);
-        let failed = Failed { operation: "read", label: "s3://b/", name };
+        let failed = Failed { operation: "read", label: "s3://b/", path: name.to_string() };
         let error = failed.error(&refused);
         assert!(error.text.contains(cause) && error.text.contains(remedy), "{error}");
     }
@@ -81,11 +81,18 @@ fn who_does_not_agree_about_tls_is_told_what_to_change() {
 fn what_is_written_is_never_missing() {
     let name = crate::io::test_support::name(1);
     let kind = |operation| {
-        let failed = Failed { operation, label: "s3://b/", name };
+        let failed = Failed { operation, label: "s3://b/", path: name.to_string() };
         failed.error(&opendal::Error::new(opendal::ErrorKind::NotFound, "NoSuchUpload")).kind
     };
     assert_eq!(["put", "write", "create"].map(kind), [ErrorKind::Io; 3]);
     assert_eq!(["load", "read", "stat"].map(kind), [ErrorKind::MissingObject; 3]);
+}
+
+#[test]
+fn a_list_without_a_bucket_says_what_to_look_for() {
+    let failed = Failed { operation: "list", label: "gs://b/", path: "1/".to_owned() };
+    let error = failed.error(&opendal::Error::new(opendal::ErrorKind::NotFound, ""));
+    assert!(error.text.starts_with("list of gs://b/1/: ") && error.text.contains("bucket or"));
 }
 
 #[test]

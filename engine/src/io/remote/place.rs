@@ -120,9 +120,14 @@ impl RemotePlace {
             Scheme::Abfs => ("a container", "prefix"),
             Scheme::S3 | Scheme::Gs => ("a bucket", "prefix"),
         };
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:[]".contains(c);
+        // A host has a port, or is an address of IPv6.
+        let more = if matches!(scheme, Scheme::WebHdfs | Scheme::Host) { "-_.:[]" } else { "-_." };
+        let allowed = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
         if !bucket.chars().all(allowed) {
             return Err(wrong(&format!("{place} is of letters, digits, - _ and .")));
+        }
+        if !account.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+            return Err(wrong("an account is of letters and digits"));
         }
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.~/=+@,".contains(c);
         if !prefix.chars().all(plain) {
@@ -175,7 +180,10 @@ impl RemotePlace {
         let owned = || Some(value.to_owned());
         match name {
             "endpoint" => self.endpoint = Some(endpoint(value).map_err(wrong)?),
-            "region" => self.region = owned(),
+            "region" if value.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') => {
+                self.region = owned();
+            }
+            "region" => return Err(wrong("is of letters, digits and -")),
             "user" => self.user = owned(),
             "plaintext" if value == "allowed" => self.plaintext = true,
             "plaintext" => return Err(wrong("is allowed, or left out")),
@@ -240,7 +248,7 @@ pub(super) fn is_loopback(endpoint: &str) -> bool {
 fn endpoint(value: &str) -> std::result::Result<String, &'static str> {
     let (scheme, rest) = value.split_once("://").unwrap_or(("", value));
     let host = rest.split('/').next().unwrap_or_default();
-    if host.contains('@') {
+    if host.contains(['@', '%']) {
         return Err("holds a user name; credentials belong into the environment");
     }
     let known = scheme == "http" || scheme == "https";

@@ -36,6 +36,8 @@ fn what_is_no_root_is_refused_and_not_repeated() {
         ("host://b/../x", "a path goes down only"),
         ("host://b c", "the name of a file system is of letters, digits"),
         ("s3://b\r\n/x", "letters, digits"),
+        ("abfs://c:hunter2@acc/x", "a container is of letters, digits"),
+        ("abfs://c@acc:hunter2/x", "an account is of letters and digits"),
     ] {
         let error = parse(url).unwrap_err();
         assert!(error.text.contains(text) && !error.text.contains("hunter2"), "{url}: {error}");
@@ -57,6 +59,8 @@ fn parameters_are_those_of_the_store() {
         ("endpoint", "http://"),
         ("endpoint", "http://a?b=c"),
         ("endpoint", "http://me:hunter2@a"),
+        ("endpoint", "http://me:hunter2%40a"),
+        ("region", "eu&secret=hunter2"),
         ("credentials", "mine"),
         ("checksum", "md5"),
     ] {

@@ -11,14 +11,14 @@ use tokio::sync::Semaphore;
 use crate::io::budget::Budget;
 use crate::io::host::credentials::Access;
 use crate::io::remote::clients::{Client, Clients};
-use crate::io::remote::error::{self, Failed};
+use crate::io::remote::error::Failed;
 use crate::io::remote::hedge::Hedge;
 use crate::io::remote::place::{RemotePlace, Scheme};
 use crate::io::remote::transport::{PARTS_FOLDER, Traffic};
 use crate::io::requests::RequestCounts;
 use crate::io::stored::{self, DraftFile, Listed, check_size};
 use crate::limits::{REMOTE_READS_MAX, REMOTE_TARGET_ABFS_S, REMOTE_TARGET_S};
-use crate::types::{Error, ObjectName, Result};
+use crate::types::{ObjectName, Result};
 
 /// See the module.
 #[derive(Debug)]
@@ -55,8 +55,8 @@ impl Store {
         self.clients.close(patience)
     }
 
-    pub(super) fn failed(&self, operation: &'static str, name: &ObjectName) -> Failed<'_> {
-        Failed { operation, label: &self.label, name: *name }
+    pub(super) fn failed(&self, operation: &'static str, path: &impl ToString) -> Failed<'_> {
+        Failed { operation, label: &self.label, path: path.to_string() }
     }
 
     /// Who speaks to it at the moment.
@@ -119,21 +119,16 @@ impl Store {
     /// Deletes such a file.
     pub(super) async fn delete_draft(&self, path: &str) -> Result<()> {
         let deleted = self.client().await?.operator.delete(path).await;
-        deleted.map_err(|e| self.failed_at("deleting", path, &e))
+        deleted.map_err(|e| self.failed("delete", &path).error(&e))
     }
 
     /// All that lies in a folder, which need not be there.
     async fn entries(&self, folder: &str) -> Result<Vec<opendal::Entry>> {
         match self.client().await?.operator.list_with(folder).recursive(true).await {
-            Err(e) if e.kind() == opendal::ErrorKind::NotFound => Ok(Vec::new()),
-            found => found.map_err(|e| self.failed_at("listing", folder, &e)),
+            // Elsewhere it is the bucket that is not there.
+            Err(e) if self.folders && e.kind() == opendal::ErrorKind::NotFound => Ok(Vec::new()),
+            found => found.map_err(|e| self.failed("list", &folder).error(&e)),
         }
-    }
-
-    fn failed_at(&self, operation: &str, path: &str, error: &opendal::Error) -> Error {
-        let (kind, remedy) = error::class(error.kind());
-        let (label, cause) = (&self.label, error::plain(error.message()));
-        Error::new(kind, format!("{operation} {label}{path}: {cause}{remedy}"))
     }
 
     /// Reads a whole object of at most `bytes_max`.
