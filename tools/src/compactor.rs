@@ -11,6 +11,7 @@ use clap::Args as ClapArgs;
 use serde::{Deserialize, Serialize};
 
 use crate::io::Io;
+use crate::objects::Root;
 use crate::units::{count_in, parse_size};
 
 const EXAMPLES: &str = "\
@@ -66,6 +67,8 @@ pub fn compactor(args: &Args) -> Result<()> {
     }
     config.secret_file.clone_from(&args.secret_file);
     config.io = args.io.into();
+    // Not to make the folder of a file system that is not mounted.
+    Root::of_url(&config.dfs)?;
     let compactor = Compactor::start(&config)?;
     eprintln!(
         "compactor on {}: {} merges at once, state on {}",

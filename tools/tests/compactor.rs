@@ -44,6 +44,7 @@ impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("secret"), SECRET).unwrap();
+        fs::create_dir(folder.path().join("dfs")).unwrap();
         Self { folder }
     }
 

@@ -199,7 +199,7 @@ fn a_compactor_on_another_root_gives_merges_back_at_once() {
     let said = said::lines();
     let remedy = |line: &&String| line.contains("is the root of its --dfs that of the engine?");
     let why = said.iter().find(remedy).unwrap_or_else(|| panic!("{said:?}"));
-    assert!(why.contains("failed 1 times"), "it was not waited for: {why}");
+    assert!(!why.contains("it failed"), "it was not waited for: {why}");
 }
 
 /// What comes other than it is, once, is no damage: of any read of a verification.

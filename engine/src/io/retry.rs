@@ -113,7 +113,9 @@ impl Patience {
                 "see that the place can be reached and is healthy, then try again or restore from \
                  the last checkpoint",
             ),
-            (ErrorKind::MissingObject, Missing::MayAppear) => (self.missing_ns, DELETED),
+            (ErrorKind::MissingObject, Missing::MayAppear) if self.missing_ns > 0 => {
+                (self.missing_ns, DELETED)
+            }
             _ => return Err(error),
         };
         let (count, lasting) = (failures.count, failures.lasting(now));

@@ -108,6 +108,7 @@ impl Compactor {
             return Err(Error::invalid(what));
         }
         let secret = wire::read_secret(config.secret_file.as_deref())?;
+        let listener = wire::listen(&config.listen)?;
         // An object that is missing here the engine has perhaps: it merges by itself.
         let patience = Patience::DEFAULT.without_the_missing();
         let dfs = Dfs::open(&config.dfs)?.with_patience(patience);
@@ -127,7 +128,7 @@ impl Compactor {
             connections: Arc::new(AtomicUsize::new(COMPACTOR_CONNECTIONS_MAX + merges)),
             refusal_at: Mutex::new(None),
         };
-        Ok(Self { listener: wire::listen(&config.listen)?, shared: Arc::new(shared) })
+        Ok(Self { listener, shared: Arc::new(shared) })
     }
 
     /// Where it listens.
@@ -207,7 +208,10 @@ impl Shared {
             None => Report::Busy,
             Some(_place) => match self.run(&errand, &mut wire) {
                 Ok(tables) => Report::Done(tables),
-                Err(error) => Report::Failed(error.text.to_string()),
+                Err(error) => {
+                    self.refused(&format!("a merge failed: {}", error.text));
+                    Report::Failed(error.text.to_string())
+                }
             },
         };
         wire.send(&report.encode(), clock::now() + COMPACTOR_SILENT_MS * MS)
