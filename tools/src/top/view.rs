@@ -265,11 +265,13 @@ fn memory(pairs: &[Pair<'_>]) -> Table {
             bytes(memory.dirty_bytes),
             bytes(memory.tables_bytes),
             bytes(memory.buffers_bytes),
+            bytes(memory.ssd_bytes),
             bytes(memory.jobs_bytes),
             bytes(memory.fixed_bytes),
         ]
     };
-    let columns = "shard, budget, charged, rows, of them dirty, tables, buffers, jobs, fixed";
+    let columns =
+        "shard, budget, charged, rows, of them dirty, tables, buffers, SSD index, jobs, fixed";
     Table::new("Memory", columns, pairs.iter().map(row).collect())
 }
 
