@@ -44,11 +44,11 @@ impl Live {
 
     /// Starts a new maximum.
     pub(super) fn reset_rss(&self) {
-        self.shared.rss_bytes_max.store(resident_bytes().unwrap_or(0), Ordering::Relaxed);
+        self.shared.rss_bytes_max.store(resident_bytes(), Ordering::Relaxed);
     }
 
     pub(super) fn rss_bytes_max(&self) -> u64 {
-        let now = resident_bytes().unwrap_or(0);
+        let now = resident_bytes();
         self.shared.rss_bytes_max.fetch_max(now, Ordering::Relaxed).max(now)
     }
 }
@@ -72,7 +72,7 @@ fn watch(shared: &Shared, quiet: bool) {
     });
     let mut printed_at = Instant::now();
     while !shared.stop.load(Ordering::Relaxed) {
-        let rss_bytes = resident_bytes().unwrap_or(0);
+        let rss_bytes = resident_bytes();
         shared.rss_bytes_max.fetch_max(rss_bytes, Ordering::Relaxed);
         let due = bar.is_some() || (!quiet && printed_at.elapsed() >= PIPE_LINE_EVERY);
         if due {

@@ -40,6 +40,7 @@ pub use dataset::{Dataset, WrongValue};
 pub use dist::{Dist, Popularity};
 pub use environment::{Environment, check_memory, filesystem};
 pub use options::{Driver, LoadArgs};
+pub(crate) use probe::resident_bytes;
 pub use report::{
     CheckpointReport, DevicePerOp, DfsReport, LatencyUs, PhaseReport, RescaleReport, RestoreReport,
     RunReport, SCHEMA, Sample, Spread, table_head,

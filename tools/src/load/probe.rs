@@ -90,10 +90,10 @@ fn process_io() -> Option<ProcessIo> {
     })
 }
 
-/// Resident memory of this process.
-pub(super) fn resident_bytes() -> Option<u64> {
-    let text = fs::read_to_string("/proc/self/status").ok()?;
-    field(&text, "VmRSS:").map(|kib| kib * 1024)
+/// Resident memory of this process; 0 if the kernel does not tell.
+pub(crate) fn resident_bytes() -> u64 {
+    let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    field(&text, "VmRSS:").map_or(0, |kib| kib * 1024)
 }
 
 /// The number after a name at the start of a line.

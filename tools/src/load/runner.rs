@@ -140,7 +140,7 @@ impl<'a> Runner<'a> {
     /// What was recorded since [`open_window`](Self::open_window).
     pub(super) fn close_window(&mut self) -> Window {
         let now_ns = self.now_ns();
-        self.window.end(now_ns, resident_bytes().unwrap_or(0));
+        self.window.end(now_ns, resident_bytes());
         self.window.clone()
     }
 
@@ -232,7 +232,7 @@ impl<'a> Runner<'a> {
         self.window.record(self.flight.finished_ns(), tally, now_ns);
         self.flight.forget_finished();
         if now_ns - self.progress.shown_ns >= SHOW_EVERY_NS {
-            self.window.sample(now_ns, resident_bytes().unwrap_or(0));
+            self.window.sample(now_ns, resident_bytes());
             self.show(now_ns, watch);
         }
         Ok(now_ns)

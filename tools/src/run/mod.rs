@@ -31,13 +31,13 @@ use aquifer::types::error::ErrorKind;
 
 pub use cli::Args;
 
-use crate::load::check_memory;
+use crate::load::{check_memory, resident_bytes};
 use crate::run::count::{Parts, Plan, count};
 use crate::run::input::Reader;
 use crate::run::inputs::{Inputs, Pass};
 use crate::run::job_file::Job;
 use crate::run::progress::Progress;
-use crate::run::report::{Facts, Report, rss_bytes};
+use crate::run::report::{Facts, Report};
 use crate::run::verify::ReadBack;
 use crate::statistics::Watch;
 
@@ -82,7 +82,7 @@ fn claim(session: &mut Session, store: StoreId, job: &Job) {
 
 // The words that the whole job has counted.
 fn run(args: &Args, job: &mut Job, inputs: &Inputs) -> Result<u64> {
-    let rss_start = rss_bytes();
+    let rss_start = resident_bytes();
     let opening = || format!("opening the engine on {}", job.dfs);
     let watch = Watch::start(args.metrics_addr)?;
     let opens = Instant::now();
@@ -128,7 +128,7 @@ fn run(args: &Args, job: &mut Job, inputs: &Inputs) -> Result<u64> {
         shard: session.statistics()?.counters,
         compactors: engine.statistics().compactors,
         memory_bytes: args.memory,
-        rss_above_start_bytes: progress.rss_peak().max(rss_bytes()).saturating_sub(rss_start),
+        rss_above_start_bytes: progress.rss_peak().max(resident_bytes()).saturating_sub(rss_start),
     });
     drop(progress);
     if !args.no_verify || args.counts.is_some() {

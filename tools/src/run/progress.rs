@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
-use crate::run::report::rss_bytes;
+use crate::load::resident_bytes;
 
 const BAR_EVERY: Duration = Duration::from_millis(100);
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -51,7 +51,7 @@ impl Progress {
 
     fn look(&mut self, now: Instant, bytes: u64, records: u64) {
         self.next_look = now + BAR_EVERY;
-        self.rss_peak = self.rss_peak.max(rss_bytes());
+        self.rss_peak = self.rss_peak.max(resident_bytes());
         let first = *self.first_records.get_or_insert(records);
         let rate = (records - first) as f64 / (now - self.began).as_secs_f64().max(0.1);
         let text = format!("{} words, {}/s", HumanCount(records), HumanCount(rate as u64));

@@ -225,12 +225,3 @@ impl fmt::Display for Report {
         }
     }
 }
-
-/// Resident set of this process, bytes; 0 if the kernel does not tell.
-#[must_use]
-pub fn rss_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = resident.and_then(|text| text.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    kib.unwrap_or(0) << 10
-}
