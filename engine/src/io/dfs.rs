@@ -352,8 +352,8 @@ impl Dfs {
         self.patience
     }
 
-    /// Whether it was found to decide races.
-    pub(crate) fn decides_races(&self) -> &Mutex<bool> {
+    /// Whether it was found to decide races (module `trials`).
+    pub(crate) fn known_to_decide_races(&self) -> &Mutex<bool> {
         &self.shared.decides_races
     }
 

@@ -191,7 +191,7 @@ pub fn pattern(bytes: usize) -> Vec<u8> {
 /// # Errors
 /// `Unsupported`, with what was seen, if it was refuted; `Io` if it could not be found out.
 pub fn decides_races(dfs: &Dfs) -> Result<()> {
-    let mut known = locked(dfs.decides_races());
+    let mut known = locked(dfs.known_to_decide_races());
     if !*known {
         try_races(dfs)?;
         *known = true;
